@@ -1,0 +1,106 @@
+"""One frozen dataclass per stage; every field says its unit and what goes wrong on either side."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+CENTROID_MODES = ("static", "single", "nearest", "weighted", "all")
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a decoder must know of a network; travels in the ONNX file's metadata."""
+
+    preset: str = "lite"
+    backbone: str = "efficientnet_lite0"
+    longest: int = 640  # input pixels, longest side of the letterboxed frame
+    stride: int = 8  # input pixels per cell of the offset fields: offsets are smooth
+    seg_stride: int = 2  # input pixels per cell of the mask: borders are not
+    radius: float = 16.0  # R, input pixels
+
+    @classmethod
+    def from_metadata(cls, text: dict[str, str]) -> ModelInfo:
+        """Read the ONNX metadata, strings to the types of the fields."""
+        kinds = {"str": str, "int": int, "float": float}
+        try:
+            values = {
+                name: kinds[kind.type](text[f"kdc_{name}"])
+                for name, kind in cls.__dataclass_fields__.items()
+            }
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"not a KDC model: metadata {error} is missing or wrong") from None
+        return cls(**values)
+
+    def to_metadata(self) -> dict[str, str]:
+        """The inverse of ``from_metadata``."""
+        return {f"kdc_{name}": str(value) for name, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class HoughConfig:
+    """Votes and peaks, PersonLab §3.1."""
+
+    vote_stride: int = 4  # input pixels per cell of the vote map; coarser merges close keypoints
+    min_heat: float = 0.1  # cells below do not vote; lower only costs time
+    min_score: float = 0.02  # peaks below are dropped: 0.01 for AP, higher for speed
+    max_peaks: int = 32  # per anchor type, static buffer
+    refine_steps: int = 2  # times a mid-range target is corrected by the short field
+
+
+@dataclass(frozen=True)
+class GroupConfig:
+    """Greedy grouping, PersonLab §3.2."""
+
+    max_people: int = 32
+    seed_score: float = 0.05  # a peak below does not start a person
+    same_place: float = 10.0  # input pixels: a seed this close to a person's anchor is that person
+    same_place_scale: float = 0.08  # … or this share of the person's scale
+    match_radius: float = 0.5  # of R: how far from the predicted place a peak is still taken
+    match_scale: float = 0.15  # … or this share of the person's scale
+    min_disk: float = 0.1  # a keypoint below does not count
+    min_keypoints: int = 3  # fewer, and the person needs a strong CENTRE
+    min_centre: float = 0.4
+
+
+@dataclass(frozen=True)
+class CentroidConfig:
+    """Which anchors attract a person's pixels."""
+
+    mode: str = "weighted"  # one of CENTROID_MODES
+    gate: float = 0.5  # c_k from which an anchor is confident
+    sigma_fallback: float = 0.212  # of s_j: makes phi > 0.5 PersonLab's distance test t = 0.25
+    sigma_range: tuple[float, float] = (0.08, 0.45)  # of s_j, clamp for the learned sigma
+
+    def __post_init__(self) -> None:
+        if self.mode not in CENTROID_MODES:
+            raise ValueError(f"centroid mode: expected one of {CENTROID_MODES}, got {self.mode!r}")
+
+
+@dataclass(frozen=True)
+class AssignConfig:
+    """Pixels to people, eq. 3."""
+
+    min_seg: float = 0.5  # P_seg of a person's pixel
+    min_phi: float = 0.5  # the paper's threshold
+    near: float = 0.08  # of s_j: softens the inverse-distance weight of an anchor close by
+    mean_shift_steps: int = 0  # eq. 4: centre ← mean of its members' embeddings
+    igo_sigma: float = 0.1  # full-resolution pixels; up to 0.12 a Gaussian is the identity: skipped
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """Ranking and what is reported."""
+
+    min_score: float = 0.02  # 0.02 for AP, 0.15 on a robot
+    min_mask: float = 32.0  # input pixels² of the smallest mask
+
+
+@dataclass(frozen=True)
+class DecodeConfig:
+    """All stages from fields to people."""
+
+    hough: HoughConfig = field(default_factory=HoughConfig)
+    group: GroupConfig = field(default_factory=GroupConfig)
+    centroid: CentroidConfig = field(default_factory=CentroidConfig)
+    assign: AssignConfig = field(default_factory=AssignConfig)
+    score: ScoreConfig = field(default_factory=ScoreConfig)

@@ -1,0 +1,35 @@
+"""Fields to people: Hough votes, peaks, grouping, centroids, pixels (NumPy; the kernels' twins)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from kdc_core.config import DecodeConfig
+from kdc_core.decode.assign import assign
+from kdc_core.decode.centroid import select
+from kdc_core.decode.group import group
+from kdc_core.decode.hough import find_peaks, vote
+from kdc_core.decode.score import people
+from kdc_core.types import Fields, People
+
+
+def decode(
+    fields: Fields, config: DecodeConfig, lap: Callable[[str], None] = lambda stage: None
+) -> People:
+    """All people of one frame; ``lap`` is called with the name of each stage that has finished."""
+    votes = vote(fields, config.hough)
+    peaks = find_peaks(fields, votes, config.hough)
+    lap("hough")
+    poses = group(peaks, votes, fields.radius, config.hough.vote_stride, config.group)
+    poses = poses[poses.score >= config.score.min_score]
+    lap("group")
+    centroids = select(fields, poses, config.centroid)
+    lap("select")
+    ids = np.arange(1, len(poses) + 1)
+    instances = assign(fields, centroids, ids, config.assign, config.centroid.mode)
+    lap("assign")
+    found = people(poses, centroids, instances, fields.letterbox, config.score)
+    lap("score")
+    return found

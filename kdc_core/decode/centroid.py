@@ -1,0 +1,105 @@
+"""Which anchors attract a person's pixels: static, literal dynamic, weighted (paper §III-B)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from kdc_core.config import CentroidConfig
+from kdc_core.decode.sample import pool, sample
+from kdc_core.letterbox import cell_centres, to_grid
+from kdc_core.skeleton import CENTRE, A, K
+from kdc_core.types import Centroids, Fields, Poses
+
+
+def select(fields: Fields, poses: Poses, config: CentroidConfig) -> Centroids:
+    """Centroids of every person in one still frame."""
+    scale = poses.scale
+    sigma = person_sigma(fields, poses, config)
+    confidence = anchor_confidence(fields, poses, sigma)
+    weight, primary = anchor_weights(confidence, poses, config)
+    return Centroids(
+        xy=poses.xy, weight=weight, confidence=confidence, sigma=sigma, scale=scale, primary=primary
+    )
+
+
+def person_sigma(fields: Fields, poses: Poses, config: CentroidConfig) -> np.ndarray:
+    """σ_j of eq. 3 (P,), input pixels: the learned field read at the person's sure anchors."""
+    scale = poses.scale
+    if not len(poses):
+        return scale
+    read = sample(fields.log_sigma, poses.xy.reshape(-1, 2), fields.stride).reshape(-1, A)
+    sure = poses.disk > 0.3
+    count = sure.sum(axis=1)
+    mean = (read * sure).sum(axis=1) / np.maximum(count, 1)
+    sigma = fields.radius * np.exp(mean)
+    sigma = np.where(count >= 3, sigma, config.sigma_fallback * scale)
+    low, high = config.sigma_range
+    return np.clip(sigma, low * scale, high * scale).astype(np.float32)
+
+
+def anchor_confidence(fields: Fields, poses: Poses, sigma: np.ndarray) -> np.ndarray:
+    """c_k (P, 18): geometric mean of disk, visibility and hold; CENTRE has no visibility.
+
+    The paper's "confident score using the keypoint disk and the visible stability of keypoints".
+    ``hold`` asks whether the person's pixels around the anchor point back at it: a keypoint that
+    was put on somebody else fails there.
+    """
+    hold = _hold(fields, poses, sigma)
+    product = poses.disk * hold
+    keypoints = np.cbrt(product[:, :K] * poses.vis[:, :K])
+    return np.concatenate([keypoints, np.sqrt(product[:, K:])], axis=1).astype(np.float32)
+
+
+def _hold(fields: Fields, poses: Poses, sigma: np.ndarray) -> np.ndarray:
+    """Mean over the foreground cells of the anchor's disk of exp(−‖e_k − y_k‖² / 2(σ/2)²)."""
+    height, width = fields.log_sigma.shape
+    person = pool(fields.seg, fields.stride // fields.seg_stride) > 0.5
+    reach = math.ceil(fields.radius / fields.stride)
+    window = np.arange(-reach, reach + 1)
+    middle = np.rint(to_grid(poses.xy, fields.stride)).astype(np.intp)  # (P, 18, 2)
+    columns = middle[..., 0, None, None] + window  # (P, 18, 1, n)
+    rows = middle[..., 1, None, None] + window[:, None]  # (P, 18, n, 1)
+    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    rows, columns = np.broadcast_arrays(rows.clip(0, height - 1), columns.clip(0, width - 1))
+    cells = cell_centres(height, width, fields.stride)[rows, columns]
+    near = ((cells - poses.xy[:, :, None, None]) ** 2).sum(-1) <= fields.radius**2
+    kinds = np.arange(A)[None, :, None, None]
+    offset = np.stack([fields.anchor[kinds, axis, rows, columns] for axis in (0, 1)], axis=-1)
+    miss = ((cells + fields.radius * offset - poses.xy[:, :, None, None]) ** 2).sum(-1)
+    points_back = np.exp(-miss / (2 * (sigma[:, None, None, None] / 2) ** 2))
+    used = inside & near & person[rows, columns]
+    return (points_back * used).sum((2, 3)) / np.maximum(used.sum((2, 3)), 1)
+
+
+def anchor_weights(
+    confidence: np.ndarray, poses: Poses, config: CentroidConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """ω (P, 18) and the primary anchor (P,) of each person for the configured mode."""
+    soft = confidence.copy()
+    soft[:, CENTRE] = 0  # the dynamic centroid is a keypoint
+    primary = np.where(soft.max(axis=1, initial=0) > 0, soft.argmax(axis=1), CENTRE)
+    rows = np.arange(len(poses))
+    weight = np.zeros_like(confidence)
+    if config.mode == "static":
+        primary[:] = CENTRE
+        weight[:, CENTRE] = 1
+    elif config.mode == "single":
+        weight[rows, primary] = 1
+    elif config.mode == "all":
+        weight[:, :K] = poses.disk[:, :K] + 1e-3
+    else:
+        weight = _gated(soft, config.gate)
+        centre_only = ~poses.matched[:, :K].any(axis=1)
+        weight[centre_only] = np.eye(A, dtype=weight.dtype)[CENTRE]
+        primary = np.where(centre_only, CENTRE, primary)
+    return weight, primary
+
+
+def _gated(soft: np.ndarray, gate: float) -> np.ndarray:
+    """Confident keypoints by confidence; where there is none, all of them and the CENTRE at 0.7."""
+    passes = soft >= gate
+    fallback = soft.copy()
+    fallback[:, CENTRE] = 0.7
+    return np.where(passes.any(axis=1, keepdims=True), soft * passes, fallback)

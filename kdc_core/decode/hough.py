@@ -1,0 +1,127 @@
+"""Hough votes of the disks (the keypoint feature map) and their peaks. After PersonLab §3.1."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from kdc_core.config import HoughConfig
+from kdc_core.decode.sample import sample
+from kdc_core.letterbox import cell_centres, to_grid
+from kdc_core.skeleton import DIRECTED, MAX_DEGREE, OUT_EDGES, A, K
+from kdc_core.types import Fields, Peaks
+
+#: votes are fixed-point integers: sums do not depend on their order, so kernel and twin are equal
+ONE = 65536
+_WINDOW = np.stack(np.meshgrid(np.arange(-1, 2), np.arange(-1, 2)), axis=-1).reshape(-1, 2)
+
+
+def vote(fields: Fields, config: HoughConfig) -> np.ndarray:
+    """Every disk cell votes for the place its short offset points at.
+
+    A cell's weight is its heat times its share of a disk's area, so the votes of one whole disk
+    that agree add up to ``ONE``.
+
+    Returns:
+        (18, H / vote_stride, W / vote_stride) int32.
+    """
+    stride, radius = fields.stride, fields.radius
+    height, width = (side * stride // config.vote_stride for side in fields.heat.shape[1:])
+    kind, row, column = np.nonzero(fields.heat > config.min_heat)
+    share = np.float32(ONE * stride**2 / (math.pi * radius**2))
+    weight = fields.heat[kind, row, column] * share
+    centres = cell_centres(*fields.heat.shape[1:], stride)
+    place = centres[row, column] + radius * fields.short[kind, :, row, column]
+    x, y = np.moveaxis(to_grid(place, config.vote_stride).astype(np.float32), -1, 0)
+    x0, y0 = np.floor(x), np.floor(y)
+    fx, fy = x - x0, y - y0
+    votes = np.zeros(A * height * width)
+    corners = ((0, 0, (1 - fx) * (1 - fy)), (1, 0, fx * (1 - fy)), (0, 1, (1 - fx) * fy),
+               (1, 1, fx * fy))  # fmt: skip
+    for dx, dy, part in corners:
+        cx, cy = (x0 + dx).astype(np.int64), (y0 + dy).astype(np.int64)
+        inside = (cx >= 0) & (cx < width) & (cy >= 0) & (cy < height)
+        index = (kind[inside] * height + cy[inside]) * width + cx[inside]
+        amount = np.rint(weight[inside] * part[inside])
+        votes += np.bincount(index, amount, minlength=len(votes))
+    return votes.astype(np.int32).reshape(A, height, width)
+
+
+def smooth(votes: np.ndarray) -> np.ndarray:
+    """Binomial 3×3 sum with centre weight 1, in integers: gathers votes that straddle cells."""
+    padded = np.pad(votes, ((0, 0), (1, 1), (1, 1)))
+    tall = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
+    return (tall[:, :, :-2] + 2 * tall[:, :, 1:-1] + tall[:, :, 2:]) >> 2
+
+
+def find_peaks(fields: Fields, votes: np.ndarray, config: HoughConfig) -> Peaks:
+    """Best ``max_peaks`` local maxima of the votes per anchor type, with what is read there."""
+    n = config.max_peaks
+    xy = np.zeros((A, n, 2), np.float32)
+    score = np.zeros((A, n), np.float32)
+    heights = smooth(votes)
+    for kind in range(A):
+        rows, columns = _maxima(heights[kind], config.min_score, n)
+        found = len(rows)
+        xy[kind, :found] = _refined(votes[kind], rows, columns, config.vote_stride)
+        score[kind, :found] = np.minimum(heights[kind, rows, columns] / np.float32(ONE), 1)
+    return _read_at(fields, xy, score, config.refine_steps)
+
+
+def _maxima(height: np.ndarray, min_score: float, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """5×5 maxima, best first; of equal heights in one window the first in raster order wins."""
+    plane = height.astype(np.float32)
+    top = cv2.dilate(plane, np.ones((5, 5), np.uint8))
+    rows, columns = np.nonzero((plane == top) & (plane > min_score * ONE))
+    order = np.argsort(-height[rows, columns], kind="stable")[: 2 * n]
+    rows, columns = rows[order], columns[order]
+    near = (abs(rows[:, None] - rows) <= 2) & (abs(columns[:, None] - columns) <= 2)
+    first = ~np.tril(near, -1).any(axis=1)
+    return rows[first][:n], columns[first][:n]
+
+
+def _refined(
+    votes: np.ndarray, rows: np.ndarray, columns: np.ndarray, vote_stride: int
+) -> np.ndarray:
+    """Centre of mass of the votes in the 3×3 window of each peak, input pixels (N, 2)."""
+    padded = np.pad(votes, 1)
+    window = padded[rows[:, None] + 1 + _WINDOW[:, 1], columns[:, None] + 1 + _WINDOW[:, 0]]
+    mass = np.maximum(window.sum(axis=1, keepdims=True), 1)
+    shift = (window[:, :, None] * _WINDOW).sum(axis=1) / mass
+    cells = np.stack([columns, rows], axis=-1) + shift
+    return cells * vote_stride + (vote_stride - 1) / 2
+
+
+def _read_at(fields: Fields, xy: np.ndarray, score: np.ndarray, refine_steps: int) -> Peaks:
+    """Visibility, ends of the edges and anchors, read at the peaks (the kernel's gather)."""
+    n = xy.shape[1]
+    vis = np.zeros((A, n), np.float32)
+    reach = np.zeros((A, n, MAX_DEGREE, 2), np.float32)
+    anchors = np.zeros((A, n, A, 2), np.float32)
+    for kind in range(A):
+        found = np.flatnonzero(score[kind])
+        if not len(found):
+            continue
+        at = xy[kind, found]
+        if kind < K:
+            vis[kind, found] = sample(fields.vis[kind], at, fields.stride)
+        away = sample(fields.anchor, at, fields.stride) * fields.radius
+        anchors[kind, found] = at[:, None] + away
+        for slot, (edge, end) in enumerate(OUT_EDGES[kind]):
+            reach[kind, found, slot] = _follow(fields, at, edge, end, refine_steps)
+    return Peaks(xy=xy, score=score, vis=vis, reach=reach, anchors=anchors)
+
+
+def _follow(
+    fields: Fields, at: np.ndarray, edge: int, end: int, refine_steps: int
+) -> np.ndarray:
+    """Other end of a directed edge; pulled to its disk's centre as far as there is a disk."""
+    assert DIRECTED[edge][1] == end
+    place = at + fields.radius * sample(fields.mid[edge], at, fields.stride)
+    for _ in range(refine_steps):
+        heat = sample(fields.heat[end], place, fields.stride)
+        short = sample(fields.short[end], place, fields.stride)
+        place = place + fields.radius * heat[:, None] * short
+    return place

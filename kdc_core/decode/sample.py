@@ -1,0 +1,68 @@
+"""Reading fields between cells, and laying a grid out over the pixels of a frame."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kdc_core.letterbox import Letterbox, to_grid
+
+
+def sample(field: np.ndarray, xy: np.ndarray, stride: float) -> np.ndarray:
+    """Bilinear reading of ``field`` (C…, h, w) at input pixels ``xy`` (N, 2) → (N, C…), clamped."""
+    height, width = field.shape[-2:]
+    x, y = np.moveaxis(to_grid(xy, stride).astype(np.float32), -1, 0)
+    x, y = x.clip(0, width - 1), y.clip(0, height - 1)
+    x0, y0 = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
+    x1, y1 = np.minimum(x0 + 1, width - 1), np.minimum(y0 + 1, height - 1)
+    fx, fy = x - x0, y - y0
+    top = field[..., y0, x0] * (1 - fx) + field[..., y0, x1] * fx
+    below = field[..., y1, x0] * (1 - fx) + field[..., y1, x1] * fx
+    return np.moveaxis(top * (1 - fy) + below * fy, -1, 0)
+
+
+def pool(field: np.ndarray, factor: int) -> np.ndarray:
+    """Mean over ``factor`` × ``factor`` blocks of ``field`` (H, W) → (H / factor, W / factor)."""
+    if factor == 1:
+        return field
+    height, width = field.shape
+    blocks = field.reshape(height // factor, factor, width // factor, factor)
+    return blocks.mean(axis=(1, 3), dtype=np.float32)
+
+
+class FrameGrid:
+    """Bilinear taps from a grid of stride ``stride`` to every row and column of the frame.
+
+    Rows are interpolated before columns, in float32: the CUDA kernel does the same in the same
+    order, so that labels agree bit for bit.
+    """
+
+    def __init__(self, letterbox: Letterbox, stride: int) -> None:
+        width, height = letterbox.frame_size
+        pixels = np.stack(np.broadcast_arrays(np.arange(max(width, height))[:, None], np.zeros(2)))
+        places = to_grid(letterbox.to_input(pixels[0]), stride).astype(np.float32)
+        self.columns = places[:width, 0]
+        self.rows = places[:height, 1]
+
+    def window(self, box: tuple[int, int, int, int]) -> tuple[slice, slice]:
+        """(rows, columns) of the frame that cells x0 ≤ x < x1, y0 ≤ y < y1 have a say in."""
+        x0, y0, x1, y1 = box
+        columns = np.searchsorted(self.columns, (x0 - 1, x1))
+        rows = np.searchsorted(self.rows, (y0 - 1, y1))
+        return slice(rows[0], rows[1]), slice(columns[0], columns[1])
+
+    def spread(self, field: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+        """``field`` (h, w) at the frame's pixels ``[rows, columns]``, float32."""
+        r0, r1, fr = _taps(self.rows[rows], field.shape[0])
+        c0, c1, fc = _taps(self.columns[columns], field.shape[1])
+        if not len(r0) or not len(c0):
+            return np.zeros((len(r0), len(c0)), np.float32)
+        left, right = c0[0], c1[-1] + 1
+        part = field[:, left:right]
+        tall = part[r0] * (1 - fr)[:, None] + part[r1] * fr[:, None]
+        return tall[:, c0 - left] * (1 - fc) + tall[:, c1 - left] * fc
+
+
+def _taps(places: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    places = places.clip(0, size - 1)
+    low = np.floor(places).astype(np.intp)
+    return low, np.minimum(low + 1, size - 1), places - low

@@ -1,0 +1,52 @@
+"""Poses, centroids and label image to people in pixels of the original frame."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kdc_core.config import ScoreConfig
+from kdc_core.letterbox import Letterbox
+from kdc_core.skeleton import K
+from kdc_core.types import Centroids, InstanceMap, People, Poses
+
+VISIBLE = 0.5  # soft keypoints of the paper: vis at or above
+
+
+def people(
+    poses: Poses, centroids: Centroids, instances: InstanceMap, letterbox: Letterbox,
+    config: ScoreConfig,
+) -> People:  # fmt: skip
+    """One row per person; masks smaller than ``min_mask`` are taken out of the label image."""
+    labels = instances.labels
+    count = np.bincount(labels.ravel(), minlength=int(instances.ids.max(initial=0)) + 1)
+    small = count * letterbox.scale**2 < config.min_mask
+    small[0] = False
+    if small.any():
+        labels = np.where(small[labels], 0, labels).astype(np.uint16)
+    has_mask = ~small[instances.ids] & (count[instances.ids] > 0)
+    points = letterbox.to_frame(poses.xy)
+    rows = np.arange(len(poses))
+    return People(
+        ids=instances.ids,
+        score=poses.score,
+        mask_score=instances.phi * (0.5 + 0.5 * poses.score) * has_mask,
+        keypoints=np.concatenate([points[:, :K], poses.disk[:, :K, None]], axis=2),
+        visible=(poses.vis[:, :K] >= VISIBLE) & poses.matched[:, :K],
+        boxes=_boxes(labels, instances.ids, points[:, :K]),
+        centroid=centroids.primary,
+        centroid_xy=points[rows, centroids.primary],
+        labels=labels,
+    )
+
+
+def _boxes(labels: np.ndarray, ids: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """x1, y1, x2, y2 around each mask; around the keypoints of a person without one."""
+    height, width = labels.shape
+    boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
+    boxes = boxes.clip(0, [width - 1, height - 1, width - 1, height - 1])
+    for j, label in enumerate(ids):
+        mine = labels == label
+        rows, columns = np.flatnonzero(mine.any(axis=1)), np.flatnonzero(mine.any(axis=0))
+        if len(rows):
+            boxes[j] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    return boxes.astype(np.float32)

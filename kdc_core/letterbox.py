@@ -1,0 +1,91 @@
+"""The one owner of the coordinate convention: frame ↔ network input ↔ field grid.
+
+Half-pixel centres everywhere (``align_corners=False``): pixel ``i`` of an image has its centre at
+``i`` in that image's coordinates and covers ``[i - 0.5, i + 0.5)``. A resize by ``scale`` maps
+``x → (x + 0.5) * scale - 0.5``; cell ``i`` of a grid of stride ``s`` lies at ``i*s + (s - 1) / 2``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+PAD_VALUE = 114  # grey: neither black nor white edges for the first convolution to see
+MULTIPLE = 32  # coarsest stride of the backbones
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """Placement of a frame in the network's input: resized by ``scale``, padded right and below."""
+
+    frame_size: tuple[int, int]  # (width, height), pixels
+    input_size: tuple[int, int]  # (width, height), pixels, multiples of MULTIPLE
+    scale: float  # input pixels per frame pixel
+
+    @classmethod
+    def fit(cls, frame_size: tuple[int, int], longest: int) -> Letterbox:
+        """Scale the longest side to ``longest`` pixels and pad both sides to the next multiple."""
+        width, height = frame_size
+        scale = longest / max(width, height)
+        sides = (max(1, round(width * scale)), max(1, round(height * scale)))
+        return cls(frame_size, (_padded(sides[0]), _padded(sides[1])), scale)
+
+    @classmethod
+    def into(cls, frame_size: tuple[int, int], input_size: tuple[int, int]) -> Letterbox:
+        """Largest scale at which the frame fits a given input size (static-shape engines)."""
+        scale = min(input_size[0] / frame_size[0], input_size[1] / frame_size[1])
+        return cls(frame_size, input_size, scale)
+
+    @property
+    def inner_size(self) -> tuple[int, int]:
+        """(width, height) of the resized frame inside the input, pixels."""
+        width, height = self.frame_size
+        return max(1, round(width * self.scale)), max(1, round(height * self.scale))
+
+    def image(self, image: np.ndarray) -> np.ndarray:
+        """Letterboxed copy of ``image`` (H, W, C), same channels and type."""
+        width, height = self.inner_size
+        if (width, height) != (image.shape[1], image.shape[0]):
+            shrinking = self.scale < 1
+            image = cv2.resize(
+                image, (width, height),
+                interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR,
+            )  # fmt: skip
+        if (width, height) == self.input_size:
+            return image
+        right, below = self.input_size[0] - width, self.input_size[1] - height
+        grey = (PAD_VALUE,) * 3
+        return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=grey)
+
+    def to_input(self, xy: np.ndarray) -> np.ndarray:
+        """Frame pixels → input pixels, for points ``(..., 2)``."""
+        return (xy + 0.5) * self._scales() - 0.5
+
+    def to_frame(self, xy: np.ndarray) -> np.ndarray:
+        """Input pixels → frame pixels, for points ``(..., 2)``."""
+        return (xy + 0.5) / self._scales() - 0.5
+
+    def _scales(self) -> np.ndarray:
+        # the inner size is rounded to whole pixels, so the two axes may differ in the third digit
+        return np.array(
+            [self.inner_size[0] / self.frame_size[0], self.inner_size[1] / self.frame_size[1]],
+            np.float32,
+        )
+
+
+def cell_centres(height: int, width: int, stride: float) -> np.ndarray:
+    """Input-pixel positions ``(height, width, 2)`` of the cells of a grid, order (x, y)."""
+    x = np.arange(width, dtype=np.float32) * stride + (stride - 1) / 2
+    y = np.arange(height, dtype=np.float32) * stride + (stride - 1) / 2
+    return np.stack(np.broadcast_arrays(x[None, :], y[:, None]), axis=-1)
+
+
+def to_grid(xy: np.ndarray, stride: float) -> np.ndarray:
+    """Input pixels → fractional cell indices of a grid, for points ``(..., 2)``."""
+    return (xy - (stride - 1) / 2) / stride
+
+
+def _padded(side: int) -> int:
+    return -(-side // MULTIPLE) * MULTIPLE

@@ -1,0 +1,174 @@
+"""Where frames come from: a camera, a video, a stream, one picture, or a folder of pictures.
+
+``open_source("0" | "/dev/video0" | "walk.mp4" | "rtsp://…" | "person.jpg" | "folder/")`` gives an
+iterable of ``Frame``. Everything that is wrong with it is a ``ValueError`` of one line.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from kdc_core.types import Frame
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+#: frames that may be missing at the end, at least 2: counts of variable-rate files are estimates
+COUNT_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Source:
+    """An iterable of frames and what is known of it beforehand."""
+
+    name: str
+    kind: str  # "camera", "stream", "video", "image" or "folder"
+    frames: Callable[[], Iterator[Frame]]
+    fps: float | None = None  # frames per second, None where unknown
+    count: int | None = None  # frames, None where unknown
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.frames()
+
+    @property
+    def live(self) -> bool:
+        """True for cameras and streams: frames come at their own pace and are lost when late."""
+        return self.kind in ("camera", "stream")
+
+
+def open_source(text: str) -> Source:
+    """Find out what ``text`` names and check that it can be read.
+
+    Raises:
+        ValueError: no such file, an empty folder, not a video, a camera that does not answer.
+    """
+    quieten_opencv()
+    if text.isdecimal():
+        return _capture(f"camera {text}", "camera", int(text))
+    if "://" in text:
+        return _capture(text, "stream", text)
+    path = Path(text)
+    if not path.exists():
+        raise ValueError(f"{text}: no such file, folder or camera")
+    if path.is_char_device():
+        return _capture(f"camera {text}", "camera", text)
+    if path.is_dir():
+        return _folder(path)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        image = read_image(path)
+        return Source(text, "image", lambda: iter([Frame(image, 0.0, path.name)]), count=1)
+    return _capture(text, "video", text)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """A picture as ``(H, W, 3)`` uint8 BGR; grey is tripled, 16 bits are scaled to 8.
+
+    16-bit values are divided by 257 whatever their range: a scale that followed the content would
+    make the brightness of a sequence flicker.
+
+    Raises:
+        ValueError: missing, not a picture, broken off, or neither 8 nor 16 bits deep.
+    """
+    quieten_opencv()
+    if not path.is_file():
+        raise ValueError(f"{path}: no such picture")
+    data = np.fromfile(path, np.uint8)
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if len(data) else None
+    except cv2.error:  # e.g. a header that announces more pixels than OpenCV allows
+        image = None
+    if image is None:
+        raise ValueError(f"{path}: not a readable picture (wrong format or broken off)")
+    if image.dtype == np.uint16:
+        image = (image / 257.0 + 0.5).astype(np.uint8)
+    if image.dtype != np.uint8:
+        raise ValueError(f"{path}: expected 8 or 16 bits per channel, got {image.dtype}")
+    return image
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The pictures of a folder in the order of their names.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    if not found:
+        raise ValueError(f"{folder}: no pictures in this folder ({' '.join(IMAGE_SUFFIXES)})")
+    return found
+
+
+def quieten_opencv() -> None:
+    """Keep OpenCV's and FFmpeg's own complaints off the terminal: ours are one line each."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    cv2.setLogLevel(0)
+
+
+def _folder(folder: Path) -> Source:
+    paths = list_images(folder)
+
+    def frames() -> Iterator[Frame]:
+        for index, path in enumerate(paths):
+            yield Frame(read_image(path), float(index), path.name)
+
+    return Source(str(folder), "folder", frames, count=len(paths))
+
+
+def _capture(name: str, kind: str, target: int | str) -> Source:
+    first = _opened(name, kind, target)
+    fps = first.get(cv2.CAP_PROP_FPS)
+    fps = float(fps) if 0 < fps < 1000 else None
+    count = int(first.get(cv2.CAP_PROP_FRAME_COUNT)) if kind == "video" else 0
+    waiting = [first]  # a camera takes a second to open: the first pass uses the one that is open
+
+    def frames() -> Iterator[Frame]:
+        capture = waiting.pop() if waiting else _opened(name, kind, target)
+        try:
+            yield from _read(capture, name, kind, fps, count)
+        finally:
+            capture.release()
+
+    return Source(name, kind, frames, fps=fps, count=count if count > 0 else None)
+
+
+def _opened(name: str, kind: str, target: int | str) -> cv2.VideoCapture:
+    capture = cv2.VideoCapture(target)
+    if not capture.isOpened():
+        hint = {
+            "camera": "is it plugged in, free, and may you read it (group video)?",
+            "stream": "no answer or no video in it",
+            "video": "not a readable video (wrong format or broken off before its index)",
+        }[kind]
+        raise ValueError(f"{name}: cannot be opened: {hint}")
+    return capture
+
+
+def _read(
+    capture: cv2.VideoCapture, name: str, kind: str, fps: float | None, count: int
+) -> Iterator[Frame]:
+    """Frames until the end; a ``ValueError`` afterwards if the file announced more of them."""
+    index = 0
+    while True:
+        good, image = capture.read()
+        if not good:
+            break
+        stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 if kind == "video" else time.time()
+        if kind == "video" and index and stamp <= 0:  # containers without time stamps
+            stamp = index / (fps or 25.0)
+        yield Frame(_bgr(image), stamp, f"{index:06d}")
+        index += 1
+    if kind != "video":
+        raise ValueError(f"{name}: no more frames after {index}: unplugged or connection lost")
+    if index == 0 or count - index > max(2, COUNT_TOLERANCE * count):
+        raise ValueError(
+            f"{name}: broken off: read {index} of {count} frames; everything up to there is done"
+        )
+
+
+def _bgr(image: np.ndarray) -> np.ndarray:
+    return image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
