@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from kdc_core.letterbox import Letterbox
-from kdc_core.skeleton import DIRECTED, HEADS, MAX_DEGREE, A, K, channel_slices
+from kdc_core.skeleton import CENTRE, DIRECTED, HEADS, MAX_DEGREE, A, K, channel_slices
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,11 @@ class Poses:
 
     def __getitem__(self, index: np.ndarray | slice) -> Poses:
         return Poses(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+    @property
+    def presence(self) -> np.ndarray:
+        """Evidence that there is a person at all (P,): its skeleton, or its CENTRE's disk."""
+        return np.maximum(self.score, self.disk[:, CENTRE])
 
     @property
     def scale(self) -> np.ndarray:

@@ -15,8 +15,7 @@ from kdc_core.types import Centroids, Fields, Poses
 
 def select(fields: Fields, poses: Poses, config: CentroidConfig) -> Centroids:
     """Centroids of every person in one still frame."""
-    scale = poses.scale
-    sigma = person_sigma(fields, poses, config)
+    scale, sigma = person_size(fields, poses, config)
     confidence = anchor_confidence(fields, poses, sigma)
     weight, primary = anchor_weights(confidence, poses, config)
     return Centroids(
@@ -24,19 +23,26 @@ def select(fields: Fields, poses: Poses, config: CentroidConfig) -> Centroids:
     )
 
 
-def person_sigma(fields: Fields, poses: Poses, config: CentroidConfig) -> np.ndarray:
-    """σ_j of eq. 3 (P,), input pixels: the learned field read at the person's sure anchors."""
+def person_size(
+    fields: Fields, poses: Poses, config: CentroidConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """s_j and σ_j of eq. 3 (P,), input pixels; σ is learned and read at the person's sure anchors.
+
+    A person without any keypoint has no box to tell its size: there σ tells it.
+    """
     scale = poses.scale
     if not len(poses):
-        return scale
+        return scale, scale
     read = sample(fields.log_sigma, poses.xy.reshape(-1, 2), fields.stride).reshape(-1, A)
-    sure = poses.disk > 0.3
+    bare = ~poses.matched[:, :K].any(axis=1)
+    sure = poses.matched & ((poses.disk > 0.3) | bare[:, None])
     count = sure.sum(axis=1)
     mean = (read * sure).sum(axis=1) / np.maximum(count, 1)
     sigma = fields.radius * np.exp(mean)
-    sigma = np.where(count >= 3, sigma, config.sigma_fallback * scale)
+    scale = np.where(bare, sigma / config.sigma_fallback, scale)
+    sigma = np.where((count >= 3) | bare, sigma, config.sigma_fallback * scale)
     low, high = config.sigma_range
-    return np.clip(sigma, low * scale, high * scale).astype(np.float32)
+    return scale.astype(np.float32), np.clip(sigma, low * scale, high * scale).astype(np.float32)
 
 
 def anchor_confidence(fields: Fields, poses: Poses, sigma: np.ndarray) -> np.ndarray:

@@ -10,11 +10,14 @@ import numpy as np
 from kdc_core.config import HoughConfig
 from kdc_core.decode.sample import sample
 from kdc_core.letterbox import cell_centres, to_grid
-from kdc_core.skeleton import DIRECTED, MAX_DEGREE, OUT_EDGES, A, K
+from kdc_core.skeleton import MAX_DEGREE, OUT_EDGES, A, K
 from kdc_core.types import Fields, Peaks
 
 #: votes are fixed-point integers: sums do not depend on their order, so kernel and twin are equal
 ONE = 65536
+#: OUT_EDGES as arrays (18, 4): directed edge and its end, -1 where an anchor has fewer edges
+_EDGE = np.array([[e for e, _ in out] + [-1] * (MAX_DEGREE - len(out)) for out in OUT_EDGES])
+_END = np.array([[b for _, b in out] + [-1] * (MAX_DEGREE - len(out)) for out in OUT_EDGES])
 _WINDOW = np.stack(np.meshgrid(np.arange(-1, 2), np.arange(-1, 2)), axis=-1).reshape(-1, 2)
 
 
@@ -100,28 +103,28 @@ def _read_at(fields: Fields, xy: np.ndarray, score: np.ndarray, refine_steps: in
     vis = np.zeros((A, n), np.float32)
     reach = np.zeros((A, n, MAX_DEGREE, 2), np.float32)
     anchors = np.zeros((A, n, A, 2), np.float32)
-    for kind in range(A):
-        found = np.flatnonzero(score[kind])
-        if not len(found):
-            continue
-        at = xy[kind, found]
-        if kind < K:
-            vis[kind, found] = sample(fields.vis[kind], at, fields.stride)
-        away = sample(fields.anchor, at, fields.stride) * fields.radius
-        anchors[kind, found] = at[:, None] + away
-        for slot, (edge, end) in enumerate(OUT_EDGES[kind]):
-            reach[kind, found, slot] = _follow(fields, at, edge, end, refine_steps)
+    found = score > 0
+    kind, at = np.nonzero(found)[0], xy[found]
+    keypoint = kind < K
+    vis[:K][found[:K]] = sample(fields.vis, at[keypoint], fields.stride, kind[keypoint])
+    away = sample(fields.anchor, at, fields.stride)
+    anchors[found] = at[:, None] + fields.radius * away
+    reach[found] = _follow(fields, kind, at, refine_steps)
     return Peaks(xy=xy, score=score, vis=vis, reach=reach, anchors=anchors)
 
 
-def _follow(
-    fields: Fields, at: np.ndarray, edge: int, end: int, refine_steps: int
-) -> np.ndarray:
-    """Other end of a directed edge; pulled to its disk's centre as far as there is a disk."""
-    assert DIRECTED[edge][1] == end
-    place = at + fields.radius * sample(fields.mid[edge], at, fields.stride)
+def _follow(fields: Fields, kind: np.ndarray, at: np.ndarray, refine_steps: int) -> np.ndarray:
+    """Other ends (N, 4, 2) of the edges that leave each peak; unused slots are (0, 0).
+
+    Each is pulled to the centre of the disk it falls into, as far as there is a disk.
+    """
+    reach = np.zeros((len(kind), MAX_DEGREE, 2), np.float32)
+    peak, slot = np.nonzero(_EDGE[kind] >= 0)
+    edge, end = _EDGE[kind[peak], slot], _END[kind[peak], slot]
+    place = at[peak] + fields.radius * sample(fields.mid, at[peak], fields.stride, edge)
     for _ in range(refine_steps):
-        heat = sample(fields.heat[end], place, fields.stride)
-        short = sample(fields.short[end], place, fields.stride)
+        heat = sample(fields.heat, place, fields.stride, end)
+        short = sample(fields.short, place, fields.stride, end)
         place = place + fields.radius * heat[:, None] * short
-    return place
+    reach[peak, slot] = place
+    return reach

@@ -7,17 +7,41 @@ import numpy as np
 from kdc_core.letterbox import Letterbox, to_grid
 
 
-def sample(field: np.ndarray, xy: np.ndarray, stride: float) -> np.ndarray:
-    """Bilinear reading of ``field`` (C…, h, w) at input pixels ``xy`` (N, 2) → (N, C…), clamped."""
+def sample(
+    field: np.ndarray, xy: np.ndarray, stride: float, channel: np.ndarray | None = None
+) -> np.ndarray:
+    """Bilinear reading of a field at input pixels, clamped to its cells.
+
+    Args:
+        field: (C…, h, w).
+        xy: (N, 2) input pixels.
+        stride: input pixels per cell.
+        channel: (N,) first index of ``field`` that each point reads; None reads all.
+
+    Returns:
+        (N, C…), without the first C when ``channel`` is given.
+    """
     height, width = field.shape[-2:]
     x, y = np.moveaxis(to_grid(xy, stride).astype(np.float32), -1, 0)
     x, y = x.clip(0, width - 1), y.clip(0, height - 1)
     x0, y0 = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
     x1, y1 = np.minimum(x0 + 1, width - 1), np.minimum(y0 + 1, height - 1)
-    fx, fy = x - x0, y - y0
-    top = field[..., y0, x0] * (1 - fx) + field[..., y0, x1] * fx
-    below = field[..., y1, x0] * (1 - fx) + field[..., y1, x1] * fx
-    return np.moveaxis(top * (1 - fy) + below * fy, -1, 0)
+    flat = field.reshape(*field.shape[:-2], height * width)
+    if channel is None:
+        a, b, c, d = (
+            np.moveaxis(flat[..., y * width + x], -1, 0)
+            for y, x in ((y0, x0), (y0, x1), (y1, x0), (y1, x1))
+        )
+    else:
+        a, b, c, d = (
+            flat[channel, ..., y * width + x]
+            for y, x in ((y0, x0), (y0, x1), (y1, x0), (y1, x1))
+        )
+    shape = (-1,) + (1,) * (a.ndim - 1)
+    fx, fy = (x - x0).reshape(shape), (y - y0).reshape(shape)
+    top = a * (1 - fx) + b * fx
+    below = c * (1 - fx) + d * fx
+    return top * (1 - fy) + below * fy
 
 
 def pool(field: np.ndarray, factor: int) -> np.ndarray:

@@ -29,7 +29,7 @@ def people(
     return People(
         ids=instances.ids,
         score=poses.score,
-        mask_score=instances.phi * (0.5 + 0.5 * poses.score) * has_mask,
+        mask_score=instances.phi * (0.5 + 0.5 * poses.presence) * has_mask,
         keypoints=np.concatenate([points[:, :K], poses.disk[:, :K, None]], axis=2),
         visible=(poses.vis[:, :K] >= VISIBLE) & poses.matched[:, :K],
         boxes=_boxes(labels, instances.ids, points[:, :K]),
