@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from kdc_core.config import ModelInfo
 from kdc_core.letterbox import Letterbox
 from kdc_core.skeleton import LIMBS, K
+from kdc_core.types import Fields
+
+if TYPE_CHECKING:
+    from kdc_core.training.batch import Batch
 
 #: a standing person in units of its height, origin between the feet, y downwards
 _STANDING = np.array(
@@ -36,6 +42,30 @@ class Scene:
     def letterbox(self) -> Letterbox:
         """The scene as a frame that is its own network input."""
         return Letterbox.fit(self.size, max(self.size))
+
+    def fields(self, info: ModelInfo | None = None) -> Fields:
+        """Perfect fields of this scene, made by the training targets."""
+        from kdc_core.training.targets import oracle_fields
+
+        return oracle_fields(self.batch(), info or ModelInfo(), self.letterbox)
+
+    def batch(self) -> Batch:
+        """The scene as a training batch of one black picture."""
+        import torch
+
+        from kdc_core.training.batch import Batch
+
+        height, width = self.owner.shape
+        people = len(self.keypoints)
+        area = [float(self.mask(j).sum()) for j in range(people)]
+        return Batch(
+            image=torch.zeros(1, 3, height, width, dtype=torch.uint8),
+            owner=torch.from_numpy(self.owner)[None],
+            ignore=torch.zeros(1, height, width, dtype=torch.uint8),
+            keypoints=torch.from_numpy(self.keypoints)[None],
+            area=torch.tensor([area]),
+            mask_weight=torch.ones(1, people),
+        )
 
     def mask(self, person: int) -> np.ndarray:
         """(H, W) bool."""

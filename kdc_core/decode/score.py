@@ -7,14 +7,14 @@ import numpy as np
 from kdc_core.config import ScoreConfig
 from kdc_core.letterbox import Letterbox
 from kdc_core.skeleton import K
-from kdc_core.types import Centroids, InstanceMap, People, Poses
+from kdc_core.types import Centroids, InstanceMap, People, Phase, Poses
 
 VISIBLE = 0.5  # soft keypoints of the paper: vis at or above
 
 
 def people(
     poses: Poses, centroids: Centroids, instances: InstanceMap, letterbox: Letterbox,
-    config: ScoreConfig,
+    config: ScoreConfig, phase: np.ndarray | None = None,
 ) -> People:  # fmt: skip
     """One row per person; masks smaller than ``min_mask`` are taken out of the label image."""
     labels = instances.labels
@@ -36,6 +36,7 @@ def people(
         centroid=centroids.primary,
         centroid_xy=points[rows, centroids.primary],
         labels=labels,
+        phase=np.full(len(poses), Phase.CONFIRMED, np.uint8) if phase is None else phase,
     )
 
 
