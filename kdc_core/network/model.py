@@ -1,0 +1,217 @@
+"""The network: backbone, light feature pyramid, two trunks, heads, and a finer branch for the mask.
+
+``KdcNet`` takes RGB 0…255 and returns logits; ``Inference`` adds the sigmoids of
+``skeleton.HEADS``. Channel counts come from there alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kdc_core.config import ModelInfo
+from kdc_core.letterbox import MULTIPLE
+from kdc_core.network.backbones import build_backbone
+from kdc_core.skeleton import CHANNELS, HEADS, channel_slices
+
+HEAT_PRIOR = 0.02  # share of cells inside a disk: the first steps need not unlearn 0.5
+SEG_PRIOR = 0.2  # share of person pixels
+TYPICAL_SIGMA = 21.0  # input pixels: 0.212 of a person with sqrt(area) = 100 (CentroidConfig)
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Shape of the network; travels in checkpoints."""
+
+    backbone: str = "efficientnet_lite0"  # the strongest ImageNet features per CPU millisecond
+    output_stride: int = 32  # of the backbone; 16 and 8 (dilated, ResNet only) for ``paper``
+    neck_channels: int = 96  # pyramid and trunks; 0 = no neck, heads on the last block (``paper``)
+    trunk_depth: int = 2  # 3x3 convolutions in each of the two trunks: context around a limb
+    seg_channels: int = 48  # of the mask's branch at stride 4, where a channel costs 4 times more
+    stride: int = 8  # input pixels per cell of the offset fields: offsets are smooth
+    seg_stride: int = 2  # input pixels per cell of the mask: borders are not
+    radius: float = 16.0  # R, input pixels: the unit of all offsets
+
+    def __post_init__(self) -> None:
+        if self.stride != 8 or self.seg_stride not in (2, 4, 8):
+            raise ValueError(
+                f"network: expected stride 8 and seg_stride 2, 4 or 8, "
+                f"got {self.stride} and {self.seg_stride}"
+            )
+
+    def info(self, preset: str, longest: int) -> ModelInfo:
+        """What a decoder must know of this network."""
+        return ModelInfo(
+            preset, self.backbone, longest, self.stride, self.seg_stride, self.radius
+        )
+
+
+LONGEST = {"lite": 640, "base": 640, "paper": 401}  # input pixels, longest side, by preset
+
+
+def preset(name: str) -> NetworkConfig:
+    """``lite`` for two CPU cores, ``base`` for a GPU, ``paper`` as published (401x401, R = 32)."""
+    presets = {
+        "lite": NetworkConfig(),
+        "base": NetworkConfig("resnet50_v1", neck_channels=192, trunk_depth=3, seg_channels=96),
+        "paper": NetworkConfig("resnet101", output_stride=16, neck_channels=0, radius=32.0),
+    }
+    if name not in presets:
+        raise ValueError(f"preset: expected one of {', '.join(presets)}, got {name!r}")
+    return presets[name]
+
+
+def for_inference(config: NetworkConfig) -> NetworkConfig:
+    """The same weights as they are evaluated: ``paper`` trains at output stride 16, runs at 8."""
+    return replace(config, output_stride=8) if config.output_stride == 16 else config
+
+
+class KdcNet(nn.Module):
+    """Image → logits of all fields and of the mask."""
+
+    def __init__(self, config: NetworkConfig):
+        """Random weights; see ``backbones.load_imagenet`` for ``net.backbone``."""
+        super().__init__()
+        self.config = config
+        self.backbone = build_backbone(config.backbone, config.output_stride)
+        # constants of the backbone, not weights: kept out of the state_dict
+        for name in ("mean", "std"):
+            value = torch.tensor(getattr(self.backbone, name)).view(1, 3, 1, 1)
+            self.register_buffer(name, value, persistent=False)
+        heads = PlainHeads if config.neck_channels == 0 else PyramidHeads
+        self.heads = heads(config, self.backbone.channels)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """RGB 0…255 ``(B, 3, H, W)`` → logits ``(B, 188, H/8, W/8)``, ``(B, 1, H/s, W/s)``."""
+        if not torch.jit.is_tracing() and (image.shape[2] % MULTIPLE or image.shape[3] % MULTIPLE):
+            raise ValueError(
+                f"network input: expected sides that are multiples of {MULTIPLE}, "
+                f"got {tuple(image.shape)}"
+            )
+        return self.heads(self.backbone((image - self.mean) / self.std))
+
+
+class PyramidHeads(nn.Module):
+    """Feature pyramid (Lin et al. 2017) down to stride 8, a trunk for poses and one for masks."""
+
+    def __init__(self, config: NetworkConfig, channels: tuple[int, ...]):
+        """``channels`` of the backbone at strides 4, 8, 16, 32."""
+        super().__init__()
+        width, fine = config.neck_channels, config.seg_channels
+        self.seg_stride = config.seg_stride
+        self.lateral8, self.lateral16, self.lateral32 = (
+            conv_norm(inputs, width, 1) for inputs in channels[1:]
+        )
+        # cheap at these strides, and the only place where a cell can see a whole large person
+        self.context32, self.context16 = conv_norm(width, width), conv_norm(width, width)
+        # two trunks: what lies in a disk (heat, short, mid, vis) and whose pixel this is
+        self.pose, self.owner = (
+            nn.Sequential(*(conv_norm(width, width) for _ in range(config.trunk_depth)))
+            for _ in range(2)
+        )
+        self.fields = nn.Conv2d(2 * width, CHANNELS, 1)
+        init_fields(self.fields, config.radius)
+        if config.seg_stride < 8:
+            self.seg_in = conv_norm(width, fine, 1)
+            self.lateral4 = conv_norm(channels[0], fine, 1)
+            self.seg_mix = conv_norm(fine, fine)
+        # at stride 2 each stride-4 cell gives its four sub-cells (pixel shuffle)
+        sub_cells = 4 if config.seg_stride == 2 else 1
+        self.seg = nn.Conv2d(fine if config.seg_stride < 8 else width, sub_cells, 1)
+        init_seg(self.seg)
+
+    def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Backbone maps at strides 4, 8, 16, 32 → logits of fields and mask."""
+        at4, at8, at16, at32 = features
+        x = self.context32(self.lateral32(at32))
+        x = self.context16(self.lateral16(at16) + double(x))
+        x = self.lateral8(at8) + double(x)
+        pose, owner = self.pose(x), self.owner(x)
+        fields = self.fields(torch.cat([pose, owner], dim=1))
+        if self.seg_stride < 8:
+            owner = self.seg_mix(double(self.seg_in(owner)) + self.lateral4(at4))
+        seg = self.seg(owner)
+        return fields, F.pixel_shuffle(seg, 2) if self.seg_stride == 2 else seg
+
+
+class PlainHeads(nn.Module):
+    """As published: a 1x1 convolution per head on the last block, bilinear to the field grids."""
+
+    def __init__(self, config: NetworkConfig, channels: tuple[int, ...]):
+        """One convolution computes all heads side by side."""
+        super().__init__()
+        # whole factors: the grids of the backbone are no finer than those of the fields
+        self.factor = config.output_stride // config.stride
+        self.seg_factor = config.output_stride // config.seg_stride
+        self.fields = nn.Conv2d(channels[-1], CHANNELS, 1)
+        self.seg = nn.Conv2d(channels[-1], 1, 1)
+        init_fields(self.fields, config.radius)
+        init_seg(self.seg)
+
+    def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Backbone maps → logits of fields and mask."""
+        x = features[-1]
+        return _bilinear(self.fields(x), self.factor), _bilinear(self.seg(x), self.seg_factor)
+
+
+class Inference(nn.Module):
+    """``KdcNet`` with the sigmoids of ``skeleton.HEADS``: what is exported and run."""
+
+    def __init__(self, net: KdcNet):
+        """Wraps, does not copy."""
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """RGB 0…255 ``(B, 3, H, W)`` → fields and mask with probabilities where they are due."""
+        logits, seg = self.net(image)
+        parts, start = [], 0
+        for activation, heads in groupby(HEADS, key=lambda head: head.activation):
+            stop = start + sum(head.channels for head in heads)
+            part = logits[:, start:stop]
+            parts.append(torch.sigmoid(part) if activation == "sigmoid" else part)
+            start = stop
+        return torch.cat(parts, dim=1), torch.sigmoid(seg)
+
+
+def conv_norm(inputs: int, outputs: int, kernel: int = 3) -> nn.Sequential:
+    """Convolution, batch norm (folded at export), ReLU."""
+    conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+def double(x: Tensor) -> Tensor:
+    """Twice the resolution, nearest neighbour: exact on every engine."""
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def init_fields(conv: nn.Conv2d, radius: float) -> None:
+    """Small weights, and biases at the priors, so that the first losses are small and equal."""
+    nn.init.normal_(conv.weight, std=0.01)
+    nn.init.zeros_(conv.bias)
+    where = channel_slices()
+    with torch.no_grad():
+        conv.bias[where["heat"]] = _logit(HEAT_PRIOR)
+        conv.bias[where["log_sigma"]] = math.log(TYPICAL_SIGMA / radius)
+
+
+def init_seg(conv: nn.Conv2d) -> None:
+    """Small weights, bias at the prior."""
+    nn.init.normal_(conv.weight, std=0.01)
+    nn.init.constant_(conv.bias, _logit(SEG_PRIOR))
+
+
+def _bilinear(x: Tensor, factor: int) -> Tensor:
+    if factor == 1:
+        return x
+    return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
+
+
+def _logit(p: float) -> float:
+    return math.log(p / (1 - p))

@@ -1,0 +1,1 @@
+"""From annotated pictures to weights; needs torch."""
