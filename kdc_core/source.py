@@ -65,11 +65,12 @@ def open_source(text: str) -> Source:
     return _capture(text, "video", text)
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path, as_stored: bool = False) -> np.ndarray:
     """A picture as ``(H, W, 3)`` uint8 BGR; grey is tripled, 16 bits are scaled to 8.
 
     16-bit values are divided by 257 whatever their range: a scale that followed the content would
-    make the brightness of a sequence flicker.
+    make the brightness of a sequence flicker. The camera's orientation (EXIF) is honoured unless
+    ``as_stored``: annotation files count pixels as they are stored.
 
     Raises:
         ValueError: missing, not a picture, broken off, or neither 8 nor 16 bits deep.
@@ -78,8 +79,11 @@ def read_image(path: Path) -> np.ndarray:
     if not path.is_file():
         raise ValueError(f"{path}: no such picture")
     data = np.fromfile(path, np.uint8)
+    how = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+    if as_stored:
+        how |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if len(data) else None
+        image = cv2.imdecode(data, how) if len(data) else None
     except cv2.error:  # e.g. a header that announces more pixels than OpenCV allows
         image = None
     if image is None:
@@ -106,7 +110,7 @@ def list_images(folder: Path) -> list[Path]:
 def quieten_opencv() -> None:
     """Keep OpenCV's and FFmpeg's own complaints off the terminal: ours are one line each."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    cv2.setLogLevel(0)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def _folder(folder: Path) -> Source:
@@ -121,9 +125,11 @@ def _folder(folder: Path) -> Source:
 
 def _capture(name: str, kind: str, target: int | str) -> Source:
     first = _opened(name, kind, target)
-    fps = first.get(cv2.CAP_PROP_FPS)
-    fps = float(fps) if 0 < fps < 1000 else None
-    count = int(first.get(cv2.CAP_PROP_FRAME_COUNT)) if kind == "video" else 0
+    told = first.get(cv2.CAP_PROP_FPS)
+    fps = told if 0 < told < 1000 else None
+    count = max(0, int(first.get(cv2.CAP_PROP_FRAME_COUNT))) if kind != "camera" else 0
+    if kind == "stream" and count:
+        kind = "video"  # a file behind an address: it has an end
     waiting = [first]  # a camera takes a second to open: the first pass uses the one that is open
 
     def frames() -> Iterator[Frame]:
@@ -133,7 +139,7 @@ def _capture(name: str, kind: str, target: int | str) -> Source:
         finally:
             capture.release()
 
-    return Source(name, kind, frames, fps=fps, count=count if count > 0 else None)
+    return Source(name, kind, frames, fps=fps, count=count or None)
 
 
 def _opened(name: str, kind: str, target: int | str) -> cv2.VideoCapture:

@@ -7,6 +7,7 @@ network-input pixels up to ``People``, which is in pixels of the original frame.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from enum import IntEnum
 
 import numpy as np
 
@@ -182,6 +183,16 @@ class InstanceMap:
         _check_shapes(self, {"ids": (len(self.ids),), "phi": (len(self.ids),)})
 
 
+class Phase(IntEnum):
+    """What is known of a person's identity; numbers as in ``kdc_msgs/Person``."""
+
+    UNTRACKED = 0  # no tracker runs: the id counts the people of this frame
+    TENTATIVE = 1  # a new track, not yet seen for long enough to be believed
+    CONFIRMED = 2  # seen in this frame
+    OCCLUDED = 3  # not seen in this frame: place predicted, no mask
+    LOST = 4  # hidden for longer: remembered, not reported
+
+
 @dataclass(frozen=True)
 class People:
     """The answer for one frame, in pixels of the original frame."""
@@ -195,12 +206,13 @@ class People:
     centroid: np.ndarray  # (P,) int, anchor in use, see skeleton.ANCHORS
     centroid_xy: np.ndarray  # (P, 2)
     labels: np.ndarray  # (H, W) uint16, pixel = id, 0 = nobody
+    phase: np.ndarray  # (P,) uint8, see ``Phase``
 
     def __post_init__(self) -> None:
         p = len(self.ids)
         shapes = {
             "score": (p,), "mask_score": (p,), "keypoints": (p, K, 3), "visible": (p, K),
-            "boxes": (p, 4), "centroid": (p,), "centroid_xy": (p, 2),
+            "boxes": (p, 4), "centroid": (p,), "centroid_xy": (p, 2), "phase": (p,),
         }  # fmt: skip
         _check_shapes(self, shapes)
 

@@ -12,13 +12,13 @@ from kdc_core.decode.centroid import select
 from kdc_core.decode.group import group
 from kdc_core.decode.hough import find_peaks, vote
 from kdc_core.decode.score import people
-from kdc_core.types import Fields, People
+from kdc_core.types import Centroids, Fields, People, Poses
 
 
-def decode(
+def find(
     fields: Fields, config: DecodeConfig, lap: Callable[[str], None] = lambda stage: None
-) -> People:
-    """All people of one frame; ``lap`` is called with the name of each stage that has finished."""
+) -> tuple[Poses, Centroids]:
+    """Skeletons of one frame and what attracts their pixels: all that comes before the masks."""
     votes = vote(fields, config.hough)
     peaks = find_peaks(fields, votes, config.hough)
     lap("hough")
@@ -27,6 +27,14 @@ def decode(
     lap("group")
     centroids = select(fields, poses, config.centroid)
     lap("select")
+    return poses, centroids
+
+
+def decode(
+    fields: Fields, config: DecodeConfig, lap: Callable[[str], None] = lambda stage: None
+) -> People:
+    """All people of one frame; ``lap`` is called with the name of each stage that has finished."""
+    poses, centroids = find(fields, config, lap)
     ids = np.arange(1, len(poses) + 1)
     instances = assign(fields, centroids, ids, config.assign, config.centroid.mode)
     lap("assign")

@@ -6,11 +6,16 @@ import cv2
 import numpy as np
 
 from kdc_core.config import AssignConfig
+from kdc_core.decode.hough import ONE
 from kdc_core.decode.sample import FrameGrid, pool
 from kdc_core.letterbox import cell_centres
 from kdc_core.types import Centroids, Fields, InstanceMap
 
 _REACH = 3.0  # sigmas at which phi is 0.01: beyond, a cell has no say
+#: sums over pixels are of integers, so that their order does not matter: parts of a pixel
+FINE = 1024
+#: interpolation may round up by a few parts in 1e7: a bar for cells that misses no pixel
+SLACK = np.float32(0.999)
 
 
 def assign(
@@ -28,7 +33,7 @@ def assign(
         config: thresholds.
         mode: "nearest" lets only the closest used anchor of each cell speak.
     """
-    cells = _foreground(fields, config)
+    cells = foreground(fields, config)
     phi = membership(fields, centroids, cells, config, mode)
     for _ in range(config.mean_shift_steps):
         centroids = mean_shift(fields, centroids, cells, phi)
@@ -36,7 +41,7 @@ def assign(
     return _paint(fields, phi, cells, ids, config)
 
 
-def _foreground(fields: Fields, config: AssignConfig) -> np.ndarray:
+def foreground(fields: Fields, config: AssignConfig) -> np.ndarray:
     """Flat indices of the cells that a person's pixel may be interpolated from."""
     share = pool(fields.seg, fields.stride // fields.seg_stride)
     some = cv2.dilate(share, np.ones((3, 3), np.uint8)) > 0.25 * config.min_seg
@@ -51,45 +56,81 @@ def membership(
     The distance is the mean over the used anchors of ‖x + u_k − C_k‖, weighted by ω_k and by the
     inverse square of ‖u_k‖: near keypoints are predicted better than far ones.
     """
-    height, width = fields.log_sigma.shape
-    x = cell_centres(height, width, fields.stride).reshape(-1, 2)[cells].T  # (2, N)
-    u = fields.anchor.reshape(*fields.anchor.shape[:2], -1)[:, :, cells] * fields.radius
+    x, u = _embedding(fields, cells)
+    place = x + u  # (18, 2, N)
     length = np.sqrt(u[:, 0] ** 2 + u[:, 1] ** 2)  # (18, N)
+    sigma, scale = centroids.sigma.astype(np.float32), centroids.scale.astype(np.float32)
+    weight, xy = centroids.weight.astype(np.float32), centroids.xy.astype(np.float32)
     phi = np.zeros((len(centroids), len(cells)), np.float32)
-    for j in range(len(centroids)):
-        used = np.flatnonzero(centroids.weight[j] > 0)
-        near = _near(x, centroids.xy[j], 2 * centroids.scale[j] + _REACH * centroids.sigma[j])
-        miss = x[:, near] + u[used][:, :, near] - centroids.xy[j, used, :, None]
+    for j, (low_x, low_y, high_x, high_y) in enumerate(reach_boxes(centroids)):
+        near = np.flatnonzero(
+            (x[0] >= low_x) & (x[0] <= high_x) & (x[1] >= low_y) & (x[1] <= high_y)
+        )
+        used = np.flatnonzero(weight[j] > 0)
+        miss = place[used].take(near, axis=2) - xy[j, used, :, None]
         distance = np.sqrt(miss[:, 0] ** 2 + miss[:, 1] ** 2)
+        away = length[used].take(near, axis=1)
         if mode == "nearest":
-            distance = np.take_along_axis(
-                distance, length[used][:, near].argmin(axis=0)[None], axis=0
-            )[0]
+            distance = np.take_along_axis(distance, away.argmin(axis=0)[None], axis=0)[0]
         else:
-            soft = config.near * centroids.scale[j] + length[used][:, near]
-            pull = centroids.weight[j, used, None] / soft**2
-            distance = (pull * distance).sum(axis=0) / pull.sum(axis=0)
-        phi[j, near] = np.exp(-(distance**2) / (2 * centroids.sigma[j] ** 2))
+            soft = np.float32(config.near) * scale[j] + away
+            pull = weight[j, used, None] / (soft * soft)
+            distance = _sum_rows(pull * distance) / _sum_rows(pull)
+        phi[j, near] = decay(distance * distance / (np.float32(2) * sigma[j] * sigma[j]))
     return phi
 
 
-def _near(x: np.ndarray, anchors: np.ndarray, margin: float) -> np.ndarray:
-    """Indices of the cells within ``margin`` of the box of a person's anchors."""
-    low, high = anchors.min(axis=0) - margin, anchors.max(axis=0) + margin
-    return np.flatnonzero((x[0] >= low[0]) & (x[0] <= high[0]) & (x[1] >= low[1]) & (x[1] <= high[1]))
+def reach_boxes(centroids: Centroids) -> np.ndarray:
+    """x0, y0, x1, y1 (P, 4) around each person's anchors: beyond, a cell has no say."""
+    xy = centroids.xy.astype(np.float32)
+    margin = np.float32(2) * centroids.scale.astype(np.float32)
+    margin = (margin + np.float32(_REACH) * centroids.sigma.astype(np.float32))[:, None]
+    return np.concatenate([xy.min(axis=1) - margin, xy.max(axis=1) + margin], axis=1)
+
+
+def decay(t: np.ndarray) -> np.ndarray:
+    """exp(−t) of t ≥ 0 in float32, within 2e-7 of its value.
+
+    Spelled out because the math libraries of CPU and GPU round differently: with the same few
+    multiplications and additions on both sides, φ and so the labels are equal bit for bit.
+    """
+    t = np.minimum(t.astype(np.float32), np.float32(80))
+    halvings = np.rint(t * np.float32(1.44269504))
+    s = halvings * np.float32(0.693359375) - t  # ln 2 in two parts, the first exact in 12 bits
+    s = s + halvings * np.float32(-2.12194440e-4)
+    power = np.float32(1 / 720)
+    for coefficient in (1 / 120, 1 / 24, 1 / 6, 1 / 2, 1.0, 1.0):
+        power = power * s + np.float32(coefficient)
+    return power * ((127 - halvings.astype(np.int32)) << 23).view(np.float32)
+
+
+def _embedding(fields: Fields, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (2, N) of the cells and their offsets to the anchors (18, 2, N), input pixels."""
+    height, width = fields.log_sigma.shape
+    x = cell_centres(height, width, fields.stride).reshape(-1, 2)[cells].T
+    flat = fields.anchor.reshape(*fields.anchor.shape[:2], -1)
+    return x, flat.take(cells, axis=2) * np.float32(fields.radius)
+
+
+def _sum_rows(terms: np.ndarray) -> np.ndarray:
+    """Sum over the first axis, first row first: ``sum`` would pick an order by memory layout."""
+    total = terms[0].copy()
+    for row in terms[1:]:
+        total += row
+    return total
 
 
 def mean_shift(
     fields: Fields, centroids: Centroids, cells: np.ndarray, phi: np.ndarray
 ) -> Centroids:
     """Eq. 4: each used anchor moves to the mean embedding of the person's members."""
-    height, width = fields.log_sigma.shape
-    x = cell_centres(height, width, fields.stride).reshape(-1, 2)[cells].T
-    u = fields.anchor.reshape(*fields.anchor.shape[:2], -1)[:, :, cells] * fields.radius
+    x, u = _embedding(fields, cells)
     member = (phi > 0.5) & (phi == phi.max(axis=0, initial=0))
-    xy = centroids.xy.copy()
+    place = np.rint((x + u) * np.float32(FINE)).astype(np.int64)
+    xy = centroids.xy.astype(np.float32)
     for j in np.flatnonzero(member.any(axis=1)):
-        xy[j] = (x + u)[:, :, member[j]].mean(axis=2)
+        total = place[:, :, member[j]].sum(axis=2)
+        xy[j] = total / (member[j].sum() * np.float64(FINE))
     kept = {name: getattr(centroids, name) for name in ("weight", "confidence", "sigma", "scale")}
     return Centroids(xy=xy, primary=centroids.primary, **kept)
 
@@ -108,7 +149,7 @@ def _paint(
     for j, label in enumerate(ids):
         plane[:] = 0
         plane.flat[cells] = phi[j]
-        rows, columns = window = grid.window(_box(plane, config.min_phi))
+        rows, columns = window = grid.window(_box(plane, SLACK * np.float32(config.min_phi)))
         windows.append(window)
         here = grid.spread(plane, rows, columns)
         if config.igo_sigma > 0.12:  # below, the filter's only tap is the centre
@@ -138,7 +179,8 @@ def _cut(
         if mine.any():
             inner = slice(r.start - rows.start, r.stop - rows.start)
             across = slice(c.start - columns.start, c.stop - columns.start)
-            mean[j] = person[inner, across][mine].mean()
+            parts = np.rint(person[inner, across][mine] * np.float32(ONE))
+            mean[j] = parts.sum(dtype=np.float64) / (ONE * len(parts))
     return InstanceMap(labels, ids, mean)
 
 

@@ -24,7 +24,9 @@ def sample(
     height, width = field.shape[-2:]
     x, y = np.moveaxis(to_grid(xy, stride).astype(np.float32), -1, 0)
     x, y = x.clip(0, width - 1), y.clip(0, height - 1)
-    x0, y0 = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
+    x0, y0 = np.floor(x), np.floor(y)
+    fx, fy = x - x0, y - y0  # float32, like the kernels
+    x0, y0 = x0.astype(np.intp), y0.astype(np.intp)
     x1, y1 = np.minimum(x0 + 1, width - 1), np.minimum(y0 + 1, height - 1)
     flat = field.reshape(*field.shape[:-2], height * width)
     if channel is None:
@@ -38,7 +40,7 @@ def sample(
             for y, x in ((y0, x0), (y0, x1), (y1, x0), (y1, x1))
         )
     shape = (-1,) + (1,) * (a.ndim - 1)
-    fx, fy = (x - x0).reshape(shape), (y - y0).reshape(shape)
+    fx, fy = fx.reshape(shape), fy.reshape(shape)
     top = a * (1 - fx) + b * fx
     below = c * (1 - fx) + d * fx
     return top * (1 - fy) + below * fy
@@ -48,9 +50,11 @@ def pool(field: np.ndarray, factor: int) -> np.ndarray:
     """Mean over ``factor`` × ``factor`` blocks of ``field`` (H, W) → (H / factor, W / factor)."""
     if factor == 1:
         return field
-    height, width = field.shape
-    blocks = field.reshape(height // factor, factor, width // factor, factor)
-    return blocks.mean(axis=(1, 3), dtype=np.float32)
+    total = np.zeros((field.shape[0] // factor, field.shape[1] // factor), np.float32)
+    for dy in range(factor):  # in this order: the kernel's sum is equal bit for bit
+        for dx in range(factor):
+            total += field[dy::factor, dx::factor]
+    return total * np.float32(1 / factor**2)
 
 
 class FrameGrid:
@@ -88,5 +92,6 @@ class FrameGrid:
 
 def _taps(places: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     places = places.clip(0, size - 1)
-    low = np.floor(places).astype(np.intp)
-    return low, np.minimum(low + 1, size - 1), places - low
+    floor = np.floor(places)
+    low = floor.astype(np.intp)
+    return low, np.minimum(low + 1, size - 1), places - floor

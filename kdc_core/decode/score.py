@@ -36,7 +36,7 @@ def people(
         centroid=centroids.primary,
         centroid_xy=points[rows, centroids.primary],
         labels=labels,
-        phase=np.full(len(poses), Phase.CONFIRMED, np.uint8) if phase is None else phase,
+        phase=np.full(len(poses), Phase.UNTRACKED, np.uint8) if phase is None else phase,
     )
 
 

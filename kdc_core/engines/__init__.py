@@ -1,0 +1,84 @@
+"""Engines turn a frame into fields. Which one is there, and which one is taken.
+
+Nothing heavy is imported before an engine is opened.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kdc_core.pipeline import Engine
+
+log = logging.getLogger(__name__)
+
+#: engine → (class in ``kdc_core.engines.<engine>``, what installs it); fastest on a CPU first
+ENGINES = {
+    "openvino": ("OpenVinoEngine", "pip install openvino"),
+    "onnxruntime": ("OnnxRuntimeEngine", "pip install onnxruntime"),
+    "torch": ("TorchEngine", "pip install torch"),
+}
+LONG_SIDES = (64, 4096)  # input pixels: smaller sees nobody, larger is a slip of the keyboard
+
+
+def open_engine(
+    name: str = "auto", model: Path | None = None, threads: int = 0, long_side: int | None = None
+) -> Engine:
+    """Open an engine on a model file; ``auto`` takes the fastest that is installed.
+
+    Args:
+        name: ``auto`` or one of ``ENGINES``.
+        model: ``.onnx`` file, or checkpoint of ``kdc train`` for torch; default: the shipped one.
+        threads: CPU threads; 0 leaves the choice to the engine (all cores).
+        long_side: input pixels of the frame's longest side; default: the model's own.
+
+    Raises:
+        ValueError: unknown name, engine not installed, file missing or of another kind.
+    """
+    path = default_model() if model is None else Path(model)
+    if name == "auto":
+        name, reason = _choose(path)
+    else:
+        reason = "asked for"
+    if name not in ENGINES:
+        raise ValueError(f"engine: expected auto, {', '.join(ENGINES)}, got {name!r}")
+    if threads < 0:
+        raise ValueError(f"threads: expected 0 (all cores) or more, got {threads}")
+    if long_side is not None and not LONG_SIDES[0] <= long_side <= LONG_SIDES[1]:
+        raise ValueError(
+            f"long side: expected {LONG_SIDES[0]} to {LONG_SIDES[1]} pixels, got {long_side}"
+        )
+    kind, install = ENGINES[name]
+    if importlib.util.find_spec(name) is None:
+        raise ValueError(f"engine {name} is not installed: {install}")
+    _check_file(path, name)
+    module = importlib.import_module(f"kdc_core.engines.{name}")
+    engine: Engine = getattr(module, kind)(path, threads, long_side)
+    log.info("engine %s (%s), model %s", engine.name, reason, path)
+    return engine
+
+
+def default_model() -> Path:
+    """The weights that ship with the package."""
+    return Path(str(files("kdc_core"))) / "weights" / "kdc_lite.onnx"
+
+
+def _choose(model: Path) -> tuple[str, str]:
+    if model.suffix in (".pt", ".pth"):
+        return "torch", "the model is a torch checkpoint"
+    if importlib.util.find_spec("openvino") is not None:
+        return "openvino", "installed, and faster on CPUs than onnxruntime"
+    return "onnxruntime", "openvino is not installed"
+
+
+def _check_file(path: Path, engine: str) -> None:
+    expected = "a checkpoint (.pt)" if engine == "torch" else "an .onnx file"
+    if not path.is_file():
+        raise ValueError(f"model: expected {expected}, {path} does not exist")
+    if (path.suffix == ".onnx") == (engine == "torch"):
+        raise ValueError(f"model: engine {engine} expects {expected}, got {path}")

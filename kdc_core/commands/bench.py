@@ -1,0 +1,149 @@
+"""``kdc bench``: how fast, end to end, stage by stage."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+import sys
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from kdc_core.commands.options import add_decoder, add_engine, decode_from, engine_from, natural
+from kdc_core.pipeline import STAGES, Pipeline
+from kdc_core.source import Source, open_source
+
+SIZE = (640, 480)  # (width, height) of the synthetic clip
+FPS = 30.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``kdc bench``."""
+    parser.add_argument(
+        "source", nargs="?",
+        help="as in kdc run; default: a synthetic 640x480 clip of walking figures",
+    )  # fmt: skip
+    parser.add_argument(
+        "--frames", type=natural, default=200, metavar="N", help="at most; default: %(default)s"
+    )
+    parser.add_argument(
+        "--warm-up", type=natural, default=10, metavar="N",
+        help="frames before the clock starts; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    add_engine(parser)
+    add_decoder(parser, min_score=0.15)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Measure and print a table."""
+    from kdc_core.evaluate.report import table, write_json
+
+    if not args.frames:
+        raise ValueError("--frames: expected at least 1")
+    with tempfile.TemporaryDirectory() as folder:
+        if args.source is None:
+            args.source = str(synthetic_clip(Path(folder) / "figures.avi", args.frames))
+        source = open_source(args.source)
+        pipeline = Pipeline(engine_from(args), decode_from(args))
+        figures = measure(pipeline, source, args.frames, args.warm_up)
+        pipeline.close()
+    rows = [[name, *values.values()] for name, values in figures["ms"].items()]
+    print(table(["ms", "p50", "p95"], rows))
+    print(
+        f"{figures['fps']:.1f} frames/s end to end, {figures['frames']} frames "
+        f"{figures['frame_size'][0]}x{figures['frame_size'][1]}, "
+        f"{figures['people_per_frame']:.1f} people per frame, peak memory "
+        f"{figures['peak_memory_mb']:.0f} MB\n{figures['engine']}, {figures['device']}"
+    )
+    if args.json:
+        write_json(args.json, figures)
+    return 0
+
+
+def measure(pipeline: Pipeline, source: Source, frames: int, warm_up: int) -> dict[str, Any]:
+    """Milliseconds per stage; "read" is decoding the video, "total" all of it.
+
+    Raises:
+        ValueError: the source ends before the warm-up does.
+    """
+    for frame in islice(source, warm_up):
+        pipeline(frame)
+    times: dict[str, list[float]] = {name: [] for name in ("read", *STAGES, "total")}
+    people, start = 0, time.perf_counter()
+    last = start
+    size = (0, 0)
+    for frame in islice(source, frames):
+        times["read"].append((time.perf_counter() - last) * 1e3)
+        people += len(pipeline(frame))
+        size = frame.size
+        for name in STAGES:
+            times[name].append(pipeline.timings[name])
+        now = time.perf_counter()
+        times["total"].append((now - last) * 1e3)
+        last = now
+    count = len(times["total"])
+    return {
+        "ms": {name: _percentiles(values) for name, values in times.items()},
+        "fps": count / (last - start),
+        "frames": count,
+        "frame_size": size,
+        "people_per_frame": people / count,
+        "peak_memory_mb": peak_memory(),
+        "engine": pipeline.engine.name,
+        "longest_side": getattr(pipeline.engine, "longest", pipeline.engine.info.longest),
+        "device": f"{platform.machine()}, {os.cpu_count()} cores",
+        "source": source.name,
+    }
+
+
+def peak_memory() -> float:
+    """Largest resident size of this process so far, MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3  # bytes there, kB elsewhere
+
+
+def synthetic_clip(path: Path, frames: int) -> Path:
+    """A clip of three walking figures before a soft background, the same on every machine."""
+    rng = np.random.default_rng(0)
+    width, height = SIZE
+    small = rng.integers(60, 200, (12, 16, 3), np.uint8)
+    background = cv2.resize(small, SIZE, interpolation=cv2.INTER_CUBIC)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), FPS, SIZE)
+    for index in range(frames):
+        image = background.copy()
+        for figure, (tall, speed) in enumerate(((200, 3.0), (280, -2.0), (360, 1.2))):
+            x = (width * (0.2 + 0.3 * figure) + speed * index) % width
+            draw_figure(image, x, height - 20, tall, index / FPS * abs(speed) * 2)
+        writer.write(image)
+    writer.release()
+    return path
+
+
+def draw_figure(image: np.ndarray, x: float, feet: float, tall: float, phase: float) -> None:
+    """A figure of coat, trousers and head that walks with the phase (radians)."""
+    swing = 0.12 * np.sin(phase)
+    hip, neck = (x, feet - 0.5 * tall), (x, feet - 0.82 * tall)
+    limbs = [
+        (hip, (x + swing * tall, feet), (90, 60, 40)),
+        (hip, (x - swing * tall, feet), (70, 50, 40)),
+        (neck, (x - swing * tall, feet - 0.45 * tall), (40, 40, 150)),
+        (neck, (x + swing * tall, feet - 0.45 * tall), (40, 40, 150)), (neck, hip, (50, 50, 180)),
+    ]  # fmt: skip
+    for a, b, colour in limbs:
+        start, end = ((round(float(px)), round(float(py))) for px, py in (a, b))
+        cv2.line(image, start, end, colour, max(3, round(0.1 * tall)), cv2.LINE_AA)
+    head = (round(x), round(feet - 0.92 * tall))
+    cv2.circle(image, head, round(0.07 * tall), (140, 170, 220), -1, cv2.LINE_AA)
+
+
+def _percentiles(values: list[float]) -> dict[str, float]:
+    middle, high = np.percentile(values, (50, 95)) if values else (np.nan, np.nan)
+    return {"p50": round(float(middle), 2), "p95": round(float(high), 2)}

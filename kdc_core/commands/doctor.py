@@ -1,0 +1,133 @@
+"""``kdc doctor``: what is installed, which engine would be used, what is missing."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import kdc_core
+from kdc_core.cli import explain
+from kdc_core.commands.options import add_engine, engine_from, weights_of
+from kdc_core.engines import _choose
+
+
+@dataclass(frozen=True)
+class Package:
+    """Something that KDC can use."""
+
+    module: str
+    distribution: str  # its name on PyPI
+    purpose: str
+    install: str  # the command that brings it
+    base: bool = False  # KDC does not work without it
+
+
+def _extra(name: str) -> str:
+    return f"pip install 'kdc_ros[{name}]'"
+
+
+PACKAGES = (
+    Package("numpy", "numpy", "arrays", "pip install kdc_ros", True),
+    Package("cv2", "opencv-python-headless", "pictures and videos", "pip install kdc_ros", True),
+    Package("scipy", "scipy", "tracking", "pip install kdc_ros", True),
+    Package("tqdm", "tqdm", "progress bars", "pip install kdc_ros", True),
+    Package("onnxruntime", "onnxruntime", "default engine", "pip install kdc_ros", True),
+    Package("openvino", "openvino", "faster engine on CPUs", _extra("openvino")),
+    Package("torch", "torch", "training, export, reference engine", _extra("train")),
+    Package("pycocotools", "pycocotools", "evaluation", _extra("train")),
+    Package("tensorrt", "tensorrt", "engine on NVIDIA GPUs", _extra("gpu")),
+    Package("pycuda", "pycuda", "decoder on NVIDIA GPUs", _extra("gpu")),
+    Package("rclpy", "ros-jazzy-rclpy", "ROS 2 node", f"source a ROS 2 setup, or {_extra('ros')}"),
+    Package("kdc_msgs", "kdc_msgs", "ROS 2 messages of KDC", "make install"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``kdc doctor``."""
+    add_engine(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Print the findings; 1 if KDC cannot run as it is."""
+    print(f"kdc {kdc_core.__version__}, Python {platform.python_version()}, {platform.platform()}")
+    print(f"{os.cpu_count()} CPU cores; {gpu()}; ROS 2: {os.environ.get('ROS_DISTRO') or 'none'}\n")
+    missing = []
+    for package in PACKAGES:
+        version, complaint = probe(package)
+        state = version or ("missing" if not complaint else "broken")
+        print(f"  {'ok' if version else '--'}  {package.module:12} {state:12} {package.purpose}")
+        if complaint:
+            print(f"      {complaint}")
+        if not version:
+            missing.append(package)
+    healthy = not any(package.base for package in missing)
+    print()
+    healthy &= _report_engine(args)
+    if missing:
+        print("\nto add what is missing:")
+    for package in missing:
+        print(f"  {package.module:12} {package.install}")
+    return 0 if healthy else 1
+
+
+def probe(package: Package) -> tuple[str, str]:
+    """(version, complaint): no version if it is missing, a complaint if it fails to import."""
+    try:
+        module = importlib.import_module(package.module)
+    except ModuleNotFoundError as error:
+        absent = (error.name or "").partition(".")[0] == package.module
+        return "", "" if absent else str(error)
+    except Exception as error:  # a broken install may raise anything, and must not stop the doctor
+        return "", f"{type(error).__name__}: {explain(error)}"[:200]
+    try:
+        version = importlib.metadata.version(package.distribution)
+    except importlib.metadata.PackageNotFoundError:  # e.g. Debian's OpenCV, a sourced ROS 2
+        version = getattr(module, "__version__", "installed")
+    return str(version), ""
+
+
+def gpu() -> str:
+    """The NVIDIA GPUs and their driver in words."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return "no NVIDIA driver"
+    query = [tool, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"nvidia-smi fails: {explain(error)}"
+    found = [", driver ".join(line.split(", ", 1)) for line in done.stdout.strip().splitlines()]
+    return "; ".join(found) or "no NVIDIA GPU"
+
+
+def _report_engine(args: argparse.Namespace) -> bool:
+    """Open the engine that a run would use; False if there is none."""
+    model = weights_of(args)
+    print(f"weights: {model}{'' if model.is_file() else ' (missing)'}")
+    try:
+        engine = engine_from(args)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"engine:  none: {explain(error)}", file=sys.stdout)
+        return False
+    info = engine.info
+    print(f"engine:  {engine.name} ({_reason(args, model)})")
+    print(
+        f"network: {info.preset}, {info.backbone}, longest side {info.longest}, "
+        f"stride {info.stride}, masks at stride {info.seg_stride}"
+    )
+    engine.close()
+    return True
+
+
+def _reason(args: argparse.Namespace, model: Path) -> str:
+    if args.engine != "auto":
+        return "asked for by --engine"
+    return f"auto: {_choose(model)[1]}"

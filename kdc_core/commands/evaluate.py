@@ -1,0 +1,78 @@
+"""``kdc evaluate``: AP of masks and keypoints, or what a perfect network would get."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from kdc_core.commands.options import (
+    add_annotated,
+    add_decoder,
+    add_engine,
+    decode_from,
+    engine_from,
+    natural,
+    weights_of,
+)
+from kdc_core.config import ModelInfo
+from kdc_core.evaluate.dataset import Dataset
+from kdc_core.pipeline import Engine, Pipeline
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``kdc evaluate``."""
+    add_annotated(parser)
+    parser.add_argument(
+        "--oracle", action="store_true",
+        help="fields made from the annotations instead of a network: the decoder's ceiling at "
+        "the input size and strides of --model, else of the default preset",
+    )  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write figures and protocol")
+    parser.add_argument(
+        "--bootstrap", type=natural, default=0, metavar="N",
+        help="95 %% intervals of AP from N resamples of the images",
+    )  # fmt: skip
+    add_engine(parser)
+    add_decoder(parser, min_score=0.02)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Evaluate, print a short table, write the JSON."""
+    from kdc_core.evaluate.coco import Results, progress
+    from kdc_core.evaluate.dataset import load
+    from kdc_core.evaluate.report import figures, protocol, write_json
+
+    dataset = load(args.images, args.annotations).first(args.limit)
+    pipeline = Pipeline(_engine(args, dataset), decode_from(args))
+    results = Results(dataset)
+    start = time.perf_counter()
+    for image, frame in progress(dataset):
+        results.add(image, pipeline(frame))
+    seconds = time.perf_counter() - start
+    summary = results.summary(args.bootstrap)
+    model = None if args.oracle else weights_of(args)
+    conditions = protocol(dataset, pipeline.engine, pipeline.config, model, seconds)
+    pipeline.close()
+    print(figures(summary))
+    print(
+        f"{len(dataset)} images of {dataset.file.name}, {conditions['engine']}, longest side "
+        f"{conditions['longest_side']}, centroid {conditions['centroid']}, {seconds:.0f} s"
+    )
+    if args.json:
+        write_json(args.json, {**summary, "protocol": conditions})
+    return 0
+
+
+def _engine(args: argparse.Namespace, dataset: Dataset) -> Engine:
+    if not args.oracle:
+        return engine_from(args)
+    from kdc_core.evaluate.oracle import Oracle
+
+    info = ModelInfo()  # the default preset's input size and strides
+    if args.model:
+        network = engine_from(args)
+        info = network.info
+        network.close()
+    return Oracle(dataset, replace(info, longest=args.long_side or info.longest))

@@ -1,0 +1,133 @@
+"""``kdc occlusion-bench``: who is who, and which pixels are whose, while people hide each other."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from kdc_core.commands.options import add_engine, engine_from, natural, weights_of
+from kdc_core.config import ModelInfo
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``kdc occlusion-bench``."""
+    parser.add_argument(
+        "--fields", choices=("oracle", "network"), default="oracle",
+        help="from the known truth, or from the network; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="DIR", help="gets tables, JSON and clips")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="pictures to cut people from")
+    parser.add_argument(
+        "--annotations", type=Path, metavar="FILE", help="their COCO person annotations"
+    )
+    parser.add_argument(
+        "--backgrounds", type=Path, metavar="DIR", help="pictures without people to walk through"
+    )
+    parser.add_argument(
+        "--noise", type=float, default=1.0, metavar="X",
+        help="errors of the oracle's fields, 0 = none; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument("--only", metavar="TEXT", help="only clips with this text in their name")
+    parser.add_argument("--repeat", type=natural, default=1, metavar="N", help="casts per clip")
+    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="of cast and noise")
+    parser.add_argument("--video", action="store_true", help="write the clips with overlay")
+    add_engine(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Play every clip once and decode it in every way."""
+    from kdc_core.evaluate import occlusion, scenarios
+    from kdc_core.evaluate.report import sha256, write_json
+
+    if args.video and not args.out:
+        raise ValueError("--video: say where with --out DIR")
+    engine = engine_from(args) if args.fields == "network" else None
+    if engine and not args.images:
+        raise ValueError("--fields network: the network needs real people: give --images")
+    played, start = {}, time.perf_counter()
+    for turn in range(max(1, args.repeat)):
+        rng = np.random.default_rng(args.seed + turn)
+        info = engine.info if engine else ModelInfo()
+        look = occlusion.network(engine) if engine else occlusion.oracle(info, rng, args.noise)
+        for scenario in scenarios.scenarios(_cast(args, rng), _backgrounds(args, rng)):
+            if args.only and args.only not in scenario.name:
+                continue
+            name = scenario.name if args.repeat < 2 else f"{scenario.name} #{turn + 1}"
+            video = _Video(args.out, name, scenario.rate) if args.video else None
+            played[name] = occlusion.play(scenario, look, rng, *([video] if video else []))
+            if video:
+                video.close()
+    if not played:
+        raise ValueError(f"--only {args.only}: no clip has this in its name")
+    result = occlusion.figures(played)
+    result["protocol"] = {
+        "fields": args.fields, "noise": None if engine else args.noise, "seed": args.seed,
+        "people": args.annotations.name if args.annotations else "drawn", "casts": args.repeat,
+        "engine": engine.name if engine else None,
+        "weights_sha256": sha256(weights_of(args)) if engine else None,
+        "seconds": round(time.perf_counter() - start, 1),
+    }  # fmt: skip
+    source = engine.name if engine else f"perfect fields, noise {args.noise:g}"
+    text = occlusion.markdown(result, f"Occlusion benchmark: {source}")
+    print(text)
+    if args.out:
+        write_json(args.out / f"occlusion_{args.fields}.json", result)
+        (args.out / f"occlusion_{args.fields}.md").write_text(text, encoding="utf-8")
+    if engine:
+        engine.close()
+    return 0
+
+
+def _cast(args: argparse.Namespace, rng: np.random.Generator):  # noqa: ANN202
+    from kdc_core.evaluate.scenarios import drawn, real
+
+    if bool(args.images) != bool(args.annotations):
+        raise ValueError("--images and --annotations belong together: give both or neither")
+    if not args.images:
+        return drawn(rng)
+    from kdc_core.evaluate.cutouts import cut_out
+    from kdc_core.evaluate.dataset import load
+
+    return real(cut_out(load(args.images, args.annotations)), rng)
+
+
+def _backgrounds(args: argparse.Namespace, rng: np.random.Generator) -> list[np.ndarray | None]:
+    """Pictures large enough for the clips, in random order; [None] for a plain grey."""
+    from kdc_core.evaluate.scenarios import SIZE
+    from kdc_core.source import IMAGE_SUFFIXES, read_image
+
+    if not args.backgrounds:
+        return [None]
+    files = [p for p in sorted(args.backgrounds.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+    if not files:
+        raise ValueError(f"{args.backgrounds}: no pictures in this folder")
+    pictures: list[np.ndarray | None] = []
+    for index in rng.permutation(len(files))[:20]:
+        image = read_image(files[index])
+        factor = max(SIZE[0] / image.shape[1], SIZE[1] / image.shape[0])
+        size = (-(-int(image.shape[1] * factor) // 1) + 1, int(image.shape[0] * factor) + 1)
+        pictures.append(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC))
+    return pictures
+
+
+class _Video:
+    """Writes a clip with what the default method says of it."""
+
+    def __init__(self, folder: Path, name: str, rate: float) -> None:
+        from kdc_core.sink import VideoSink
+
+        folder.mkdir(parents=True, exist_ok=True)
+        words = "".join(c if c.isalnum() else " " for c in name).split()
+        self._sink = VideoSink(folder / f"{'_'.join(words)}.mp4", rate)
+
+    def __call__(self, stamp: float, shot, people) -> None:  # noqa: ANN001
+        from kdc_core.draw import overlay
+
+        self._sink.write(overlay(shot.image, people), stamp, "")
+
+    def close(self) -> None:
+        self._sink.close()

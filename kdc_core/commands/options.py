@@ -1,0 +1,95 @@
+"""Arguments that several commands share, and the pipeline made from them."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from kdc_core.config import CENTROID_MODES, DecodeConfig
+from kdc_core.engines import ENGINES, default_model, open_engine
+from kdc_core.pipeline import Engine
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Which network runs on what."""
+    group = parser.add_argument_group("network")
+    group.add_argument(
+        "--engine", choices=("auto", *ENGINES), default="auto", help="default: the fastest there is"
+    )
+    group.add_argument(
+        "--model", type=Path, metavar="FILE",
+        help="ONNX file or, for torch, a checkpoint; default: the weights that come with KDC",
+    )  # fmt: skip
+    group.add_argument(
+        "--threads", type=natural, default=0, metavar="N", help="CPU threads; default: all"
+    )
+    group.add_argument(
+        "--long-side", type=natural, metavar="PIXELS",
+        help="longest side of the network's input; default: as trained",
+    )  # fmt: skip
+
+
+def add_decoder(parser: argparse.ArgumentParser, min_score: float) -> None:
+    """How fields become people."""
+    group = parser.add_argument_group("decoder")
+    group.add_argument(
+        "--centroid", choices=CENTROID_MODES, default="weighted", metavar="MODE",
+        help=f"what attracts a person's pixels: {', '.join(CENTROID_MODES)}; default: %(default)s",
+    )  # fmt: skip
+    group.add_argument(
+        "--min-score", type=share, default=min_score, metavar="S",
+        help="people below are dropped, 0 to 1; default: %(default)s",
+    )  # fmt: skip
+
+
+def add_annotated(parser: argparse.ArgumentParser) -> None:
+    """Pictures with a COCO file."""
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="the pictures")
+    parser.add_argument(
+        "--annotations", type=Path, required=True, metavar="FILE", help="COCO person annotations"
+    )
+    parser.add_argument(
+        "--limit", type=natural, default=0, metavar="N", help="only the first N pictures"
+    )
+
+
+def engine_from(args: argparse.Namespace) -> Engine:
+    """Open the engine that the arguments ask for."""
+    if args.model is not None and not args.model.is_file():
+        raise ValueError(f"{args.model}: no such model file")
+    return open_engine(args.engine, args.model, args.threads, args.long_side)
+
+
+def weights_of(args: argparse.Namespace) -> Path:
+    """The file that ``engine_from`` opens."""
+    return args.model or default_model()
+
+
+def decode_from(args: argparse.Namespace) -> DecodeConfig:
+    """The decoder's configuration that the arguments ask for."""
+    config = DecodeConfig()
+    return replace(
+        config,
+        centroid=replace(config.centroid, mode=args.centroid),
+        score=replace(config.score, min_score=args.min_score),
+    )
+
+
+def natural(text: str) -> int:
+    """A number from 0 on, for argparse."""
+    value = int(text) if text.isdecimal() else -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 on, got {text!r}")
+    return value
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
+    return value

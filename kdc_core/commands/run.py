@@ -1,0 +1,157 @@
+"""``kdc run``: people in whatever has frames."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from kdc_core.commands.options import add_decoder, add_engine, decode_from, engine_from, natural
+from kdc_core.draw import overlay
+from kdc_core.pipeline import Pipeline
+from kdc_core.sink import FolderSink, Sink, open_sink
+from kdc_core.skeleton import ANCHORS
+from kdc_core.source import Source, open_source
+from kdc_core.types import Frame, People
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``kdc run``."""
+    parser.add_argument(
+        "source", help="camera index, /dev/video…, video file, stream address, picture or folder"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="PATH",
+        help="overlays: a video (.mp4 .avi .mkv), one picture (.jpg .png) or a folder",
+    )  # fmt: skip
+    parser.add_argument(
+        "--save-masks", type=Path, metavar="DIR",
+        help="label images, 16-bit PNG: pixel = person, 0 = nobody",
+    )  # fmt: skip
+    parser.add_argument("--view", action="store_true", help="show a window; q or Esc ends")
+    parser.add_argument(
+        "--max-frames", type=natural, default=0, metavar="N", help="stop after N frames"
+    )
+    add_engine(parser)
+    add_decoder(parser, min_score=0.15)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Process the source to its end, then say how it went."""
+    source = open_source(args.source)
+    if args.view:
+        check_window()
+    sinks = _sinks(args, source)
+    pipeline = Pipeline(engine_from(args), decode_from(args))
+    tally = Tally(pipeline)
+    try:
+        for frame in progress(source, args.max_frames):
+            people = tally.process(frame)
+            if not _emit(frame, people, args.view, *sinks):
+                break
+            if source.kind == "image" and not args.view:
+                print(describe(people))
+    finally:  # a video that breaks off leaves a playable file and a summary of what was done
+        for sink in sinks:
+            if sink is not None:
+                sink.close()
+        pipeline.close()
+        print(tally.summary())
+    return 0
+
+
+class Tally:
+    """Counts frames, people and milliseconds."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self.milliseconds: list[float] = []
+        self.people = 0
+        self._start = time.perf_counter()
+
+    def process(self, frame: Frame) -> People:
+        """The frame's people, counted."""
+        people = self.pipeline(frame)
+        self.milliseconds.append(sum(self.pipeline.timings.values()))
+        self.people += len(people)
+        return people
+
+    def summary(self) -> str:
+        """One line."""
+        frames = len(self.milliseconds)
+        if not frames:
+            return "0 frames"
+        seconds = time.perf_counter() - self._start
+        middle, high = np.percentile(self.milliseconds, (50, 95))
+        return (
+            f"{frames} frames, {self.people} people ({self.people / frames:.1f} per frame), "
+            f"{frames / seconds:.1f} frames/s, latency p50 {middle:.0f} ms p95 {high:.0f} ms, "
+            f"{self.pipeline.engine.name}"
+        )
+
+
+def describe(people: People) -> str:
+    """A line per person, for a single picture."""
+    lines = []
+    for row, identity in enumerate(people.ids):
+        x1, y1, x2, y2 = people.boxes[row]
+        lines.append(
+            f"person {identity}: score {people.score[row]:.2f}, box {x1:.0f} {y1:.0f} {x2:.0f} "
+            f"{y2:.0f}, {int(people.mask(row).sum())} pixels, {people.visible[row].sum()} visible "
+            f"keypoints, centroid {ANCHORS[people.centroid[row]]}"
+        )
+    return "\n".join(lines) or "nobody"
+
+
+def progress(source: Source, max_frames: int = 0) -> Iterator[Frame]:
+    """The source's frames behind a progress bar (on stderr, silent when it is no terminal)."""
+    total = min(source.count or max_frames, max_frames or source.count or 0) or None
+    frames: Iterable[Frame] = islice(source, max_frames) if max_frames else source
+    return iter(tqdm(frames, source.name, total, unit="frame", disable=None, leave=False))
+
+
+def check_window() -> None:
+    """Raise a ValueError if no window can be shown, before anything has been computed."""
+    advice = "use --out instead"
+    screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if sys.platform.startswith("linux") and not screen:
+        raise ValueError(f"--view: no screen (DISPLAY is not set): {advice}")
+    try:
+        cv2.namedWindow("kdc", cv2.WINDOW_NORMAL)
+    except cv2.error:
+        raise ValueError(
+            "--view: this OpenCV has no windows: pip uninstall opencv-python-headless && "
+            f"pip install opencv-python, or {advice}"
+        ) from None
+
+
+def _sinks(args: argparse.Namespace, source: Source) -> tuple[Sink | None, Sink | None]:
+    """Overlay and mask output, None where not asked for."""
+    overlays = open_sink(args.out, source) if args.out else None
+    masks = FolderSink(args.save_masks, ".png") if args.save_masks else None
+    return overlays, masks
+
+
+def _emit(
+    frame: Frame, people: People, view: bool, overlays: Sink | None, masks: Sink | None
+) -> bool:
+    """Write and show one frame; False when the user has closed the window."""
+    if masks is not None:
+        masks.write(people.labels, frame.stamp, frame.frame_id)
+    if overlays is None and not view:
+        return True
+    drawn = overlay(frame.image, people)
+    if overlays is not None:
+        overlays.write(drawn, frame.stamp, frame.frame_id)
+    if view:
+        cv2.imshow("kdc", drawn)
+        return cv2.waitKey(1) & 0xFF not in (ord("q"), 27)
+    return True

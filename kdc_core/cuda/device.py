@@ -1,0 +1,189 @@
+"""PyCUDA behind ``kernels.Driver``: one context, one stream, one lock, nothing made at import."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kdc_core.cuda.source import cubin, operations_per_second
+
+
+@dataclass(eq=False)
+class Buffer:
+    """Device memory, and the page-locked host memory that copies go through."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    memory: Any  # pycuda.driver.DeviceAllocation
+    host: Any  # page-locked array of the same shape; None until the first copy
+    sent: Any  # event after the last upload; None before it
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+
+class PycudaDriver:
+    """The kernels on the GPU through PyCUDA.
+
+    ``with driver:`` takes the lock and pushes the context, so any thread may call; every method
+    does so itself. The context is the device's primary one, which torch and TensorRT share.
+    """
+
+    def __init__(self, device: int = 0) -> None:
+        try:
+            import pycuda.driver as cuda
+        except ImportError as error:
+            raise ValueError(
+                f"GPU decoder: PyCUDA cannot be used ({error}); "
+                "install a driver and: pip install pycuda"
+            ) from None
+        self.cuda = cuda
+        self._lock = threading.RLock()
+        try:
+            cuda.init()
+            chip = cuda.Device(device)
+            self._context = chip.retain_primary_context()
+        except (cuda.Error, RuntimeError) as error:
+            raise ValueError(f"GPU decoder: no usable CUDA device {device}: {error}") from None
+        self.arch = "sm_{}{}".format(*chip.compute_capability())
+        self.name = f"{chip.name()} ({self.arch}), PyCUDA {_version()}"
+        self.operations_per_second = operations_per_second(
+            self.arch,
+            chip.get_attribute(cuda.device_attribute.MULTIPROCESSOR_COUNT),
+            chip.get_attribute(cuda.device_attribute.CLOCK_RATE),
+        )
+        self._buffers: list[Buffer] = []
+        self._functions: dict[tuple[str, str], Any] = {}
+        with self:
+            self.stream = cuda.Stream()
+            self._modules = [cuda.module_from_buffer(cubin(self.arch))]
+
+    def __enter__(self) -> PycudaDriver:
+        self._lock.acquire()
+        if self._context is None:
+            self._lock.release()
+            raise ValueError("GPU decoder: it was closed already")
+        self._context.push()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.cuda.Context.pop()
+        self._lock.release()
+
+    def allocate(self, shape: tuple[int, ...], dtype: Any) -> Buffer:
+        """A buffer that lives until ``close``."""
+        buffer = Buffer(shape, np.dtype(dtype), None, None, None)
+        with self:
+            buffer.memory = self.cuda.mem_alloc(max(buffer.size, 1))
+        self._buffers.append(buffer)
+        return buffer
+
+    def clear(self, buffer: Buffer) -> None:
+        """Zero a buffer."""
+        with self:
+            self.cuda.memset_d8_async(buffer.memory, 0, buffer.size, self.stream)
+
+    def upload(self, buffer: Buffer, array: np.ndarray) -> None:
+        """Copy an array to the start of a buffer; the array is free again on return."""
+        with self:
+            host = self._host(buffer).reshape(-1)[: array.size]
+            if buffer.sent is None:
+                buffer.sent = self.cuda.Event(self.cuda.event_flags.DISABLE_TIMING)
+            else:
+                buffer.sent.synchronize()  # the last copy may still read the host memory
+            host[:] = array.reshape(-1)
+            self.cuda.memcpy_htod_async(buffer.memory, host, self.stream)
+            buffer.sent.record(self.stream)
+
+    def download(self, buffer: Buffer) -> np.ndarray:
+        """Wait for the stream, and copy a buffer to a new array."""
+        with self:
+            host = self._host(buffer)
+            self.cuda.memcpy_dtoh_async(host, buffer.memory, self.stream)
+            self.stream.synchronize()
+            return np.array(host)
+
+    def release(self, buffer: Buffer) -> None:
+        """Free one buffer, after the work that is queued."""
+        with self:
+            self.stream.synchronize()
+            self._buffers.remove(buffer)
+            buffer.memory.free()
+            buffer.host = buffer.sent = None
+
+    def _host(self, buffer: Buffer) -> np.ndarray:
+        if buffer.host is None:
+            buffer.host = self.cuda.pagelocked_empty(buffer.shape, buffer.dtype)
+        host: np.ndarray = buffer.host
+        return host
+
+    def launch(self, name: str, grid: tuple[int, ...], block: tuple[int, ...], *args: Any) -> None:
+        """Queue a kernel on the stream."""
+        kinds = "".join(
+            "P" if isinstance(arg, Buffer) else "i" if isinstance(arg, int) else "f"
+            for arg in args
+        )  # fmt: skip
+        values = [int(arg.memory) if isinstance(arg, Buffer) else arg for arg in args]
+        with self:
+            function = self._functions.get((name, kinds))
+            if function is None:
+                function = self._find(name).prepare(kinds)
+                self._functions[name, kinds] = function
+            sides = [(*side, *[1] * (3 - len(side))) for side in (grid, block)]
+            function.prepared_async_call(sides[0], sides[1], self.stream, *values)
+
+    def _find(self, name: str) -> Any:
+        for module in self._modules:
+            try:
+                return module.get_function(name)
+            except self.cuda.LogicError:
+                continue
+        raise ValueError(f"GPU decoder: there is no kernel {name!r}")
+
+    def extend(self, text: str) -> None:
+        """Load more kernels from CUDA C++."""
+        with self:
+            self._modules.append(self.cuda.module_from_buffer(cubin(self.arch, text)))
+
+    def mark(self) -> Any:
+        """An event at this place of the stream."""
+        with self:
+            event = self.cuda.Event()
+            event.record(self.stream)
+            return event
+
+    def milliseconds(self, start: Any, end: Any) -> float:
+        """Wait for ``end``; time on the GPU between two marks."""
+        with self:
+            end.synchronize()
+            return float(end.time_since(start))
+
+    def synchronize(self) -> None:
+        """Wait until the stream is empty."""
+        with self:
+            self.stream.synchronize()
+
+    def close(self) -> None:
+        """Free everything, in the context that it lives in; a second call does nothing."""
+        if self._context is None:
+            return
+        with self:
+            self.stream.synchronize()
+            for buffer in list(self._buffers):
+                self.release(buffer)
+            self._functions.clear()
+            self._modules.clear()
+            self.stream = None
+        self._context.detach()
+        self._context = None
+
+
+def _version() -> str:
+    import pycuda
+
+    return str(pycuda.VERSION_TEXT)

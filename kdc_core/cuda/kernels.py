@@ -1,0 +1,311 @@
+"""Host side of kernels.cu: the NumPy twins' functions over buffers that are allocated once.
+
+It talks to the GPU through a ``Driver``: PyCUDA's is in device.py; the tests run the same code over
+an emulator.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from kdc_core.config import AssignConfig, HoughConfig
+from kdc_core.decode.hough import ONE
+from kdc_core.decode.sample import FrameGrid
+from kdc_core.letterbox import PAD_VALUE, Letterbox
+from kdc_core.skeleton import CHANNELS, MAX_DEGREE, A
+from kdc_core.types import Centroids, Fields, InstanceMap, Peaks
+
+PEOPLE = 64  # as in kernels.cu
+SLOTS = 64
+_TILE = (32, 8)
+
+
+class Driver(Protocol):
+    """What the kernels need of a GPU library. Work is queued in order on one stream."""
+
+    def allocate(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """A buffer with ``shape`` and ``dtype``; its content is undefined."""
+
+    def clear(self, buffer: Any) -> None:
+        """Zero a buffer."""
+
+    def upload(self, buffer: Any, array: np.ndarray) -> None:
+        """Copy an array to the start of a buffer."""
+
+    def download(self, buffer: Any) -> np.ndarray:
+        """Wait, and copy a buffer to a new array."""
+
+    def launch(self, name: str, grid: tuple[int, ...], block: tuple[int, ...], *args: Any) -> None:
+        """Queue a kernel; arguments are buffers, ints and floats."""
+
+    def release(self, buffer: Any) -> None:
+        """Free one buffer."""
+
+    def close(self) -> None:
+        """Free every buffer."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes of one stream of frames; buffers are made for them."""
+
+    letterbox: Letterbox
+    stride: int  # input pixels per cell
+    seg_stride: int
+    radius: float  # R, input pixels
+    hough: HoughConfig
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.hough.max_peaks <= SLOTS:
+            raise ValueError(
+                f"max_peaks on the GPU: expected 1 to {SLOTS}, got {self.hough.max_peaks}; "
+                "lower it or use the CPU decoder"
+            )
+
+    @classmethod
+    def of(cls, fields: Fields, hough: HoughConfig) -> Layout:
+        """The layout that a frame's fields have."""
+        return cls(fields.letterbox, fields.stride, fields.seg_stride, fields.radius, hough)
+
+    def grid(self, stride: int) -> tuple[int, int]:
+        """(rows, columns) of a grid over the network's input."""
+        width, height = self.letterbox.input_size
+        return height // stride, width // stride
+
+
+class Kernels:
+    """The decoder's dense stages on a GPU; every method bears its twin's name.
+
+    ``fields`` (188, h, w) and ``seg`` are device buffers: an engine writes its outputs into them,
+    or ``load`` fills them from the host.
+    """
+
+    def __init__(self, driver: Driver, layout: Layout) -> None:
+        self.driver = driver
+        self.layout = layout
+        self._buffers: list[Any] = []
+        self.h, self.w = layout.grid(layout.stride)
+        self.seg_h, self.seg_w = layout.grid(layout.seg_stride)
+        self.vote_h, self.vote_w = layout.grid(layout.hough.vote_stride)
+        self._inputs()
+        self._peak_buffers(layout.hough.max_peaks)
+        self._people_buffers()
+
+    def _inputs(self) -> None:
+        make, (width, height) = self._make, self.layout.letterbox.frame_size
+        in_width, in_height = self.layout.letterbox.input_size
+        self.frame = make((height, width, 3), np.uint8)
+        self.image = make((1, 3, in_height, in_width), np.float32)
+        self.fields = make((CHANNELS, self.h, self.w), np.float32)
+        self.seg = make((self.seg_h, self.seg_w), np.float32)
+        self.taps = []
+        for stride in (self.layout.stride, self.layout.seg_stride):
+            grid = FrameGrid(self.layout.letterbox, stride)
+            self.taps += [self._constant(grid.columns), self._constant(grid.rows)]
+
+    def _peak_buffers(self, n: int) -> None:
+        make, cells = self._make, self.vote_h * self.vote_w
+        self.votes = make((A, self.vote_h, self.vote_w), np.int32)
+        self.keys = make((A, cells), np.uint64)
+        self.counts = make((A,), np.int32)
+        self.peaks = {
+            "xy": make((A, n, 2), np.float32), "score": make((A, n), np.float32),
+            "vis": make((A, n), np.float32), "reach": make((A, n, MAX_DEGREE, 2), np.float32),
+            "anchors": make((A, n, A, 2), np.float32),
+        }  # fmt: skip
+
+    def _people_buffers(self) -> None:
+        make, cells = self._make, (self.h, self.w)
+        width, height = self.layout.letterbox.frame_size
+        self.share = make(cells, np.float32)
+        self.phi = make((PEOPLE, *cells), np.float32)
+        self.best = make(cells, np.float32)
+        self.who = make(cells, np.uint64)
+        self.xy = make((PEOPLE, A, 2), np.float32)
+        self.weight = make((PEOPLE, A), np.float32)
+        self.sigma, self.scale = make((PEOPLE,), np.float32), make((PEOPLE,), np.float32)
+        self.ids = make((PEOPLE,), np.uint16)
+        self.labels = make((height, width), np.uint16)
+        self.pixels, self.sums = make((PEOPLE,), np.uint32), make((PEOPLE,), np.uint64)
+
+    def _constant(self, array: np.ndarray) -> Any:
+        array = np.ascontiguousarray(array)
+        buffer = self._make(array.shape, array.dtype)
+        self.driver.upload(buffer, array)
+        return buffer
+
+    def _make(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        self._buffers.append(self.driver.allocate(shape, dtype))
+        return self._buffers[-1]
+
+    def close(self) -> None:
+        """Free the buffers."""
+        for buffer in self._buffers:
+            self.driver.release(buffer)
+        self._buffers.clear()
+
+    def load(self, fields: Fields) -> None:
+        """Copy a frame's fields to the GPU."""
+        heads = (fields.heat, fields.short, fields.mid, fields.anchor, fields.log_sigma, fields.vis)
+        flat = [head.reshape(-1, self.h, self.w) for head in heads]
+        self.driver.upload(self.fields, np.concatenate(flat))
+        self.driver.upload(self.seg, np.ascontiguousarray(fields.seg))
+
+    def load_frame(self, frame: np.ndarray) -> None:
+        """Copy a (H, W, 3) uint8 BGR frame to the GPU."""
+        if frame.shape != self.frame.shape or frame.dtype != np.uint8:
+            raise ValueError(
+                f"frame: expected {self.frame.shape} uint8, got {frame.shape} {frame.dtype}; "
+                "buffers are made for one size"
+            )
+        self.driver.upload(self.frame, np.ascontiguousarray(frame))
+
+    def preprocess(self) -> None:
+        """Fill ``image`` from ``frame``."""
+        height, width = self.frame.shape[:2]
+        in_width, in_height = self.layout.letterbox.input_size
+        grid = _blocks(in_width, _TILE[0]), _blocks(in_height, _TILE[1])
+        self.driver.launch(
+            "preprocess", grid, _TILE, self.frame, width, height, 3 * width,
+            *self.layout.letterbox.inner_size, in_width, in_height, float(PAD_VALUE), self.image,
+        )  # fmt: skip
+
+    def vote(self) -> None:
+        """Fill ``votes``."""
+        layout = self.layout
+        share = np.float32(ONE * layout.stride**2 / (math.pi * layout.radius**2))
+        self.driver.clear(self.votes)
+        self.driver.launch(
+            "hough_splat", (_blocks(self.h * self.w, 256), A), (256,), self.fields, self.w, self.h,
+            layout.stride, float(layout.radius), float(share), float(layout.hough.min_heat),
+            layout.hough.vote_stride, self.vote_w, self.vote_h, self.votes,
+        )  # fmt: skip
+
+    def find_peaks(self) -> None:
+        """Fill ``peaks`` from ``votes``."""
+        self.find_maxima()
+        self.pick_peaks()
+        self.read_peaks()
+
+    def find_maxima(self) -> None:
+        """Fill ``keys`` and ``counts``."""
+        self.driver.clear(self.counts)
+        grid = _blocks(self.vote_w, _TILE[0]), _blocks(self.vote_h, _TILE[1]), A
+        self.driver.launch(
+            "find_maxima", grid, _TILE, self.votes, self.vote_w, self.vote_h,
+            float(self.layout.hough.min_score * ONE), self.keys, self.counts,
+        )  # fmt: skip
+
+    def pick_peaks(self) -> None:
+        """Places and scores of the peaks from ``keys``."""
+        hough = self.layout.hough
+        self.driver.launch(
+            "pick_peaks", (A,), (256,), self.votes, self.vote_w, self.vote_h, hough.vote_stride,
+            self.keys, self.counts, hough.max_peaks, self.peaks["xy"], self.peaks["score"],
+        )  # fmt: skip
+
+    def read_peaks(self) -> None:
+        """What the fields say at the peaks."""
+        layout, n = self.layout, self.layout.hough.max_peaks
+        self.driver.launch(
+            "read_peaks", (_blocks(A * n, 8),), (256,), self.fields, self.w, self.h, layout.stride,
+            float(layout.radius), self.peaks["xy"], self.peaks["score"], n,
+            layout.hough.refine_steps, self.peaks["vis"], self.peaks["reach"],
+            self.peaks["anchors"],
+        )  # fmt: skip
+
+    def download_peaks(self) -> Peaks:
+        """The peaks on the host."""
+        return Peaks(**{name: self.driver.download(part) for name, part in self.peaks.items()})
+
+    def assign(
+        self, centroids: Centroids, ids: np.ndarray, config: AssignConfig, mode: str
+    ) -> InstanceMap:
+        """The twin of ``decode.assign.assign``.
+
+        Raises:
+            ValueError: more than 64 people, or a smoothing that only the CPU decoder has.
+        """
+        if len(centroids) > PEOPLE:
+            raise ValueError(
+                f"GPU decoder: expected at most {PEOPLE} people, got {len(centroids)}; "
+                "lower max_people or use the CPU decoder"
+            )
+        if config.igo_sigma > 0.12:
+            raise ValueError(
+                f"igo_sigma: the GPU decoder does not smooth, got {config.igo_sigma}; "
+                "set 0.1 or use the CPU decoder"
+            )
+        if not len(centroids):
+            labels = np.zeros(self.labels.shape, np.uint16)
+            return InstanceMap(labels, ids, np.zeros(0, np.float32))
+        self.load_people(centroids, ids)
+        self.pool()
+        self.membership(len(ids), config, mode)
+        for _ in range(config.mean_shift_steps):
+            self.mean_shift(len(ids))
+            self.membership(len(ids), config, mode)
+        self.paint(config)
+        return self.download_map(ids)
+
+    def load_people(self, centroids: Centroids, ids: np.ndarray) -> None:
+        """Copy the people's centroids and labels to the GPU."""
+        for name in ("xy", "weight", "sigma", "scale"):
+            column = np.ascontiguousarray(getattr(centroids, name), np.float32)
+            self.driver.upload(getattr(self, name), column)
+        self.driver.upload(self.ids, np.ascontiguousarray(ids, np.uint16))
+
+    def pool(self) -> None:
+        """Fill ``share`` from ``seg``."""
+        factor = self.layout.stride // self.layout.seg_stride
+        self.driver.launch(
+            "pool", (_blocks(self.h * self.w, 256),), (256,), self.seg, self.w, self.h, factor,
+            1 / factor**2, self.share,
+        )  # fmt: skip
+
+    def membership(self, people: int, config: AssignConfig, mode: str) -> None:
+        """Fill ``phi``, ``best`` and ``who``."""
+        self.driver.clear(self.best)
+        self.driver.clear(self.who)
+        self.driver.launch(
+            "membership", (_blocks(self.h * self.w, 128), people), (128,), self.fields, self.share,
+            self.w, self.h, self.layout.stride, float(self.layout.radius), 0.25 * config.min_seg,
+            self.xy, self.weight, self.sigma, self.scale, float(config.near),
+            int(mode == "nearest"), float(config.min_phi), self.phi, self.best, self.who,
+        )  # fmt: skip
+
+    def mean_shift(self, people: int) -> None:
+        """Move ``xy``, eq. 4."""
+        self.driver.launch(
+            "mean_shift", (A, people), (256,), self.fields, self.w, self.h, self.layout.stride,
+            float(self.layout.radius), self.phi, self.best, self.xy,
+        )  # fmt: skip
+
+    def paint(self, config: AssignConfig) -> None:
+        """Fill ``labels``, ``pixels`` and ``sums``."""
+        width, height = self.layout.letterbox.frame_size
+        columns, rows, fine_columns, fine_rows = self.taps
+        self.driver.clear(self.pixels)
+        self.driver.clear(self.sums)
+        self.driver.launch(
+            "paint", (_blocks(width, _TILE[0]), _blocks(height, _TILE[1])), _TILE, self.phi,
+            self.who, self.w, self.h, columns, rows, self.seg, self.seg_w, self.seg_h,
+            fine_columns, fine_rows, width, height, float(config.min_phi), float(config.min_seg),
+            self.ids, self.labels, self.pixels, self.sums,
+        )  # fmt: skip
+
+    def download_map(self, ids: np.ndarray) -> InstanceMap:
+        """The label image on the host."""
+        labels = self.driver.download(self.labels)
+        pixels = self.driver.download(self.pixels)[: len(ids)]
+        sums = self.driver.download(self.sums)[: len(ids)]
+        mean = sums.astype(np.float64) / (ONE * np.maximum(pixels, 1).astype(np.float64))
+        return InstanceMap(labels, ids, mean.astype(np.float32))
+
+
+def _blocks(size: int, per_block: int) -> int:
+    return -(-size // per_block)

@@ -1,0 +1,90 @@
+"""Made-up frames for checking and timing the kernels: crowds with noisy fields, and pure noise."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kdc_core.letterbox import Letterbox, cell_centres
+from kdc_core.skeleton import CENTRE, DIRECTED, HEADS, A, K
+from kdc_core.types import Fields, Poses
+
+#: a standing person in units of its height, from its middle, y downwards; the last is CENTRE
+_STANDING = np.array(
+    [
+        (0.0, -0.42), (0.02, -0.44), (-0.02, -0.44), (0.04, -0.43), (-0.04, -0.43),
+        (0.12, -0.3), (-0.12, -0.3), (0.16, -0.14), (-0.16, -0.14), (0.17, 0.02), (-0.17, 0.02),
+        (0.08, 0.0), (-0.08, 0.0), (0.09, 0.22), (-0.09, 0.22), (0.09, 0.45), (-0.09, 0.45),
+        (0.0, 0.0),
+    ]
+)  # fmt: skip
+
+
+def crowd(
+    people: int, rng: np.random.Generator, size: tuple[int, int] = (640, 480), longest: int = 640,
+    stride: int = 8, seg_stride: int = 2, radius: float = 16.0, noise: float = 0.05,
+) -> tuple[Fields, Poses]:  # fmt: skip
+    """Standing people at random places, later ones in front: their fields and true poses."""
+    letterbox = Letterbox.fit(size, longest)
+    width, height = letterbox.input_size
+    tall = height * rng.uniform(0.25, 0.9, people) / max(1.0, people / 8) ** 0.5
+    middle = rng.uniform(0.1, 0.9, (people, 2)) * letterbox.inner_size
+    xy = (middle[:, None] + tall[:, None, None] * _STANDING).astype(np.float32)
+    cells = cell_centres(height // stride, width // stride, stride)
+    owner = _owner(cells, middle, tall)
+    fields = _fields(cells, owner, xy, tall, radius)
+    fields += noise * rng.standard_normal(fields.shape, np.float32)
+    fields[: HEADS[0].channels] = fields[: HEADS[0].channels].clip(0, 1)
+    fine = _owner(cell_centres(height // seg_stride, width // seg_stride, seg_stride), middle, tall)
+    seg = ((fine >= 0) * 0.9 + rng.uniform(0, 0.1, fine.shape)).astype(np.float32)
+    confident = rng.uniform(0.2, 1, (2, people, A)).astype(np.float32)
+    poses = Poses(
+        xy=xy, disk=confident[0], vis=confident[1], matched=np.ones((people, A), bool),
+        score=np.ones(people, np.float32),
+    )  # fmt: skip
+    return Fields.from_tensors(fields[None], seg[None, None], radius, letterbox), poses
+
+
+def static(
+    people: int, rng: np.random.Generator, size: tuple[int, int], longest: int, stride: int = 8,
+    seg_stride: int = 2, radius: float = 16.0,
+) -> tuple[Fields, Poses]:  # fmt: skip
+    """No picture at all: every field is noise, offsets often lead out of the frame."""
+    fields, poses = crowd(people, rng, size, longest, stride, seg_stride, radius, noise=3.0)
+    blank = rng.uniform(0, 1, fields.seg.shape) < 0.3
+    return _replace(fields, seg=np.where(blank, 0, fields.seg).astype(np.float32)), poses
+
+
+def _replace(fields: Fields, **parts: np.ndarray) -> Fields:
+    return Fields(**{name: getattr(fields, name) for name in fields.__dataclass_fields__} | parts)
+
+
+def _owner(cells: np.ndarray, middle: np.ndarray, tall: np.ndarray) -> np.ndarray:
+    """Index of the person in front at each cell, −1 for none: bodies are upright ellipses."""
+    owner = np.full(cells.shape[:2], -1)
+    for j in range(len(tall)):
+        off = (cells - middle[j]) / (tall[j] * np.array([0.2, 0.5]))
+        owner[(off**2).sum(-1) < 1] = j
+    return owner
+
+
+def _fields(
+    cells: np.ndarray, owner: np.ndarray, xy: np.ndarray, tall: np.ndarray, radius: float
+) -> np.ndarray:
+    """All heads (188, h, w) without noise."""
+    shape = owner.shape
+    kinds = np.arange(A)[:, None, None]
+    if not len(tall):
+        return np.zeros((sum(head.channels for head in HEADS), *shape), np.float32)
+    gap = np.linalg.norm(xy[:, :, None, None] - cells, axis=-1)  # (P, 18, h, w)
+    closest = gap.argmin(axis=0)  # (18, h, w)
+    heat = gap.min(axis=0) <= radius
+    short = np.moveaxis(xy[closest, kinds] - cells, -1, 1)
+    mid = [np.moveaxis(xy[closest[a], b] - cells, -1, 0) for a, b in DIRECTED]
+    at = np.where(owner >= 0, owner, gap[:, CENTRE].argmin(axis=0))
+    anchor = np.moveaxis(xy[at] - cells[:, :, None], (2, 3), (0, 1))
+    heads = [
+        heat, short.reshape(-1, *shape) / radius, np.stack(mid).reshape(-1, *shape) / radius,
+        anchor.reshape(-1, *shape) / radius, np.log(0.2 * tall[at] / radius)[None],
+        0.9 * heat[:K],
+    ]  # fmt: skip
+    return np.concatenate(heads).astype(np.float32)

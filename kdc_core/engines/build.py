@@ -1,0 +1,187 @@
+"""ONNX file → TensorRT engine, built once and kept for this model, TensorRT, GPU and precision.
+
+Works with TensorRT 8.5 to 11 and TensorRT for RTX 1.x. An engine belongs to one GPU model and one
+version of TensorRT, so it is kept in the user's cache and never shipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdc_core.cuda.source import cache_folder
+from kdc_core.engines.precision import PRECISIONS, to_half, to_int8
+from kdc_core.letterbox import MULTIPLE
+
+log = logging.getLogger(__name__)
+
+#: bindings in the order of preference; the last is TensorRT for RTX without its meta package
+MODULES = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
+_WORKSPACE = 1 << 30  # bytes that the fastest algorithms may use while running
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an engine is built from and for; two that are equal may share one engine file."""
+
+    onnx_sha256: str
+    tensorrt: str  # module and version
+    gpu: str  # name and architecture
+    precision: str  # one of PRECISIONS
+    longest: int  # input pixels: any H and W up to it, multiples of 32
+
+    @property
+    def key(self) -> str:
+        """Part of the file's name."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load_tensorrt() -> Any:
+    """The TensorRT module that is installed.
+
+    Raises:
+        ValueError: there is none, or its libraries do not load.
+    """
+    reasons = []
+    for name in MODULES:
+        try:
+            return importlib.import_module(name)
+        except (ImportError, OSError) as error:  # OSError: a library that is missing
+            reasons.append(f"{name}: {error}")
+    raise ValueError(f"TensorRT cannot be used ({'; '.join(reasons)}); pip install tensorrt")
+
+
+def recipe(trt: Any, model: Path, gpu: str, precision: str, longest: int) -> Recipe:
+    """The recipe for a model on this machine."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision: expected one of {PRECISIONS}, got {precision!r}")
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    return Recipe(digest, f"{trt.__name__} {trt.__version__}", gpu, precision, longest)
+
+
+def engine_folder() -> Path:
+    """Where engines are kept: ``$KDC_ENGINES``, else the user's cache."""
+    return Path(os.environ.get("KDC_ENGINES") or cache_folder() / "engines")
+
+
+def kept(wanted: Recipe, folder: Path | None = None) -> bytes | None:
+    """An engine that was built before, None if there is none that can be trusted."""
+    path = _path(wanted, folder)
+    if not path.is_file():
+        return None
+    try:
+        manifest = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        plan = path.read_bytes()
+        whole = manifest["engine_sha256"] == hashlib.sha256(plan).hexdigest()
+        if whole and manifest["recipe"] == asdict(wanted):
+            return plan
+        reason = "it is damaged" if not whole else "it was built for something else"
+    except (OSError, ValueError, KeyError) as error:
+        reason = f"its manifest cannot be read ({error})"
+    log.warning("engine %s is built again: %s", path, reason)
+    return None
+
+
+def build_kept(
+    trt: Any, wanted: Recipe, model: Path, images: Iterable[np.ndarray] = (),
+    folder: Path | None = None,
+) -> bytes:  # fmt: skip
+    """Build an engine and keep it. ``images``: calibration inputs for int8."""
+    path = _path(wanted, folder)
+    log.info("building %s (%s), some minutes on a small GPU", path.name, wanted.precision)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cache = path.parent / f"timing-{hashlib.sha256(wanted.tensorrt.encode()).hexdigest()[:8]}.bin"
+    timings = cache.read_bytes() if cache.is_file() else b""
+    text = onnx_text(model, wanted.precision, images)
+    plan, timings = build(trt, text, wanted.longest, wanted.precision == "fp16", timings)
+    manifest = {"recipe": asdict(wanted), "engine_sha256": hashlib.sha256(plan).hexdigest()}
+    _write(path, plan)
+    _write(path.with_suffix(".json"), json.dumps(manifest, indent=1).encode())
+    if timings:
+        _write(cache, timings)
+    return plan
+
+
+def onnx_text(model: Path, precision: str, images: Iterable[np.ndarray] = ()) -> bytes:
+    """The model's file in the wanted precision."""
+    if precision == "fp16":
+        return to_half(model)
+    return to_int8(model, images) if precision == "int8" else model.read_bytes()
+
+
+def build(
+    trt: Any, text: bytes, longest: int, half: bool = False, timings: bytes = b""
+) -> tuple[bytes, bytes]:
+    """Engine and timing cache from an ONNX file's content.
+
+    Args:
+        trt: the TensorRT module.
+        text: the file, its types in the wanted precision.
+        longest: the largest side of the network's input.
+        half: lets TensorRT 8, which has no strong types, use float16.
+        timings: what an earlier build measured.
+
+    Raises:
+        ValueError: no GPU (full TensorRT needs one to build), or TensorRT refuses the model.
+    """
+    logger = trt.Logger(trt.Logger.WARNING)
+    try:
+        builder = trt.Builder(logger)
+    except TypeError:  # the factory returned a null pointer
+        raise ValueError("TensorRT cannot build an engine: it finds no usable GPU") from None
+    network = builder.create_network(_network_flags(trt))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(text):
+        errors = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
+        raise ValueError(f"TensorRT cannot read the model: {errors}")
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, _WORKSPACE)
+    if half and not hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+        config.set_flag(trt.BuilderFlag.FP16)
+    if half is False and hasattr(trt.BuilderFlag, "TF32") and hasattr(config, "clear_flag"):
+        config.clear_flag(trt.BuilderFlag.TF32)  # fp32 means fp32: offsets need the bits
+    profile = builder.create_optimization_profile()
+    profile.set_shape("image", *_shapes(longest))
+    config.add_optimization_profile(profile)
+    times = not trt.__name__.startswith("tensorrt_rtx")  # RTX tunes when it loads an engine
+    if times:
+        cache = config.create_timing_cache(timings) or config.create_timing_cache(b"")
+        config.set_timing_cache(cache, False)  # a file that cannot be read counts as none
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise ValueError("TensorRT could not build the engine; its log says why")
+    return bytes(plan), bytes(config.get_timing_cache().serialize()) if times else b""
+
+
+def _network_flags(trt: Any) -> int:
+    """Explicit batch where it must be asked for (8.x), types from the file where that exists."""
+    kinds = trt.NetworkDefinitionCreationFlag
+    names = [name for name in ("EXPLICIT_BATCH", "STRONGLY_TYPED") if hasattr(kinds, name)]
+    return sum(1 << int(getattr(kinds, name)) for name in names)
+
+
+def _shapes(longest: int) -> list[tuple[int, int, int, int]]:
+    """Smallest, usual (4:3) and largest input."""
+    side = -(-longest // MULTIPLE) * MULTIPLE
+    usual = -(-side * 3 // 4 // MULTIPLE) * MULTIPLE
+    return [(1, 3, MULTIPLE, MULTIPLE), (1, 3, usual, side), (1, 3, side, side)]
+
+
+def _path(wanted: Recipe, folder: Path | None) -> Path:
+    return (folder or engine_folder()) / f"kdc-{wanted.precision}-{wanted.key}.engine"
+
+
+def _write(path: Path, content: bytes) -> None:
+    draft = path.with_name(path.name + f".{os.getpid()}")
+    draft.write_bytes(content)
+    draft.replace(path)  # another process sees the whole file or none

@@ -1,0 +1,115 @@
+"""The exported ONNX file in other number formats: TensorRT takes the precision from the file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+def to_half(path: Path) -> bytes:
+    """Weights and everything between as float16; inputs and outputs stay float32."""
+    import onnx
+
+    model = onnx.load(path)
+    graph = model.graph
+    kept = {name for node in graph.node if node.op_type == "Resize" for name in node.input[1:]}
+    for tensor in graph.initializer:
+        if tensor.name not in kept:
+            _halve(tensor)
+    for node in graph.node:
+        if node.op_type == "Constant" and node.output[0] not in kept:
+            for attribute in node.attribute:
+                if attribute.name == "value":
+                    _halve(attribute.t)
+    renamed = {value.name: f"{value.name}_half" for value in (*graph.input, *graph.output)}
+    for node in graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+    before = [_cast(v.name, renamed[v.name], onnx.TensorProto.FLOAT16) for v in graph.input]
+    after = [_cast(renamed[v.name], v.name, onnx.TensorProto.FLOAT) for v in graph.output]
+    nodes = [*before, *graph.node, *after]
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
+
+
+def _halve(tensor: Any) -> None:
+    import onnx
+
+    if tensor.data_type == onnx.TensorProto.FLOAT:
+        values = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+
+
+def _cast(source: str, target: str, kind: int) -> Any:
+    import onnx
+
+    return onnx.helper.make_node("Cast", [source], [target], name=f"cast_{target}", to=kind)
+
+
+def to_int8(path: Path, images: Iterable[np.ndarray]) -> bytes:
+    """Convolutions on int8, symmetric Q/DQ around them; the last ones before the outputs stay.
+
+    Args:
+        path: the exported file.
+        images: network inputs (1, 3, H, W) float32 that the ranges are taken from.
+
+    Raises:
+        ValueError: no calibration images.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    reader = _Reader(images)
+    if reader.first is None:
+        raise ValueError("int8: expected calibration images, got none; name a folder of pictures")
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "int8.onnx"
+        quantize_static(
+            str(path), str(out), reader, quant_format=QuantFormat.QDQ, per_channel=True,
+            activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
+            op_types_to_quantize=["Conv"], nodes_to_exclude=last_convolutions(onnx.load(path)),
+            extra_options={
+                "ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False,
+            },
+        )  # fmt: skip
+        return out.read_bytes()
+
+
+class _Reader:
+    """What ``quantize_static`` calls for one input after another."""
+
+    def __init__(self, images: Iterable[np.ndarray]) -> None:
+        self.rest: Iterator[np.ndarray] = iter(images)
+        self.first = next(self.rest, None)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next input, None after the last."""
+        image, self.first = self.first, None
+        image = next(self.rest, None) if image is None else image
+        return None if image is None else {"image": image}
+
+
+def last_convolutions(model: Any) -> list[str]:
+    """Names of the convolutions with none between them and an output: offsets need their bits."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    waiting = [value.name for value in model.graph.output]
+    found, seen = [], set()
+    while waiting:
+        name = waiting.pop()
+        node = makers.get(name)
+        if node is None or name in seen:
+            continue
+        seen.add(name)
+        if node.op_type == "Conv":
+            found.append(node.name)
+        else:
+            waiting += node.input
+    return sorted(set(found))

@@ -1,0 +1,1 @@
+"""Judging people against annotations: COCO's figures, ablations, reports."""

@@ -1,0 +1,80 @@
+"""How sure a figure is: average precision over resampled images, from matches made once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+RECALLS = np.linspace(0, 1, 101)  # COCO's recall points
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Every detection of a run with what COCO's matching said of it, best score first."""
+
+    image: np.ndarray  # (D,) index of the detection's image
+    hit: np.ndarray  # (10, D) bool: matched at each IoU or OKS threshold
+    counted: np.ndarray  # (10, D) bool: neither on a crowd nor on an ignored person
+    truth: np.ndarray  # (I,) people to be found in each image
+
+    @classmethod
+    def of(cls, coco_eval: Any) -> Matches:
+        """Read a ``COCOeval`` after ``evaluate()``: all areas, the largest ``maxDets``."""
+        count = len(coco_eval.params.imgIds)
+        found = list(enumerate(coco_eval.evalImgs[:count]))  # the first area range is "all"
+        found = [(image, entry) for image, entry in found if entry is not None]
+        truth = np.zeros(count, np.int64)
+        thresholds = len(coco_eval.params.iouThrs)
+        images, scores = [np.zeros(0, np.int64)], [np.zeros(0)]
+        hits, counted = [np.zeros((thresholds, 0), bool)], [np.zeros((thresholds, 0), bool)]
+        for image, entry in found:
+            truth[image] = np.count_nonzero(np.asarray(entry["gtIgnore"]) == 0)
+            images.append(np.full(len(entry["dtScores"]), image))
+            scores.append(np.asarray(entry["dtScores"], float))
+            hits.append(np.asarray(entry["dtMatches"]) > 0)
+            counted.append(~np.asarray(entry["dtIgnore"], bool))
+        order = np.argsort(-np.concatenate(scores), kind="stable")
+        return cls(
+            image=np.concatenate(images)[order],
+            hit=np.concatenate(hits, axis=1)[:, order],
+            counted=np.concatenate(counted, axis=1)[:, order],
+            truth=truth,
+        )
+
+
+def average_precision(matches: Matches, times: np.ndarray | None = None) -> float:
+    """COCO's AP with every image taken ``times`` (I,) times; once each by default.
+
+    Returns:
+        Mean of the precision over 101 recalls and 10 thresholds; NaN if nobody is to be found.
+    """
+    if times is None:
+        times = np.ones(len(matches.truth), np.int64)
+    people = int((times * matches.truth).sum())
+    if not people:
+        return float("nan")
+    weight = times[matches.image] * matches.counted  # (10, D)
+    right = np.cumsum(weight * matches.hit, axis=1)
+    wrong = np.cumsum(weight * ~matches.hit, axis=1)
+    recall = right / people
+    precision = right / np.maximum(right + wrong, np.spacing(1))
+    precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    precision = np.pad(precision, ((0, 0), (0, 1)))  # recalls that are never reached: 0
+    total = 0.0
+    for row, reached in zip(precision, recall, strict=True):
+        total += row[np.searchsorted(reached, RECALLS, side="left")].mean()
+    return total / len(precision)
+
+
+def resamples(images: int, draws: int, seed: int = 0) -> np.ndarray:
+    """(draws, I) how often each image is in each resample; the same seed pairs two runs."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(images, np.full(images, 1 / images), size=draws)
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """The central 95 % of resampled values."""
+    low, high = np.nanquantile(values, (0.025, 0.975))
+    return float(low), float(high)

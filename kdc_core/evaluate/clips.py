@@ -1,0 +1,160 @@
+"""Clips whose truth is known: people walk, pass each other, and hide behind pillars.
+
+Every figure is a layer: pixels, mask and keypoints at a time. A clip stacks its layers, so exact
+masks, visibility and ids of every frame are known, whatever the figures are made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from kdc_core.skeleton import LIMBS, K
+
+Path = Callable[[float], tuple[float, float]]  # seconds → (x, y) of the feet, scene pixels
+Box = tuple[float, float, float, float]  # x0, y0, x1, y1, scene pixels
+
+#: a standing person in units of its height, origin between the feet, y downwards
+STANDING = np.array(
+    [
+        (0.0, -0.93), (0.02, -0.95), (-0.02, -0.95), (0.04, -0.94), (-0.04, -0.94),
+        (0.12, -0.81), (-0.12, -0.81), (0.16, -0.64), (-0.16, -0.64), (0.17, -0.48), (-0.17, -0.48),
+        (0.08, -0.51), (-0.08, -0.51), (0.09, -0.28), (-0.09, -0.28), (0.09, -0.04), (-0.09, -0.04),
+    ]
+)  # fmt: skip
+#: how far each keypoint swings to and fro while walking, in heights
+SWING = np.zeros((K, 2))
+SWING[[7, 8], 0], SWING[[9, 10], 0] = (0.04, -0.04), (0.08, -0.08)
+SWING[[13, 14], 0], SWING[[15, 16], 0] = (-0.06, 0.06), (-0.12, 0.12)
+
+
+class Figure(Protocol):
+    """Somebody in a clip."""
+
+    def layer(self, t: float, camera: np.ndarray, size: tuple[int, int]) -> Layer:
+        """The figure alone at ``t`` seconds, for a picture whose corner is at ``camera``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One figure alone in the picture."""
+
+    mask: np.ndarray  # (H, W) bool
+    keypoints: np.ndarray  # (17, 3) x, y, v: 0 unknown, 1 hidden by the figure itself, 2 visible
+    image: np.ndarray | None = None  # (H, W, 3) uint8 BGR, read where the mask is
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A stick figure with a body, whose every keypoint is visible when it is alone."""
+
+    feet: Path
+    tall: float = 150.0  # pixels
+    pace: float = 1.0  # steps per second, 0 = stands still
+    colour: tuple[int, int, int] = (200, 200, 200)
+
+    def layer(self, t: float, camera: np.ndarray, size: tuple[int, int]) -> Layer:
+        """See ``Figure``."""
+        swing = np.sin(2 * np.pi * self.pace * t)
+        points = np.array(self.feet(t)) - camera + self.tall * (STANDING + swing * SWING)
+        mask = np.zeros((size[1], size[0]), np.uint8)
+        _draw_body(mask, points, self.tall)
+        image = np.empty((size[1], size[0], 3), np.uint8)
+        image[:] = self.colour
+        keypoints = np.concatenate([points, np.full((K, 1), 2.0)], axis=1)
+        return Layer(mask > 0, keypoints.astype(np.float32), image)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """Truth of one frame; row w is figure w."""
+
+    owner: np.ndarray  # (H, W) uint8, figure + 1, 0 = nobody
+    keypoints: np.ndarray  # (W, 17, 3) v = 1 where hidden by anything, 0 outside the picture
+    share: np.ndarray  # (W,) visible share of each figure's body, 0…1
+    image: np.ndarray  # (H, W, 3) uint8 BGR
+
+    def seen(self, least: float = 0.05) -> Shot:
+        """Only the figures of whom somebody who labels pictures would see enough."""
+        rows = np.flatnonzero(self.share >= least)
+        value = np.zeros(len(self.share) + 1, np.uint8)
+        value[rows + 1] = np.arange(1, len(rows) + 1)
+        return Shot(value[self.owner], self.keypoints[rows], self.share[rows], self.image)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Figures, later ones in front; pillars in front of them all; a camera that may pan."""
+
+    figures: tuple[Figure, ...]
+    size: tuple[int, int] = (320, 240)  # (width, height), pixels
+    pillars: Callable[[float], list[Box]] = lambda t: []
+    camera: Path = lambda t: (0.0, 0.0)
+    background: np.ndarray | None = None  # at least (H, W, 3) uint8 BGR, moves with the camera
+
+    def at(self, t: float) -> Shot:
+        """The frame at ``t`` seconds."""
+        width, height = self.size
+        camera = np.array(self.camera(t), float)
+        owner, image = np.zeros((height, width), np.uint8), self._behind(camera)
+        layers = [figure.layer(t, camera, self.size) for figure in self.figures]
+        for row, layer in enumerate(layers):
+            owner[layer.mask] = row + 1
+            if layer.image is not None:
+                image[layer.mask] = layer.image[layer.mask]
+        for box in self.pillars(t):
+            x0, y0, x1, y1 = np.maximum(np.rint(np.array(box) - np.tile(camera, 2)), 0).astype(int)
+            owner[y0:y1, x0:x1], image[y0:y1, x0:x1] = 0, (60, 70, 80)
+        whole = np.array([max(1, np.count_nonzero(layer.mask)) for layer in layers])
+        share = np.bincount(owner.ravel(), minlength=len(layers) + 1)[1:] / whole
+        keypoints = np.array([layer.keypoints for layer in layers], np.float32).reshape(-1, K, 3)
+        return Shot(owner, _hidden(keypoints, owner), share, image)
+
+    def _behind(self, camera: np.ndarray) -> np.ndarray:
+        width, height = self.size
+        if self.background is None:
+            return np.full((height, width, 3), 30, np.uint8)
+        x = np.arange(width) + round(camera[0])
+        y = np.arange(height) + round(camera[1])
+        tall, wide = self.background.shape[:2]
+        # beyond its border the background is mirrored, so that a pan never runs out of it
+        x, y = _mirrored(x, wide), _mirrored(y, tall)
+        return self.background[y[:, None], x]
+
+
+def line(x: float, y: float, speed: float) -> Path:
+    """A walk along x, to the right for positive speeds, pixels per second."""
+    return lambda t: (x + speed * t, y)
+
+
+def _hidden(keypoints: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """``keypoints`` with v = 1 where somebody or something else is in front, 0 outside."""
+    height, width = owner.shape
+    x, y = np.moveaxis(keypoints[..., :2].round().astype(int), -1, 0)
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height) & (keypoints[..., 2] > 0)
+    at = owner[y.clip(0, height - 1), x.clip(0, width - 1)]
+    mine = at == np.arange(1, len(keypoints) + 1)[:, None]
+    known = keypoints.copy()
+    known[..., 2] = np.where(mine, keypoints[..., 2], 1)
+    known[~inside] = 0
+    return known
+
+
+def _mirrored(index: np.ndarray, size: int) -> np.ndarray:
+    index = index % (2 * size)
+    return np.where(index < size, index, 2 * size - 1 - index)
+
+
+def _draw_body(mask: np.ndarray, points: np.ndarray, tall: float) -> None:
+    pixels = [(round(x), round(y)) for x, y in points.tolist()]
+    thick = max(2, round(0.09 * tall))
+    for a, b in LIMBS:
+        cv2.line(mask, pixels[a], pixels[b], 1, thick)
+    trunk = np.array([pixels[i] for i in (5, 6, 12, 11)], np.int32)
+    cv2.fillConvexPoly(mask, trunk, 1)
+    cv2.circle(mask, pixels[0], max(2, round(0.07 * tall)), 1, -1)

@@ -1,0 +1,153 @@
+"""Pictures and a COCO annotation file, checked and completed before anything is computed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdc_core.skeleton import K
+from kdc_core.source import read_image
+from kdc_core.types import Frame
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Pictures in the file's order and every annotation of a person.
+
+    Annotations have ``iscrowd``, ``keypoints``, ``num_keypoints`` and ``area`` filled in;
+    ``segmentation`` is ``[]`` where there is no mask: unknown, not background.
+    """
+
+    folder: Path
+    file: Path
+    person: int  # category id
+    images: list[dict[str, Any]]
+    people: dict[int, list[dict[str, Any]]]  # by image id
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def frames(self) -> Iterator[tuple[int, Frame]]:
+        """(image id, frame) of every picture; the frame's ``frame_id`` is its file name.
+
+        Raises:
+            ValueError: a picture cannot be read or is not of the size that the file says.
+        """
+        for index, entry in enumerate(self.images):
+            path = self.folder / entry["file_name"]
+            image = read_image(path, as_stored=True)
+            if image.shape[:2] != (entry["height"], entry["width"]):
+                raise ValueError(
+                    f"{path}: expected {entry['width']}x{entry['height']} pixels as in "
+                    f"{self.file.name}, got {image.shape[1]}x{image.shape[0]}"
+                )
+            yield entry["id"], Frame(image, float(index), entry["file_name"])
+
+    def first(self, count: int) -> Dataset:
+        """The first ``count`` pictures alone (all if ``count`` is 0)."""
+        images = self.images[:count] if count else self.images
+        people = {entry["id"]: self.people[entry["id"]] for entry in images}
+        return Dataset(self.folder, self.file, self.person, images, people)
+
+
+def load(folder: Path, file: Path) -> Dataset:
+    """Read an annotation file and check that its pictures are there.
+
+    Raises:
+        ValueError: with one line, for whatever is missing or malformed.
+    """
+    content = read_annotations(file)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder of pictures")
+    try:
+        images = [_image(entry) for entry in content["images"]]
+        person = _person_category(content.get("categories", []))
+        people: dict[int, list[dict[str, Any]]] = {entry["id"]: [] for entry in images}
+        for entry in content["annotations"]:
+            if entry["category_id"] == person and entry["image_id"] in people:
+                people[entry["image_id"]].append(_annotation(entry))
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(
+            f"{file}: an entry is not as in COCO: {type(error).__name__} {error}"
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+    missing = [e["file_name"] for e in images if not (folder / e["file_name"]).is_file()]
+    if missing:
+        raise ValueError(
+            f"{folder}: {len(missing)} of {len(images)} pictures of {file.name} are missing, "
+            f"e.g. {missing[0]}"
+        )
+    return Dataset(folder, file, person, images, people)
+
+
+def read_annotations(file: Path) -> dict[str, Any]:
+    """The content of a COCO file with its lists ``images`` and ``annotations``.
+
+    Raises:
+        ValueError: no such file, not JSON, or one of the lists is absent.
+    """
+    if not file.is_file():
+        raise ValueError(f"{file}: no such annotation file")
+    try:
+        content = json.loads(file.read_bytes())
+    except ValueError as error:  # also text that is not UTF-8
+        raise ValueError(f"{file}: not JSON: {error}") from None
+    for name in ("images", "annotations"):
+        if not isinstance(content, dict) or not isinstance(content.get(name), list):
+            raise ValueError(f"{file}: expected a COCO file, got no list `{name}` in it")
+    if not content["images"]:
+        raise ValueError(f"{file}: the list `images` is empty")
+    return content
+
+
+def _image(entry: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": int(entry["id"]), "file_name": str(entry["file_name"]),
+        "width": int(entry["width"]), "height": int(entry["height"]),
+    }  # fmt: skip
+
+
+def _person_category(categories: list[dict[str, Any]]) -> int:
+    """Id of the category "person"; of the only one where there is one; 1 where there is none."""
+    ids = {entry["name"]: int(entry["id"]) for entry in categories}
+    if "person" in ids:
+        return ids["person"]
+    if len(ids) > 1:
+        raise ValueError(f"no category is called person, got {', '.join(sorted(ids))}")
+    return next(iter(ids.values()), 1)
+
+
+def _annotation(entry: dict[str, Any]) -> dict[str, Any]:
+    keypoints = list(entry.get("keypoints") or [0] * (3 * K))
+    if len(keypoints) != 3 * K:
+        raise ValueError(
+            f"annotation {entry['id']}: expected {3 * K} keypoint numbers, got {len(keypoints)}"
+        )
+    x, y, width, height = (float(value) for value in entry["bbox"])
+    labelled = int(np.count_nonzero(np.array(keypoints[2::3]) > 0))
+    return {
+        "id": int(entry["id"]),
+        "image_id": int(entry["image_id"]),
+        "category_id": int(entry["category_id"]),
+        "bbox": [x, y, width, height],
+        "area": float(entry.get("area") or width * height),
+        "iscrowd": int(entry.get("iscrowd") or 0),
+        "keypoints": keypoints,
+        "num_keypoints": labelled,
+        "segmentation": _segmentation(entry.get("segmentation")),
+    }
+
+
+def _segmentation(value: Any) -> Any:
+    """An RLE as it is; polygons of at least three corners; ``[]`` for anything else: unknown."""
+    if isinstance(value, dict) and "counts" in value and "size" in value:
+        return value
+    if isinstance(value, list):
+        return [polygon for polygon in value if isinstance(polygon, list) and len(polygon) >= 6]
+    return []

@@ -1,0 +1,139 @@
+"""The occlusion benchmark: every way to carry a person through occlusion, on the same fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from kdc_core.config import CentroidConfig, DecodeConfig, ModelInfo, ScoreConfig
+from kdc_core.evaluate.boxes import BoxTracker
+from kdc_core.evaluate.clips import Shot
+from kdc_core.evaluate.ledger import HIDDEN_BINS, Ledger, summary
+from kdc_core.evaluate.noise import noisy
+from kdc_core.evaluate.report import table
+from kdc_core.evaluate.scenarios import Scenario
+from kdc_core.letterbox import Letterbox
+from kdc_core.pipeline import Engine
+from kdc_core.track import TrackConfig, VideoDecoder
+from kdc_core.training.batch import Batch
+from kdc_core.training.targets import oracle_fields
+from kdc_core.types import Fields, Frame, People
+
+Decoder = Callable[[Fields, float], People]
+Look = Callable[[Shot, float], Fields]
+MIN_SCORE = 0.15  # as on a robot: what is published, not what is ranked for AP
+DEFAULT = "weighted, temporal"
+
+
+def methods() -> dict[str, Decoder]:
+    """A fresh decoder for every row of the table."""
+
+    def config(mode: str) -> DecodeConfig:
+        return DecodeConfig(
+            centroid=CentroidConfig(mode=mode), score=replace(ScoreConfig(), min_score=MIN_SCORE)
+        )
+
+    single = TrackConfig(temporal=False)
+    return {
+        "static (SM_c)": VideoDecoder(config("static")),
+        "literal argmax (DM_c)": VideoDecoder(config("single"), single),
+        "single, temporal": VideoDecoder(config("single")),
+        "weighted, per frame": VideoDecoder(config("weighted"), single),
+        DEFAULT: VideoDecoder(config("weighted")),
+        "box tracker": BoxTracker(config("weighted")),
+    }
+
+
+def oracle(info: ModelInfo, rng: np.random.Generator, noise: float) -> Look:
+    """Fields from the truth, with the errors of a network times ``noise``."""
+
+    def look(shot: Shot, stamp: float) -> Fields:
+        seen = shot.seen()
+        height, width = seen.owner.shape
+        fields = oracle_fields(_batch(seen), info, Letterbox.fit((width, height), width))
+        return noisy(fields, rng, noise) if noise else fields
+
+    return look
+
+
+def network(engine: Engine) -> Look:
+    """Fields from the pictures."""
+    return lambda shot, stamp: engine(Frame(shot.image, stamp))
+
+
+def _batch(shot: Shot) -> Batch:
+    height, width = shot.owner.shape
+    area = np.bincount(shot.owner.ravel(), minlength=len(shot.share) + 1)[1:]
+    return Batch(
+        image=torch.zeros(1, 3, height, width, dtype=torch.uint8),
+        owner=torch.from_numpy(shot.owner)[None],
+        ignore=torch.zeros(1, height, width, dtype=torch.uint8),
+        keypoints=torch.from_numpy(shot.keypoints)[None],
+        area=torch.from_numpy(area.astype(np.float32))[None],
+        mask_weight=torch.ones(1, len(area)),
+    )
+
+
+def play(
+    scenario: Scenario, look: Look, rng: np.random.Generator,
+    show: Callable[[float, Shot, People], None] = lambda stamp, shot, people: None,
+) -> dict[str, Ledger]:  # fmt: skip
+    """One clip under every method; ``show`` gets each frame as the default answers it."""
+    decoders = methods()
+    ledgers = {name: Ledger() for name in decoders}
+    for stamp in scenario.stamps(rng).tolist():
+        shot = scenario.clip.at(stamp)
+        fields = look(shot, stamp)
+        for name, decoder in decoders.items():
+            people = decoder(fields, stamp)
+            ledgers[name].add(stamp, shot, people)
+            if name == DEFAULT:
+                show(stamp, shot, people)
+    return ledgers
+
+
+def figures(played: dict[str, dict[str, Ledger]]) -> dict[str, Any]:
+    """Figures of every method over all clips, and per clip; ``played`` is by scenario."""
+    names = list(next(iter(played.values())))
+    return {
+        "all": {name: summary([ledgers[name] for ledgers in played.values()]) for name in names},
+        "clips": {
+            clip: {name: summary([ledger]) for name, ledger in ledgers.items()}
+            for clip, ledgers in played.items()
+        },
+    }
+
+
+def markdown(result: dict[str, Any], title: str) -> str:
+    """The tables of the benchmark."""
+    every = result["all"]
+    head = ["method", "HOTA", "AssA", "IDF1", "id sw.", "at centroid sw.", "centroid sw./min",
+            "on hidden", "jitter", "flicker"]  # fmt: skip
+    rows = [
+        [name, f["HOTA"], f["AssA"], f["IDF1"], f["id_switches"],
+         f["id_switches_at_centroid_switch"], f["centroid_switches_per_minute"],
+         f["centroid_on_hidden"], f["jitter"], f["flicker_per_1000"]]
+        for name, f in every.items()
+    ]  # fmt: skip
+    bins = [f"{a:.2f}-{b:.2f}" for a, b in zip(HIDDEN_BINS, HIDDEN_BINS[1:], strict=False)]
+    iou = [[name, *(f["iou_by_hidden"][part] for part in bins)] for name, f in every.items()]
+    gaps = list(next(iter(every.values()))["regained"])
+    back = [[name, *(_of(f["regained"][gap]) for gap in gaps)] for name, f in every.items()]
+    parts = [
+        f"# {title}", table(head, rows),
+        "Mask IoU of the visible part with the person's own id, by hidden share", 
+        table(["method", *bins], iou),
+        "Regained with the old id within 0.5 s, by length of the gap", 
+        table(["method", *gaps], back),
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def _of(regained: dict[str, Any]) -> str:
+    if not regained["gaps"]:
+        return "-"
+    return f"{round(regained['rate'] * regained['gaps'])} of {regained['gaps']}"

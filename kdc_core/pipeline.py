@@ -1,0 +1,65 @@
+"""Frame to people with any engine, and how long each stage took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from kdc_core.config import DecodeConfig, ModelInfo
+from kdc_core.decode import decode
+from kdc_core.types import Fields, Frame, People
+
+#: stages in the order of the flow; "network" includes letterboxing the frame
+STAGES = ("network", "hough", "group", "select", "assign", "score")
+
+
+class Engine(Protocol):
+    """What turns a frame into fields: ONNX Runtime, OpenVINO, torch, TensorRT."""
+
+    info: ModelInfo
+    name: str
+
+    def __call__(self, frame: Frame) -> Fields:
+        """Run the network on one frame."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the engine holds."""
+        ...
+
+
+class Pipeline:
+    """``pipeline(frame)`` is the people of that frame; every call is independent of the last."""
+
+    def __init__(self, engine: Engine, config: DecodeConfig | None = None) -> None:
+        self.engine = engine
+        self.config = config or DecodeConfig()
+        self.timings: dict[str, float] = {}  # ms per stage of the last frame
+
+    def __call__(self, frame: Frame) -> People:
+        """Network and decoder; ``timings`` tells afterwards what each stage took."""
+        timings, lap = _stopwatch()
+        fields = self.engine(frame)
+        lap("network")
+        people = decode(fields, self.config, lap)
+        self.timings = timings
+        return people
+
+    def close(self) -> None:
+        """Close the engine."""
+        self.engine.close()
+
+
+def _stopwatch() -> tuple[dict[str, float], Callable[[str], None]]:
+    """A dict of ms per stage and the function that ends a stage."""
+    timings: dict[str, float] = {}
+    last = time.perf_counter()
+
+    def lap(stage: str) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        timings[stage] = timings.get(stage, 0.0) + (now - last) * 1e3
+        last = now
+
+    return timings, lap

@@ -1,0 +1,132 @@
+"""Where drawn frames go: a video, one picture, or a folder of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from kdc_core.source import IMAGE_SUFFIXES, Source, quieten_opencv
+
+CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
+DEFAULT_FPS = 10.0  # of a video made from pictures
+
+
+class Sink(Protocol):
+    """Takes drawn frames."""
+
+    def write(self, image: np.ndarray, stamp: float, name: str) -> None:
+        """Take one frame (H, W, 3) BGR; ``name`` is the frame's ``frame_id``."""
+        ...
+
+    def close(self) -> None:
+        """Finish the file."""
+        ...
+
+
+def open_sink(path: Path, source: Source) -> Sink:
+    """A video for video suffixes, one picture for picture suffixes, else a folder of pictures.
+
+    Raises:
+        ValueError: an unknown suffix, or one picture for a source of many.
+    """
+    suffix = path.suffix.lower()
+    if suffix in CODECS:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return VideoSink(path, source.fps or DEFAULT_FPS, source.live)
+    if suffix in IMAGE_SUFFIXES:
+        if source.count != 1:
+            raise ValueError(f"{path}: one picture cannot hold a {source.kind}: give a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return ImageSink(path)
+    if suffix:
+        raise ValueError(f"{path}: expected a folder or one of {' '.join((*CODECS, '.jpg .png'))}")
+    path.mkdir(parents=True, exist_ok=True)
+    return FolderSink(path, ".jpg")
+
+
+class VideoSink:
+    """A video file. From a live source, frames are repeated so that it plays at real speed."""
+
+    def __init__(self, path: Path, fps: float, live: bool = False) -> None:
+        quieten_opencv()
+        self.path, self.fps, self.live = path, fps, live
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+        self._start = 0.0
+        self._written = 0
+
+    def write(self, image: np.ndarray, stamp: float, name: str = "") -> None:
+        """Append a frame; all must have the size of the first (ValueError)."""
+        size = (image.shape[1], image.shape[0])
+        writer = self._writer or self._open(size, stamp)
+        if size != self._size:
+            raise ValueError(
+                f"{self.path}: a video has one size, {self._size[0]}x{self._size[1]}, but "
+                f"{name or 'a frame'} has {size[0]}x{size[1]}: give a folder instead"
+            )
+        due = 1
+        if self.live:
+            due = int((stamp - self._start) * self.fps) + 1 - self._written
+        for _ in range(due):
+            writer.write(image)
+            self._written += 1
+
+    def close(self) -> None:
+        """Write the index; a video without any frame leaves no file."""
+        if self._writer is not None:
+            self._writer.release()
+            self._writer = None
+
+    def _open(self, size: tuple[int, int], stamp: float) -> cv2.VideoWriter:
+        codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
+        writer = cv2.VideoWriter(str(self.path), codec, self.fps, size)
+        if not writer.isOpened():
+            raise ValueError(f"{self.path}: cannot be written: folder writable? disk full?")
+        self._writer, self._size, self._start = writer, size, stamp
+        return writer
+
+
+class ImageSink:
+    """One picture file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, image: np.ndarray, stamp: float, name: str = "") -> None:
+        """Write the picture."""
+        _save(self.path, image)
+
+    def close(self) -> None:
+        """The file is complete already."""
+
+
+class FolderSink:
+    """A folder with one picture per frame, named after the frame."""
+
+    def __init__(self, folder: Path, suffix: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.suffix = folder, suffix
+        self._taken: set[str] = set()
+
+    def write(self, image: np.ndarray, stamp: float, name: str) -> None:
+        """Write ``name`` with the folder's suffix; a.jpg and a.png become a and a.png."""
+        stem = Path(name).stem
+        if stem in self._taken:
+            stem = name
+        self._taken.add(stem)
+        _save(self.folder / f"{stem}{self.suffix}", image)
+
+    def close(self) -> None:
+        """The files are complete already."""
+
+
+def _save(path: Path, image: np.ndarray) -> None:
+    try:
+        done = cv2.imwrite(str(path), image)
+    except cv2.error as error:
+        raise ValueError(f"{path}: cannot be written: {error.err}") from None
+    if not done:
+        raise ValueError(f"{path}: cannot be written: folder writable? disk full?")

@@ -1,0 +1,67 @@
+"""Where a training process computes: device, precision, and its place among the processes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from kdc_core.training.data import Pack
+from kdc_core.training.settings import TrainConfig
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where this process computes."""
+
+    device: torch.device
+    bf16: bool
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files."""
+        return self.rank == 0
+
+
+def find_site(config: TrainConfig) -> Site:
+    """Device and rank; ``torchrun`` sets the environment."""
+    cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
+    if cuda and not torch.cuda.is_available():
+        raise ValueError("--device cuda: expected a GPU, torch finds none; use --device cpu")
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    rank = int(os.environ.get("RANK", 0))
+    device = torch.device("cpu")
+    if cuda:
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark = True  # all crops have one size
+    if world > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if cuda else "gloo")
+    if config.batch % (world * config.accumulate):
+        raise ValueError(f"--batch: expected a multiple of {world} processes, got {config.batch}")
+    bf16 = config.precision == "bf16" or (config.precision == "auto" and _has_bf16(device))
+    return Site(device, bf16, rank, world)
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    try:
+        return "avx512_bf16" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+
+
+def keep_resident(config: TrainConfig, pack: Pack, site: Site) -> bool:
+    """Whether the decoded pictures stay in the device's memory."""
+    if config.resident != "auto":
+        return config.resident == "yes"
+    needed = len(pack) * int(pack.size.max()) ** 2 * 5
+    if site.device.type == "cuda":
+        return needed < 0.3 * torch.cuda.mem_get_info(site.device)[0]
+    return False  # on CPUs the network, not the decoder, takes the time

@@ -1,0 +1,94 @@
+"""How a training run goes: ``TrainConfig``, its command line, and the paper's values."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from kdc_core.training.pack import add_source_arguments
+
+
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a run goes; every field is an option of ``kdc train``."""
+
+    out: str = _option("runs/lite", "folder of checkpoints, curves and weights")
+    preset: str = _option("lite", "network: lite for 2 CPU cores, base for a GPU, paper")
+    init: str = _option("", "checkpoint of the same network to start from, instead of ImageNet")
+    backbone_weights: str = _option("imagenet", "'imagenet', 'none', or a weight file")
+    longest: int = _option(0, "input pixels of the longest side at inference; 0: the preset's")
+    crop: int = _option(512, "input pixels of a training crop; more context for more time")
+    iterations: int = _option(20000, "optimiser steps; 40 passes over 16,000 pictures at batch 32")
+    epochs: float = _option(0.0, "passes over the pictures; if given it sets the iterations")
+    minutes: float = _option(0.0, "time limit of the whole run; the schedule ends by then; 0: none")
+    leg_minutes: float = _option(0.0, "stop after this time of this process, to be resumed; 0: no")
+    batch: int = _option(32, "pictures per step over all processes; batch norm wants 16 or more")
+    accumulate: int = _option(1, "parts a step is computed in; 2 halves the memory")
+    lr: float = _option(2e-3, "AdamW, peak, for neck and heads, which start from nothing")
+    backbone_lr: float = _option(0.25, "times lr for the backbone, which starts from ImageNet")
+    weight_decay: float = _option(0.05, "of convolutions; 0.05 is AdamW's usual for small data")
+    warm_up: int = _option(500, "steps of rising rate, while AdamW's moments settle")
+    final_lr: float = _option(0.01, "times lr at the end of the cosine")
+    constant_lr: bool = _option(False, "no cosine, no warm-up (the paper)")
+    freeze_norm: bool = _option(False, "keep the backbone's batch statistics: batches below 16")
+    ema: float = _option(0.9995, "decay per step of the averaged weights: a window of 2,000 steps")
+    clip: float = _option(1.0, "largest norm of a gradient; one bad picture must not ruin a run")
+    seed: int = _option(0, "of everything random")
+    device: str = _option("auto", "auto, cpu, cuda")
+    precision: str = _option("auto", "bf16, fp32; auto: bf16 where the hardware has it")
+    resident: str = _option("auto", "yes, no: all pictures decoded in the device's memory")
+    compile: bool = _option(False, "torch.compile the network: minutes to start, faster on GPUs")
+    checkpoint_minutes: float = _option(5.0, "between checkpoints; 0: every step")
+    log_every: int = _option(20, "steps between points of the curve")
+    picture_every: int = _option(500, "steps between sample pictures")
+    tune_every: int = _option(1000, "steps between losses on the tuning split")
+
+    def __post_init__(self) -> None:
+        choices = {"device": ("auto", "cpu", "cuda"), "precision": ("auto", "bf16", "fp32"),
+                   "resident": ("auto", "yes", "no")}  # fmt: skip
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                got = getattr(self, name)
+                raise ValueError(f"--{name}: expected one of {', '.join(allowed)}, got {got!r}")
+        if self.crop % 32 or self.crop < 64:
+            raise ValueError(f"--crop: expected a multiple of 32 from 64 on, got {self.crop}")
+        if self.batch < 1 or self.accumulate < 1 or self.batch % self.accumulate:
+            raise ValueError(
+                f"--batch: expected a multiple of --accumulate, got {self.batch}, {self.accumulate}"
+            )
+
+
+#: training of the preset ``paper``: Adam 1e-5, batch 4, 400 epochs; scale, flip and rotation only
+PAPER = {
+    "crop": 416, "epochs": 400.0, "batch": 4, "lr": 1e-5, "backbone_lr": 1.0, "weight_decay": 0.0,
+    "constant_lr": True, "freeze_norm": True,
+}  # fmt: skip
+PAPER_AUGMENT = {
+    "strong_tilt_share": 1.0, "paste": 0.0, "occlude": 0.0, "brightness": 0.0, "contrast": 0.0,
+    "saturation": 0.0, "hue": 0.0, "channel": 0.0, "grey": 0.0, "blur": 0.0, "noise": 0.0,
+}  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``kdc train``: the sources, and every field of ``TrainConfig``."""
+    add_source_arguments(parser)
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    for f in fields(TrainConfig):
+        name, default = "--" + f.name.replace("_", "-"), f.default
+        if isinstance(default, bool):
+            parser.add_argument(name, action="store_true", default=None, help=f.metadata["help"])
+            continue
+        text = f"{f.metadata['help']} ({default if default != '' else 'none'})".replace("%", "%%")
+        parser.add_argument(name, type=type(default), default=None, metavar="X", help=text)
+
+
+def from_arguments(args: argparse.Namespace) -> TrainConfig:
+    """What was given, on top of the preset's own defaults."""
+    given = {f.name: getattr(args, f.name) for f in fields(TrainConfig)
+             if getattr(args, f.name) is not None}  # fmt: skip
+    return TrainConfig(**{**(PAPER if given.get("preset") == "paper" else {}), **given})

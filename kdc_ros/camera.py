@@ -1,0 +1,96 @@
+"""A video file or a webcam as a ROS camera: publishes ``image_raw`` at its own rate."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from itertools import chain, count
+from typing import Any
+
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from kdc_core.source import Source, open_source
+from kdc_core.types import Frame
+from kdc_ros.images import to_message
+from kdc_ros.process import run
+
+PARAMETERS = {
+    "source": ("0", "video file, picture, folder, stream address, or the number of a webcam"),
+    "fps": (0.0, "pictures per second; 0: the file's own, or all that a webcam gives"),
+    "loop": (False, "start a file again at its end"),
+    "frame_id": ("camera", "optical frame in the header"),
+    "wait_for_subscribers": (0, "subscriptions to image_raw to wait for before the first picture"),
+}
+
+
+class CameraNode(Node):
+    """Publishes frames of a source, stamped with the time of publishing.
+
+    The publisher is reliable and keeps few pictures, as REP 2003 asks of sensors.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Open the source.
+
+        Raises:
+            ValueError: it cannot be opened, or a parameter is wrong.
+        """
+        super().__init__("camera", **kwargs)
+        values = {
+            name: self.declare_parameter(name, default, ParameterDescriptor(description=text)).value
+            for name, (default, text) in PARAMETERS.items()
+        }
+        self.published = 0
+        self._frame_id = values["frame_id"]
+        self._audience = values["wait_for_subscribers"]
+        source = open_source(values["source"])
+        self._frames = _frames(source, values["loop"] and not source.live)
+        self._next = next(self._frames, None)  # decoded ahead: the timer only has to publish
+        self._publisher = self.create_publisher(
+            Image, "image_raw", QoSProfile(depth=5),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )  # fmt: skip
+        fps = values["fps"] or source.fps or 30.0
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0 / fps, self._publish_next, clock=steady)
+        self.get_logger().info(f"{source.name} at {fps:g} pictures/s")
+
+    def _publish_next(self) -> None:
+        if self._next is None:
+            self._publisher.wait_for_all_acked(Duration(seconds=5))
+            self.context.try_shutdown()
+        elif self.published or self._publisher.get_subscription_count() >= self._audience:
+            header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._frame_id)
+            self._publisher.publish(to_message(self._next.image, "bgr8", header))
+            self.published += 1
+            self._next = next(self._frames, None)
+
+
+def _frames(source: Source, loop: bool) -> Iterator[Frame]:
+    passes = count() if loop else range(1)
+    return chain.from_iterable(source for _ in passes)
+
+
+def main() -> None:
+    """Publish until the end of the source; the last line of stdout is a summary in JSON."""
+    made: list[CameraNode] = []
+
+    def make() -> CameraNode:
+        made.append(CameraNode())
+        return made[0]
+
+    code = run(make)
+    print(json.dumps({"published": made[0].published if made else 0}), flush=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""The node's parameters: one frozen dataclass, declared and read back in one loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import Field, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from kdc_core.config import (
+    CENTROID_MODES,
+    AssignConfig,
+    CentroidConfig,
+    DecodeConfig,
+    HoughConfig,
+    ScoreConfig,
+)
+
+RELIABILITIES = ("auto", "reliable", "best_effort")
+TRANSPORTS = ("raw", "compressed")
+_CORE = DecodeConfig()
+
+
+def _parameter(
+    default: Any, description: str, *, low: float | None = None, high: float | None = None,
+    choices: tuple[str, ...] = (), live: bool = False,
+) -> Any:  # fmt: skip
+    """A field with what ``ros2 param describe`` tells; ``live`` may change while it runs."""
+    about = {"description": description, "low": low, "high": high, "choices": choices, "live": live}
+    return field(default=default, metadata=about)
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """Values of all parameters, checked.
+
+    Raises:
+        ValueError: a value is outside its range or not among its choices.
+    """
+
+    autostart: bool = _parameter(True, "configure and activate at start, without a manager")
+    model: str = _parameter("", "ONNX file of the network; empty: the one that comes with KDC")
+    engine: str = _parameter(
+        "auto", "what runs the network: auto, onnxruntime, openvino, torch, tensorrt"
+    )
+    threads: int = _parameter(0, "CPU threads of the network; 0: all cores", low=0, high=256)
+    long_side: int = _parameter(
+        0, "longest side of the network's input in pixels; 0: the model's own", low=0, high=4096
+    )
+    image_transport: str = _parameter(
+        "raw", "raw: image_raw is an Image; compressed: image_raw/compressed, jpeg or png",
+        choices=TRANSPORTS,
+    )  # fmt: skip
+    image_reliability: str = _parameter(
+        "auto", "QoS of the input; auto: reliable if every publisher offers it",
+        choices=RELIABILITIES,
+    )  # fmt: skip
+    threshold: float = _parameter(
+        0.15, "score from which a person is reported", low=0.0, high=1.0, live=True
+    )
+    peak_threshold: float = _parameter(
+        _CORE.hough.min_score, "score from which a keypoint candidate is used: higher is faster",
+        low=0.0, high=1.0, live=True,
+    )  # fmt: skip
+    mask_threshold: float = _parameter(
+        _CORE.assign.min_seg, "probability from which a pixel can belong to a person",
+        low=0.0, high=1.0, live=True,
+    )  # fmt: skip
+    centroid_mode: str = _parameter(
+        _CORE.centroid.mode, "which keypoints attract a person's pixels",
+        choices=CENTROID_MODES, live=True,
+    )  # fmt: skip
+    stale_after: float = _parameter(
+        2.0, "seconds without a picture until /diagnostics warns", low=0.1, high=3600.0, live=True
+    )
+
+    def __post_init__(self) -> None:
+        for about in fields(self):
+            _check(about, getattr(self, about.name))
+
+    @property
+    def model_path(self) -> Path | None:
+        """File of the network, None for the one that comes with KDC."""
+        return Path(self.model).expanduser() if self.model else None
+
+    @property
+    def decode(self) -> DecodeConfig:
+        """What the decoder must know of these parameters."""
+        return DecodeConfig(
+            hough=HoughConfig(min_score=self.peak_threshold),
+            centroid=CentroidConfig(mode=self.centroid_mode),
+            assign=AssignConfig(min_seg=self.mask_threshold),
+            score=ScoreConfig(min_score=self.threshold),
+        )
+
+
+def declare(node: Node) -> NodeConfig:
+    """Declare every parameter on the node and return the values that the user gave.
+
+    Raises:
+        ValueError: a value is outside its range or not among its choices.
+    """
+    values = {f.name: node.declare_parameter(f.name, f.default, _descriptor(f)).value
+              for f in fields(NodeConfig)}  # fmt: skip
+    return NodeConfig(**values)
+
+
+def changed(config: NodeConfig, wanted: Iterable[Parameter], configured: bool) -> NodeConfig:
+    """The parameters after a request to change some; others than ours are left to their owner.
+
+    Raises:
+        ValueError: a wrong value, or one that is only read when the node is configured.
+    """
+    about = {f.name: f for f in fields(NodeConfig)}
+    values = {p.name: p.value for p in wanted if p.name in about}
+    for name, value in values.items():
+        fixed = configured and not about[name].metadata["live"]
+        if fixed and value != getattr(config, name):
+            raise ValueError(
+                f"{name} is read when the node is configured: deactivate and clean it up first"
+            )
+    return replace(config, **values)
+
+
+def _check(about: Field, value: Any) -> None:
+    low, high, choices = (about.metadata[key] for key in ("low", "high", "choices"))
+    if choices and value not in choices:
+        raise ValueError(f"{about.name}: expected one of {', '.join(choices)}, got {value!r}")
+    if low is not None and not low <= value <= high:  # also refuses NaN
+        raise ValueError(f"{about.name}: expected {low} to {high}, got {value}")
+
+
+def _descriptor(about: Field) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(description=about.metadata["description"])
+    if about.metadata["choices"]:
+        descriptor.additional_constraints = "one of " + ", ".join(about.metadata["choices"])
+    low, high = about.metadata["low"], about.metadata["high"]
+    if low is not None and isinstance(about.default, float):
+        descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+    elif low is not None:
+        descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+    return descriptor

@@ -1,0 +1,93 @@
+"""A camera's pictures become people: starts the node, and a video file or webcam on request.
+
+ros2 launch kdc_ros camera.launch.py image:=/camera/image_raw
+ros2 launch kdc_ros camera.launch.py source:=0
+"""
+
+from __future__ import annotations
+
+import os
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from kdc_ros.environment import MALLOC, config_file, fast_dds
+from kdc_ros.params import RELIABILITIES, TRANSPORTS
+
+BOOLEANS = ("true", "false")
+#: argument: (default, description, choices or None)
+ARGUMENTS = {
+    "namespace": ("", "namespace of the node and of the camera", None),
+    "name": ("kdc", "name of the node; its outputs are <name>/persons, /mask and /overlay", None),
+    "image": ("image_raw", "topic of the pictures", None),
+    "params_file": (str(config_file("params.yaml")), "YAML file with parameters of the node", None),
+    "use_sim_time": ("false", "time from /clock, as for a replayed bag", BOOLEANS),
+    "log_level": ("info", "debug, info, warn, error or fatal", None),
+    "source": ("", "video file or number of a webcam to publish as <image>; empty: none", None),
+    "loop": ("true", "start a video file again at its end", BOOLEANS),
+    "shm_profile": (
+        os.environ.get("FASTRTPS_DEFAULT_PROFILES_FILE") or str(config_file("fastdds_shm.xml")),
+        "Fast DDS profile with a shared-memory segment that holds whole pictures; empty: none",
+        None,
+    ),
+}
+#: parameter of the node: (type, description, choices or None); empty leaves it to params_file
+PARAMETERS = {
+    "model": (str, "ONNX file of the network", None),
+    "engine": (str, "what runs the network: auto, onnxruntime, openvino, ...", None),
+    "threshold": (float, "score from which a person is reported, 0 to 1", None),
+    "image_transport": (str, "raw, or compressed: pictures on <image>/compressed", TRANSPORTS),
+    "image_reliability": (str, "QoS of the input", RELIABILITIES),
+    "autostart": (bool, "configure and activate at once; false: a manager does it", BOOLEANS),
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Arguments, then what they ask for."""
+    arguments = [
+        DeclareLaunchArgument(name, default_value=default, description=text, choices=choices)
+        for name, (default, text, choices) in ARGUMENTS.items()
+    ] + [
+        DeclareLaunchArgument(
+            name, default_value="", description=f"{text} (empty: as in params_file)",
+            choices=choices and (*choices, ""),
+        )
+        for name, (_, text, choices) in PARAMETERS.items()
+    ]  # fmt: skip
+    return LaunchDescription([*arguments, OpaqueFunction(function=_processes)])
+
+
+def _processes(context: LaunchContext) -> list:
+    """Environment, the node, the camera."""
+    value = {name: LaunchConfiguration(name).perform(context) for name in (*ARGUMENTS, *PARAMETERS)}
+    common = {
+        "package": "kdc_ros", "namespace": value["namespace"], "output": "screen",
+        "remappings": [("image_raw", value["image"])],
+        "arguments": ["--ros-args", "--log-level", value["log_level"]],
+    }  # fmt: skip
+    asked = {
+        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+        for name, (kind, _, _) in PARAMETERS.items()
+        if value[name]
+    }
+    asked["use_sim_time"] = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
+    actions = [SetEnvironmentVariable(name, text) for name, text in MALLOC.items()]
+    if value["shm_profile"]:
+        actions += [SetEnvironmentVariable(name, value["shm_profile"]) for name in fast_dds()]
+    actions.append(
+        Node(
+            executable="kdc_node", name=value["name"],
+            parameters=[value["params_file"], asked], **common,
+        )
+    )  # fmt: skip
+    if value["source"]:
+        camera = {
+            "source": ParameterValue(LaunchConfiguration("source"), value_type=str),
+            "loop": ParameterValue(LaunchConfiguration("loop"), value_type=bool),
+            "wait_for_subscribers": 1,
+        }
+        actions.append(Node(executable="kdc_camera", name="camera", parameters=[camera], **common))
+    return actions

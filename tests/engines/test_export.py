@@ -1,0 +1,105 @@
+"""The exported graph: plain operators, equal to torch, described by its metadata."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="export needs torch")
+onnx = pytest.importorskip("onnx", reason="export needs onnx")
+
+from kdc_core.config import ModelInfo  # noqa: E402
+from kdc_core.engines import export as module  # noqa: E402
+from kdc_core.engines.export import export, fold_pads, largest_difference  # noqa: E402
+from kdc_core.engines.torch import load_checkpoint  # noqa: E402
+from kdc_core.network.model import Inference  # noqa: E402
+
+
+def test_difference_to_torch(models):
+    assert models.difference <= 1e-4
+    net = Inference(load_checkpoint(models.checkpoint)[0]).eval()
+    assert largest_difference(net, models.onnx) == pytest.approx(models.difference, abs=2e-5)
+    with torch.no_grad():
+        net.net.heads.seg.bias += 0.001
+    assert 1e-4 < largest_difference(net, models.onnx) < 1e-3  # it does look
+
+
+def test_a_graph_that_differs_is_refused_and_not_written(models, tmp_path, monkeypatch):
+    out = tmp_path / "out.onnx"
+    out.write_text("older")
+    true_trace = module._trace
+
+    def wrong_trace(net, path):
+        true_trace(net, path)
+        model = onnx.load(path)
+        next(t for t in model.graph.initializer if t.name.endswith("seg.bias")).raw_data = np.full(
+            4, 0.5, np.float32
+        ).tobytes()
+        onnx.save(model, path)
+
+    monkeypatch.setattr(module, "_trace", wrong_trace)
+    with pytest.raises(ValueError, match=r"differ by .* more than 1e-04.*was not written"):
+        export(models.checkpoint, out)
+    assert out.read_text() == "older"
+    assert [p.name for p in tmp_path.iterdir()] == ["out.onnx"]
+
+
+def test_graph_is_plain(models):
+    model = onnx.load(models.onnx)
+    operators = Counter(node.op_type for node in model.graph.node)
+    assert set(operators) <= {
+        "Conv", "Clip", "Relu", "Add", "Sub", "Mul", "Resize", "Sigmoid", "Slice", "Concat",
+        "DepthToSpace",
+    }  # fmt: skip
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", 17)]
+    image, fields, seg = *model.graph.input, *model.graph.output
+    for tensor, name, channels in ((image, "image", 3), (fields, "fields", 188), (seg, "seg", 1)):
+        shape = tensor.type.tensor_type.shape.dim
+        assert (tensor.name, shape[0].dim_value, shape[1].dim_value) == (name, 1, channels)
+        assert shape[2].dim_param and shape[3].dim_param  # free
+
+
+def test_metadata_round_trip(models):
+    text = {p.key: p.value for p in onnx.load(models.onnx).metadata_props}
+    info = ModelInfo.from_metadata(text)
+    assert info == load_checkpoint(models.checkpoint)[1]
+    assert (info.longest, info.stride, info.seg_stride, info.radius) == (160, 8, 2, 16.0)
+
+
+def test_pads_are_folded_only_where_that_is_the_same():
+    def model_with(pads: list[int], filler: float):
+        nodes = [
+            onnx.helper.make_node("Pad", ["x", "pads", "filler"], ["padded"]),
+            onnx.helper.make_node("Conv", ["padded", "w"], ["y"], strides=[2, 2], pads=[0] * 4),
+        ]
+        constants = [
+            onnx.numpy_helper.from_array(np.array(pads), "pads"),
+            onnx.numpy_helper.from_array(np.float32(filler), "filler"),
+            onnx.numpy_helper.from_array(np.ones((1, 1, 3, 3), np.float32), "w"),
+        ]
+        value = onnx.helper.make_tensor_value_info
+        graph = onnx.helper.make_graph(
+            nodes, "g", [value("x", 1, [1, 1, 4, 4])], [value("y", 1, None)], constants
+        )
+        return onnx.helper.make_model(graph)
+
+    model = model_with([0, 0, 0, 1, 0, 0, 2, 3], 0.0)
+    assert fold_pads(model) == 1
+    (conv,) = model.graph.node
+    assert list(next(a for a in conv.attribute if a.name == "pads").ints) == [0, 1, 2, 3]
+    assert [t.name for t in model.graph.initializer] == ["w"]
+    assert fold_pads(model_with([0, 0, 0, 1, 0, 0, 2, 3], 1.0)) == 0  # border of ones
+    assert fold_pads(model_with([0, 1, 0, 0, 0, 0, 0, 0], 0.0)) == 0  # a padded channel
+
+
+def test_bad_paths(models, tmp_path):
+    with pytest.raises(ValueError, match=r"NAME\.onnx in an existing folder"):
+        export(models.checkpoint, tmp_path / "none" / "a.onnx")
+    with pytest.raises(ValueError, match=r"NAME\.onnx"):
+        export(models.checkpoint, tmp_path / "a.pt")
+    with pytest.raises(ValueError, match="cannot read it"):
+        export(models.onnx, tmp_path / "a.onnx")
+    with pytest.raises(ValueError, match="does not exist"):
+        export(tmp_path / "none.pt", tmp_path / "a.onnx")

@@ -1,0 +1,113 @@
+"""Annotation files: completed where they may be incomplete, refused in one line where not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from coco_files import two_scenes, write
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdc_core.evaluate.dataset import load, read_annotations
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    return write(tmp_path, two_scenes())
+
+
+def edited(path: Path, **changes: object) -> Path:
+    content = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({k: v for k, v in content.items() if v is not None}))
+    return path
+
+
+def test_frames_come_in_the_files_order_with_their_names(files: tuple[Path, Path]) -> None:
+    dataset = load(*files)
+    found = list(dataset.frames())
+    assert [image for image, _ in found] == [1, 2, 3]
+    assert [frame.frame_id for _, frame in found] == ["0.png", "1.png", "2.png"]
+    assert [len(dataset.people[image]) for image, _ in found] == [2, 1, 0]
+    assert len(dataset.first(1)) == 1
+    assert len(dataset.first(0)) == 3
+
+
+def test_missing_fields_are_filled_in(files: tuple[Path, Path]) -> None:
+    images, path = files
+    bare = {"id": 5, "image_id": 1, "category_id": 1, "bbox": [3, 4, 10, 20]}
+    person = load(images, edited(path, annotations=[bare])).people[1][0]
+    assert person["area"] == 200
+    assert person["iscrowd"] == person["num_keypoints"] == 0
+    assert person["segmentation"] == []
+
+
+def test_only_people_are_read(files: tuple[Path, Path]) -> None:
+    images, path = files
+    annotations = json.loads(path.read_text())["annotations"]
+    annotations[0]["category_id"] = 7
+    categories = [{"id": 7, "name": "dog"}, {"id": 1, "name": "person"}]
+    dataset = load(images, edited(path, annotations=annotations, categories=categories))
+    assert dataset.person == 1
+    assert [len(people) for people in dataset.people.values()] == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": None}, "no list `images`"),
+        ({"annotations": None}, "no list `annotations`"),
+        ({"images": []}, "`images` is empty"),
+        ({"images": {"a": 1}}, "no list `images`"),
+        ({"images": [{"id": 1}]}, "not as in COCO: KeyError 'file_name'"),
+        ({"images": [3]}, "not as in COCO"),
+        ({"annotations": [{"id": 1}]}, "not as in COCO: KeyError 'category_id'"),
+        ({"categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]}, "is called person"),
+        (
+            {"annotations": [{"id": 4, "image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1],
+                              "keypoints": [1, 2, 3]}]},
+            "annotation 4: expected 51 keypoint numbers, got 3",
+        ),
+        (
+            {"annotations": [{"id": 4, "image_id": 1, "category_id": 1, "bbox": [0, 0]}]},
+            "annotations.json: ",
+        ),
+        (
+            {"images": [{"id": 1, "file_name": "gone.jpg", "width": 4, "height": 4}]},
+            "1 of 1 pictures of annotations.json are missing, e.g. gone.jpg",
+        ),
+    ],
+)  # fmt: skip
+def test_bad_files_are_refused(files: tuple[Path, Path], changes: dict, message: str) -> None:
+    images, path = files
+    with pytest.raises(ValueError, match=r"\A[^\n]+\Z") as error:
+        load(images, edited(path, **changes))
+    assert message in str(error.value)
+
+
+@given(st.binary(max_size=40))
+def test_files_that_are_not_coco_are_refused(tmp_path_factory, content: bytes) -> None:
+    path = tmp_path_factory.mktemp("any") / "file.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"not JSON|expected a COCO file"):
+        read_annotations(path)
+
+
+def test_no_file_and_no_folder(files: tuple[Path, Path], tmp_path: Path) -> None:
+    images, path = files
+    with pytest.raises(ValueError, match="no such annotation file"):
+        load(images, tmp_path / "gone.json")
+    with pytest.raises(ValueError, match="no such folder"):
+        load(tmp_path / "gone", path)
+
+
+def test_a_picture_of_another_size_is_refused(files: tuple[Path, Path]) -> None:
+    images, path = files
+    cv2.imwrite(str(images / "1.png"), np.zeros((9, 8, 3), np.uint8))
+    frames = load(images, path).frames()
+    next(frames)
+    with pytest.raises(ValueError, match=r"expected 320x240 pixels as in .*, got 8x9"):
+        next(frames)

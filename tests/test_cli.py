@@ -1,0 +1,344 @@
+"""The ``kdc`` command: what it writes, and one clear line with exit code 2 for bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from test_source import clip
+
+from kdc_core.cli import COMMANDS, explain, main
+from kdc_core.source import open_source
+
+pytest.importorskip("torch", reason="the network for these tests is made with torch")
+pytest.importorskip("onnx", reason="export needs onnx: extra `train`")
+pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: extra `train`")
+
+from coco_files import two_scenes, write
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A small network with random weights: it runs, and says nothing of worth."""
+    import torch
+
+    from kdc_core.engines.export import export_network
+    from kdc_core.network.model import Inference, KdcNet, NetworkConfig
+
+    torch.manual_seed(0)
+    config = NetworkConfig(
+        "efficientnet_lite0", neck_channels=16, trunk_depth=1, seg_channels=16, seg_depth=1
+    )
+    path = tmp_path_factory.mktemp("model") / "random.onnx"
+    export_network(Inference(KdcNet(config)).eval(), config.info("lite", 96), path)
+    return str(path)
+
+
+@pytest.fixture
+def coco(tmp_path: Path) -> tuple[str, str]:
+    images, annotations = write(tmp_path, two_scenes())
+    return str(images), str(annotations)
+
+
+def picture(path: Path, pixels: np.ndarray) -> str:
+    cv2.imwrite(str(path), pixels)
+    return str(path)
+
+
+def refused(capsys: pytest.CaptureFixture[str], argv: list[str], message: str) -> None:
+    """Exit code 2 and one line on stderr that begins with ``kdc:`` and has ``message``."""
+    assert main(argv) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[-1].startswith("kdc: ")
+    assert message in lines[-1]
+    assert not any("Traceback" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.full((60, 80, 3), 90, np.uint8),
+        np.full((60, 80), 90, np.uint8),
+        np.full((60, 80), 30000, np.uint16),
+        np.full((1, 1, 3), 90, np.uint8),
+        np.full((1, 200, 3), 90, np.uint8),
+    ],
+    ids=["colour", "grey", "16-bit", "1x1", "1x200"],
+)
+def test_run_on_a_picture(model: str, tmp_path: Path, capsys, pixels: np.ndarray) -> None:
+    source = picture(tmp_path / "a.png", pixels)
+    out, masks = tmp_path / "out.png", tmp_path / "masks"
+    code = main(["run", source, "--model", model, "--out", str(out), "--save-masks", str(masks)])
+    assert code == 0
+    labels = cv2.imread(str(masks / "a.png"), cv2.IMREAD_UNCHANGED)
+    assert labels.shape == pixels.shape[:2]
+    assert labels.dtype == np.uint16
+    assert cv2.imread(str(out)).shape == (*pixels.shape[:2], 3)
+    assert "1 frames, " in capsys.readouterr().out
+
+
+def test_run_on_a_folder(model: str, tmp_path: Path, capsys) -> None:
+    pictures = tmp_path / "in"
+    pictures.mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        picture(pictures / name, np.full((48, 64, 3), 90, np.uint8))
+    out = tmp_path / "out"
+    assert main(["run", str(pictures), "--model", model, "--out", str(out)]) == 0
+    assert sorted(p.name for p in out.iterdir()) == ["a.jpg", "b.jpg"]
+
+
+def test_run_on_a_video(model: str, tmp_path: Path, capsys) -> None:
+    source = str(clip(tmp_path / "a.avi", frames=12))
+    out = tmp_path / "out.mp4"
+    argv = ["run", source, "--model", model, "--out", str(out), "--max-frames", "9"]
+    assert main(argv) == 0
+    assert len(list(open_source(str(out)))) == 9
+    assert capsys.readouterr().out.startswith("9 frames, ")
+
+
+def test_truncated_video_is_processed_to_its_break(model: str, tmp_path: Path, capsys) -> None:
+    path = clip(tmp_path / "whole.avi")
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(path.read_bytes()[: 2 * path.stat().st_size // 3])
+    out = tmp_path / "out.avi"
+    assert main(["run", str(cut), "--model", model, "--out", str(out)]) == 2
+    captured = capsys.readouterr()
+    frames = int(captured.out.split()[0])
+    assert 5 <= frames <= 25
+    assert len(list(open_source(str(out)))) == frames
+    assert captured.err.strip().splitlines()[-1] == (
+        f"kdc: {cut}: broken off: read {frames} of 30 frames; everything up to there is done"
+    )
+
+
+def test_bad_sources(model: str, tmp_path: Path, capsys) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.jpg").write_text("I am no picture")
+    (tmp_path / "text.mp4").write_text("I am no video")
+    for source, message in (
+        ("gone.mp4", "gone.mp4: no such file, folder or camera"),
+        ("empty", "no pictures in this folder"),
+        ("text.jpg", "text.jpg: not a readable picture"),
+        ("text.mp4", "text.mp4: cannot be opened: not a readable video"),
+    ):
+        refused(capsys, ["run", str(tmp_path / source), "--model", model], message)
+    refused(capsys, ["run", "99", "--model", model], "camera 99: cannot be opened")
+
+
+def test_bad_outputs(model: str, tmp_path: Path, capsys, monkeypatch) -> None:
+    source = picture(tmp_path / "a.png", np.zeros((48, 64, 3), np.uint8))
+    argv = ["run", source, "--model", model]
+    refused(capsys, [*argv, "--out", str(tmp_path / "a.gif")], "expected a folder or one of")
+    refused(capsys, [*argv, "--out", str(Path(source) / "x")], "Not a directory")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    if sys.platform.startswith("linux"):
+        refused(capsys, [*argv, "--view"], "--view: no screen")
+
+
+def test_bad_models(tmp_path: Path, capsys) -> None:
+    import onnx
+
+    source = picture(tmp_path / "a.png", np.zeros((48, 64, 3), np.uint8))
+    text = tmp_path / "text.onnx"
+    text.write_text("I am no network")
+    foreign = tmp_path / "foreign.onnx"
+    value = [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])]
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    out = [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])]
+    graph = onnx.helper.make_graph([node], "g", value, out)
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), foreign)
+    for engine in ("auto", "onnxruntime"):
+        argv = ["run", source, "--engine", engine, "--model"]
+        refused(capsys, [*argv, str(tmp_path / "gone.onnx")], "no such model file")
+        refused(capsys, [*argv, str(text)], "text.onnx")
+        refused(capsys, [*argv, str(foreign)], "not a KDC model")
+    checkpoint = tmp_path / "text.pt"
+    checkpoint.write_text("I am no checkpoint")
+    refused(capsys, ["run", source, "--model", str(checkpoint)], "text.pt")
+    refused(capsys, ["export", str(checkpoint)], "text.pt")
+    refused(capsys, ["export", str(tmp_path / "gone.pt")], "no such checkpoint")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict", "ablate"])
+def test_bad_annotations(
+    model: str, coco: tuple[str, str], tmp_path: Path, capsys, command
+) -> None:
+    images, good = coco
+    no_json, no_images = tmp_path / "text.json", tmp_path / "no_images.json"
+    no_json.write_text("I am no JSON")
+    content = json.loads(Path(good).read_text())
+    del content["images"]
+    no_images.write_text(json.dumps(content))
+    argv = [command, "--model", model, *(["--out", str(tmp_path / "o")] * (command == "predict"))]
+    for folder, file, message in (
+        (images, str(no_json), "text.json: not JSON"),
+        (images, str(no_images), "no list `images` in it"),
+        (images, str(tmp_path / "gone.json"), "no such annotation file"),
+        (str(tmp_path / "gone"), good, "no such folder"),
+        (str(tmp_path), good, "3 of 3 pictures of annotations.json are missing"),
+    ):
+        refused(capsys, [*argv, "--images", folder, "--annotations", file], message)
+
+
+def test_oracle_evaluation_writes_figures_and_protocol(coco, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "new" / "figures.json"
+    argv = ["evaluate", "--images", coco[0], "--annotations", coco[1], "--oracle", "--json"]
+    assert main([*argv, str(out), "--bootstrap", "20", "--centroid", "static"]) == 0
+    figures = json.loads(out.read_text())
+    assert figures["keypoints"]["AP"] >= 0.95
+    assert figures["segm"]["AP"] >= 0.75
+    assert {"AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100"} <= figures["segm"].keys()
+    assert len(figures["segm"]["AP_95"]) == 2
+    assert figures["same_person"]["share"] == 1
+    protocol = figures["protocol"]
+    assert protocol["annotations"] == "annotations.json"
+    assert protocol["centroid"] == "static"
+    assert protocol["images"] == 3
+    assert protocol["people"] == 3
+    assert protocol["weights_sha256"] is None
+    printed = capsys.readouterr().out
+    assert f"{figures['segm']['AP']:.3f}" in printed
+    assert "oracle" in printed
+
+
+def test_evaluation_of_a_network_names_its_weights(model: str, coco, tmp_path: Path) -> None:
+    out = tmp_path / "figures.json"
+    argv = ["evaluate", "--images", coco[0], "--annotations", coco[1], "--model", model]
+    assert main([*argv, "--engine", "onnxruntime", "--limit", "2", "--json", str(out)]) == 0
+    figures = json.loads(out.read_text())
+    assert figures["segm"]["AP"] == 0  # random weights
+    protocol = figures["protocol"]
+    assert len(protocol["weights_sha256"]) == 64
+    assert protocol["weights"] == "random.onnx"
+    assert protocol["engine"].startswith("onnxruntime")
+    assert protocol["longest_side"] == 96
+    assert protocol["images"] == 2
+
+
+def test_predict_writes_coco_result_files(model: str, coco, tmp_path: Path, monkeypatch) -> None:
+    from pycocotools import mask as rle
+
+    from kdc_core.commands import predict
+    from kdc_core.config import ModelInfo
+    from kdc_core.evaluate.dataset import load
+    from kdc_core.evaluate.oracle import Oracle
+
+    dataset = load(Path(coco[0]), Path(coco[1]))
+    monkeypatch.setattr(predict, "engine_from", lambda args: Oracle(dataset, ModelInfo()))
+    out = tmp_path / "results"
+    argv = ["predict", "--images", coco[0], "--annotations", coco[1], "--model", model, "--out"]
+    assert main([*argv, str(out)]) == 0
+    skeletons = json.loads((out / "keypoints.json").read_text())
+    masks = json.loads((out / "segm.json").read_text())
+    assert [entry["image_id"] for entry in skeletons] == [1, 1, 2]
+    assert all(len(entry["keypoints"]) == 51 for entry in skeletons)
+    assert all(entry["category_id"] == 1 and 0 < entry["score"] <= 1 for entry in masks)
+    decoded = rle.decode(masks[2]["segmentation"])
+    truth = two_scenes()[1].mask(0)
+    assert decoded.shape == truth.shape
+    assert (decoded & truth).sum() > 0.8 * (decoded | truth).sum()
+    assert json.loads((out / "protocol.json").read_text())["weights"] == "random.onnx"
+
+
+def test_ablate_writes_a_table(model: str, coco, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "ablation"
+    argv = ["ablate", "--images", coco[0], "--annotations", coco[1], "--model", model]
+    assert main([*argv, "--bootstrap", "5", "--out", str(out)]) == 0
+    content = json.loads((out / "ablation.json").read_text())
+    assert list(content["modes"]) == ["static", "single", "nearest", "weighted", "all"]
+    text = (out / "ablation.md").read_text()
+    assert text.startswith("| centroid ")
+    assert content["protocol"]["weights_sha256"] in text
+    assert text in capsys.readouterr().out
+
+
+def test_bench_times_every_stage(model: str, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "bench.json"
+    argv = ["bench", "--model", model, "--frames", "5", "--warm-up", "1", "--json", str(out)]
+    assert main(argv) == 0
+    figures = json.loads(out.read_text())
+    assert list(figures["ms"]) == [
+        "read", "network", "hough", "group", "select", "assign", "score", "total",
+    ]  # fmt: skip
+    assert figures["frames"] == 5
+    assert figures["frame_size"] == [640, 480]
+    assert figures["fps"] > 0.5
+    assert 30 < figures["peak_memory_mb"] < 10_000
+    assert "frames/s end to end" in capsys.readouterr().out
+
+
+def test_doctor_names_engine_and_what_is_missing(model: str, capsys, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "pycuda", None)
+    assert main(["doctor", "--model", model, "--engine", "onnxruntime"]) == 0
+    printed = capsys.readouterr().out
+    assert "ok  onnxruntime" in printed
+    assert "--  pycuda       missing" in printed
+    assert "pip install 'kdc_ros[gpu]'" in printed
+    assert "(asked for by --engine)" in printed
+    assert "longest side 96" in printed
+    assert main(["doctor", "--model", "gone.onnx"]) == 1
+    assert "gone.onnx (missing)" in capsys.readouterr().out
+
+
+def test_wrong_arguments_exit_with_2(capsys) -> None:
+    for text in ("", "dance", "run", "run a.png --min-score 2", "run a.png --centroid middle",
+                 "bench --frames -3"):  # fmt: skip
+        argv = text.split()
+        with pytest.raises(SystemExit) as exit_:
+            main(argv)
+        assert exit_.value.code == 2
+        assert capsys.readouterr().err
+
+
+def test_every_command_has_help(capsys) -> None:
+    for command in COMMANDS:
+        with pytest.raises(SystemExit) as exit_:
+            main([command, "--help"])
+        assert exit_.value.code == 0
+        assert f"usage: kdc {command}" in capsys.readouterr().out
+
+
+def test_errors_are_explained_in_one_line(monkeypatch) -> None:
+    missing = ModuleNotFoundError("No module named 'openvino'", name="openvino.runtime")
+    assert explain(missing) == "openvino is not installed: pip install 'kdc_ros[openvino]'"
+    assert explain(ValueError("a\n  b")) == "a b"
+    assert explain(PermissionError(13, "Permission denied", "x.mp4")) == "x.mp4: Permission denied"
+    monkeypatch.setenv("KDC_DEBUG", "1")
+    with pytest.raises(ValueError, match="no such file"):
+        main(["run", "gone.mp4"])
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+
+
+def test_help_needs_no_optional_package() -> None:
+    done = python(
+        "import sys\nfrom kdc_core.cli import main\n"
+        "try: main(['--help'])\n"
+        "finally: print(sorted({'torch', 'onnxruntime', 'openvino', 'pycocotools', 'cv2'}"
+        " & set(sys.modules)))"
+    )
+    assert done.returncode == 0
+    assert all(command in done.stdout for command in COMMANDS)
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_a_missing_package_is_one_line_with_the_command_that_installs_it() -> None:
+    done = python(
+        "import sys\nsys.modules['pycocotools'] = None\nfrom kdc_core.cli import main\n"
+        "sys.exit(main(['evaluate', '--images', '.', '--annotations', 'a.json']))"
+    )
+    assert done.returncode == 2
+    assert done.stderr == "kdc: pycocotools is not installed: pip install 'kdc_ros[train]'\n"

@@ -1,0 +1,97 @@
+"""Frame to people through a fake network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kdc_core.config import ModelInfo
+from kdc_core.decode import decode
+from kdc_core.letterbox import Letterbox
+from kdc_core.pipeline import STAGES, Pipeline
+from kdc_core.skeleton import CHANNELS
+from kdc_core.types import Fields, Frame
+
+
+class Nothing:
+    """A network that sees nobody."""
+
+    name = "nothing"
+
+    def __init__(self, info: ModelInfo) -> None:
+        self.info = info
+        self.closed = False
+
+    def __call__(self, frame: Frame) -> Fields:
+        letterbox = Letterbox.fit(frame.size, self.info.longest)
+        width, height = letterbox.input_size
+        fields = np.zeros(
+            (1, CHANNELS, height // self.info.stride, width // self.info.stride), np.float32
+        )
+        seg = np.zeros((1, 1, height // self.info.seg_stride, width // self.info.seg_stride))
+        return Fields.from_tensors(fields, seg.astype(np.float32), self.info.radius, letterbox)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("size", [(640, 480), (1, 1), (33, 7), (7, 900)])
+def test_every_frame_size_gives_a_label_image_of_its_size(size: tuple[int, int]) -> None:
+    pipeline = Pipeline(Nothing(ModelInfo(longest=64)))
+    people = pipeline(Frame(np.zeros((size[1], size[0], 3), np.uint8)))
+    assert len(people) == 0
+    assert people.labels.shape == (size[1], size[0])
+    assert not people.labels.any()
+
+
+def test_timings_name_every_stage_of_the_last_frame() -> None:
+    pipeline = Pipeline(Nothing(ModelInfo(longest=64)))
+    assert pipeline.timings == {}
+    frame = Frame(np.zeros((48, 64, 3), np.uint8))
+    pipeline(frame)
+    first = pipeline.timings
+    assert tuple(first) == STAGES
+    assert all(milliseconds >= 0 for milliseconds in first.values())
+    pipeline(frame)
+    assert pipeline.timings is not first
+
+
+def test_people_are_those_of_the_decoder() -> None:
+    torch = pytest.importorskip("torch", reason="targets need torch: extra `train`")
+    del torch
+    from coco_files import two_scenes
+
+    from kdc_core.training.batch import Batch
+    from kdc_core.training.targets import oracle_fields
+
+    scene = two_scenes()[0]
+    fields = oracle_fields(_batch(Batch, scene), ModelInfo(), scene.letterbox)
+    engine = Nothing(ModelInfo())
+    pipeline = Pipeline(engine)
+    pipeline.engine = lambda frame: fields  # type: ignore[assignment]
+    people = pipeline(Frame(np.zeros((240, 320, 3), np.uint8)))
+    assert len(people) == 2
+    np.testing.assert_array_equal(people.labels, decode(fields, pipeline.config).labels)
+
+
+def test_closing_the_pipeline_closes_the_engine() -> None:
+    engine = Nothing(ModelInfo())
+    Pipeline(engine).close()
+    assert engine.closed
+
+
+def _batch(kind, scene):
+    import torch
+
+    height, width = scene.letterbox.input_size[::-1]
+    owner = np.zeros((height, width), np.uint8)
+    owner[: scene.owner.shape[0], : scene.owner.shape[1]] = scene.owner
+    area = [float(scene.mask(j).sum()) for j in range(len(scene.keypoints))]
+    return kind(
+        image=torch.zeros(1, 3, height, width, dtype=torch.uint8),
+        owner=torch.from_numpy(owner)[None],
+        ignore=torch.zeros(1, height, width, dtype=torch.uint8),
+        keypoints=torch.from_numpy(scene.keypoints)[None],
+        area=torch.tensor([area]),
+        mask_weight=torch.ones(1, len(area)),
+    )

@@ -1,0 +1,67 @@
+"""What is written can be read again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from kdc_core.sink import FolderSink, VideoSink, open_sink
+from kdc_core.source import Source, open_source
+
+GREY = np.full((48, 64, 3), 90, np.uint8)
+
+
+def source(kind: str = "video", count: int | None = None) -> Source:
+    return Source("test", kind, lambda: iter(()), fps=20.0, count=count)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
+def test_video_has_every_frame_at_the_sources_rate(tmp_path: Path, suffix: str) -> None:
+    sink = open_sink(tmp_path / "new" / f"a{suffix}", source())
+    for index in range(12):
+        sink.write(GREY, index / 20, "")
+    sink.close()
+    written = open_source(str(tmp_path / "new" / f"a{suffix}"))
+    assert written.fps == pytest.approx(20)
+    assert len(list(written)) == 12
+
+
+def test_live_video_plays_at_real_speed(tmp_path: Path) -> None:
+    sink = VideoSink(tmp_path / "a.avi", fps=20, live=True)
+    for stamp in (100.0, 100.1, 100.5):  # 0.1 s are 2 frames of the video, 0.4 s are 8
+        sink.write(GREY, stamp)
+    sink.close()
+    assert len(list(open_source(str(tmp_path / "a.avi")))) == 11
+
+
+def test_video_of_changing_size_is_refused(tmp_path: Path) -> None:
+    sink = VideoSink(tmp_path / "a.avi", fps=20)
+    sink.write(GREY, 0.0)
+    with pytest.raises(ValueError, match=r"one size, 64x48, but b\.png has 48x64"):
+        sink.write(GREY.transpose(1, 0, 2).copy(), 0.1, "b.png")
+    sink.close()
+
+
+def test_folder_keeps_names_and_16_bits(tmp_path: Path) -> None:
+    sink = FolderSink(tmp_path / "masks", ".png")
+    labels = np.array([[0, 300], [65535, 1]], np.uint16)
+    sink.write(labels, 0.0, "a.jpg")
+    sink.write(labels, 0.0, "a.png")
+    assert sorted(p.name for p in (tmp_path / "masks").iterdir()) == ["a.png", "a.png.png"]
+    read = cv2.imread(str(tmp_path / "masks" / "a.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(read, labels)
+
+
+def test_one_picture(tmp_path: Path) -> None:
+    open_sink(tmp_path / "a.png", source("image", 1)).write(GREY, 0.0, "x.jpg")
+    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "a.png")), GREY)
+
+
+def test_outputs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="one picture cannot hold a video"):
+        open_sink(tmp_path / "a.png", source())
+    with pytest.raises(ValueError, match="expected a folder or one of"):
+        open_sink(tmp_path / "a.gif", source())

@@ -1,0 +1,135 @@
+"""Cameras, videos, pictures and folders, good ones and bad ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kdc_core.source import list_images, open_source, read_image
+
+
+def clip(path: Path, frames: int = 30) -> Path:
+    """A video whose frames are as bright as their number, times 8."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    rng = np.random.default_rng(0)
+    for index in range(frames):
+        noise = rng.integers(0, 8, (48, 64, 3))  # so that frames do not compress to nothing
+        writer.write((noise + 8 * index).astype(np.uint8))
+    writer.release()
+    return path
+
+
+def test_video_frames_are_complete_and_stamped(tmp_path: Path) -> None:
+    source = open_source(str(clip(tmp_path / "a.avi")))
+    assert (source.kind, source.count, source.fps, source.live) == ("video", 30, 10, False)
+    frames = list(source)
+    assert len(frames) == 30
+    np.testing.assert_allclose([f.stamp for f in frames], np.arange(30) / 10, atol=1e-3)
+    assert frames[7].frame_id == "000007"
+    assert frames[7].image.shape == (48, 64, 3)
+    assert abs(frames[20].image.mean() - 163.5) < 4
+    assert len(list(source)) == 30  # a second pass starts again
+
+
+def test_truncated_video_gives_its_frames_then_says_so(tmp_path: Path) -> None:
+    whole = clip(tmp_path / "a.avi").read_bytes()
+    path = tmp_path / "cut.avi"
+    path.write_bytes(whole[: 2 * len(whole) // 3])
+    frames = []
+    with pytest.raises(ValueError, match=r"cut\.avi: broken off: read \d+ of 30 frames") as error:
+        for frame in open_source(str(path)):
+            frames.append(frame)
+    assert 5 <= len(frames) <= 25
+    assert f"read {len(frames)} of" in str(error.value)
+
+
+def test_folder_is_read_by_name(tmp_path: Path) -> None:
+    for name, value in (("b.png", 2), ("a.jpg", 1), ("c.PNG", 3)):
+        cv2.imwrite(str(tmp_path / name), np.full((4, 5, 3), value, np.uint8))
+    (tmp_path / "notes.txt").write_text("not a picture")
+    source = open_source(str(tmp_path))
+    assert (source.kind, source.count) == ("folder", 3)
+    frames = list(source)
+    assert [f.frame_id for f in frames] == ["a.jpg", "b.png", "c.PNG"]
+    assert [int(f.image[0, 0, 0]) for f in frames] == [1, 2, 3]
+    assert [p.name for p in list_images(tmp_path)] == ["a.jpg", "b.png", "c.PNG"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        (np.full((3, 4), 100, np.uint8), (100, 100, 100)),  # grey
+        (np.full((3, 4), 100 * 257, np.uint16), (100, 100, 100)),  # grey, 16 bits
+        (np.full((3, 4, 3), (257, 2 * 257, 65535), np.uint16), (1, 2, 255)),
+        (np.full((3, 4, 4), (1, 2, 3, 0), np.uint8), (1, 2, 3)),  # transparent
+        (np.full((1, 1, 3), (1, 2, 3), np.uint8), (1, 2, 3)),
+    ],
+    ids=["grey", "grey16", "colour16", "alpha", "1x1"],
+)
+def test_any_picture_becomes_8_bit_bgr(
+    tmp_path: Path, stored: np.ndarray, expected: tuple[int, ...]
+) -> None:
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), stored)
+    image = read_image(path)
+    assert image.shape == (*stored.shape[:2], 3)
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image[0, 0], expected)
+    assert len(list(open_source(str(path)))) == 1
+
+
+def test_orientation_is_for_viewing_not_for_annotations(tmp_path: Path) -> None:
+    jpeg = cv2.imencode(".jpg", np.zeros((16, 32, 3), np.uint8))[1].tobytes()
+    # an EXIF block that says: turn by 90 degrees (orientation 6)
+    tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    exif = b"Exif\0\0" + tiff
+    block = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    path = tmp_path / "turned.jpg"
+    path.write_bytes(jpeg[:2] + block + jpeg[2:])
+    assert read_image(path).shape == (32, 16, 3)
+    assert read_image(path, as_stored=True).shape == (16, 32, 3)
+
+
+def test_float_pictures_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tiff"
+    cv2.imwrite(str(path), np.zeros((3, 4, 3), np.float32))
+    with pytest.raises(ValueError, match="expected 8 or 16 bits per channel, got float32"):
+        read_image(path)
+
+
+def test_bad_sources_are_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.jpg").write_text("I am no picture")
+    (tmp_path / "nothing.jpg").write_bytes(b"")
+    (tmp_path / "text.avi").write_text("I am no video" * 100)
+    whole = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (64, 64, 3)))[1]
+    (tmp_path / "half.jpg").write_bytes(whole.tobytes()[: len(whole) // 2])
+    for name, message in (
+        ("gone.mp4", "no such file, folder or camera"),
+        ("empty", "no pictures in this folder"),
+        ("text.jpg", "not a readable picture"),
+        ("nothing.jpg", "not a readable picture"),
+        ("half.jpg", "not a readable picture"),
+        ("text.avi", "not a readable video"),
+    ):
+        with pytest.raises(ValueError, match=message) as error:
+            open_source(str(tmp_path / name))
+        assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="camera 99: cannot be opened"):
+        open_source("99")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_picture_or_a_value_error(tmp_path_factory, content: bytes) -> None:
+    path = tmp_path_factory.mktemp("any") / "a.png"
+    path.write_bytes(content)
+    try:
+        assert read_image(path).ndim == 3
+    except ValueError as error:
+        assert "\n" not in str(error)

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from training_set import annotation, entry, write_set
+
+torch = pytest.importorskip("torch", reason="training needs torch")
+pytest.importorskip("pycocotools", reason="reading annotations needs pycocotools")
+
+from kdc_core.training.batch import OVERLAP, POSE_UNKNOWN, SEG_UNKNOWN  # noqa: E402
+from kdc_core.training.data import Pack, Pool, is_tune, order  # noqa: E402
+from kdc_core.training.pack import main as pack_main  # noqa: E402
+from kdc_core.training.pack import read_all  # noqa: E402
+from kdc_core.training.read import CROWDED_FROM, LoadReport, read_coco, read_negatives  # noqa: E402
+
+
+def read_one(folder: Path, labels: list[dict], **more) -> tuple[Pack, np.ndarray, LoadReport]:
+    report = LoadReport()
+    pack = read_coco(write_set(folder, [entry(1, **more)], labels), report)
+    return pack, pack.decode(0)[1], report
+
+
+def test_masks_become_owners_and_touching_masks_overlap(tmp_path):
+    # boxes of 56 x 118 and 56 x 118 pixels at x = 72…128 and 112…168: 16 columns in common
+    labels = [annotation(1, 1, (100, 80), 1.0), annotation(2, 1, (140, 80), 1.0)]
+    _, (owner, ignore), report = read_one(tmp_path, labels)
+    assert report.people == 2 and not report.problems
+    assert owner[80, 80] in (1, 2) and owner[80, 160] in (1, 2) and owner[80, 80] != owner[80, 160]
+    assert owner[80, 120] == OVERLAP and owner[80, 20] == 0
+    assert not ignore.any()
+
+
+def test_missing_mask_is_unknown_and_never_background(tmp_path):
+    label = annotation(1, 1, (100, 80), 1.0, segmentation=[])
+    pack, (owner, ignore), _ = read_one(tmp_path, [label])
+    assert not owner.any() and pack.mask_weight[0] == 0
+    x, y, w, h = (round(v) for v in label["bbox"])
+    assert (ignore[y + 1 : y + h - 1, x + 1 : x + w - 1] == SEG_UNKNOWN).all()
+    assert not ignore[:, : x - 1].any()
+    assert (pack.keypoints[0, :, 2] == 2).all()  # the pose is known all the same
+
+
+@pytest.mark.parametrize(("confidence", "weight"), [(0.6, 0), (0.70, 0), (0.825, 0.5), (0.96, 1)])
+def test_pseudo_mask_counts_by_its_confidence(tmp_path, confidence, weight):
+    label = annotation(1, 1, (100, 80), 1.0, pseudo_mask=True, mask_conf=confidence)
+    pack, (owner, _), _ = read_one(tmp_path, [label])
+    assert pack.mask_weight[0] == pytest.approx(weight, abs=1e-6)
+    assert bool(owner.any()) == (weight > 0)
+
+
+def test_crowd_is_unknown_for_mask_and_pose(tmp_path):
+    mask = np.zeros((160, 200), np.uint8)
+    mask[20:60, 30:90] = 1
+    runs = np.diff(np.flatnonzero(np.diff(np.r_[0, mask.T.ravel(), 0]) != 0), prepend=0)
+    counts = [*runs.tolist(), int(mask.size - runs.sum())]
+    crowd = annotation(
+        1, 1, (60, 40), 0.3, iscrowd=1, segmentation={"size": [160, 200], "counts": counts}
+    )
+    report = LoadReport()
+    path = write_set(tmp_path, [entry(1)], [])
+    path.write_text(json.dumps({"images": [entry(1)], "annotations": [crowd]}))
+    pack = read_coco(path, report)
+    ignore = pack.decode(0)[1][1]
+    assert len(pack.area) == 0 and not report.problems
+    assert ((ignore == (SEG_UNKNOWN | POSE_UNKNOWN)) == (mask > 0)).all()
+
+
+def test_person_without_keypoints_hides_no_pose_of_others(tmp_path):
+    labels = [
+        annotation(1, 1, (100, 80), 1.0, keypoints=[0] * 51), annotation(2, 1, (140, 80), 1.0)
+    ]  # fmt: skip
+    pack, (owner, ignore), _ = read_one(tmp_path, labels)
+    mute = 1 + int(np.flatnonzero((pack.keypoints[..., 2] == 0).all(axis=1))[0])
+    assert (ignore[owner == mute] == POSE_UNKNOWN).all() and (owner == mute).sum() > 1000
+    assert not ignore[owner == 3 - mute].any()
+
+
+@pytest.mark.parametrize(("people", "unknown"), [(CROWDED_FROM - 1, False), (CROWDED_FROM, True)])
+def test_crowded_picture_with_unrecorded_crowds_has_no_background(tmp_path, people, unknown):
+    labels = [annotation(i, 1, (15 + 14 * i, 80), 0.2) for i in range(people)]
+    _, (owner, ignore), _ = read_one(tmp_path, labels, masks_complete=False)
+    corner = ignore[:20, :20]
+    assert (corner == (SEG_UNKNOWN | POSE_UNKNOWN)).all() if unknown else not corner.any()
+    assert not (ignore[owner > 0] & SEG_UNKNOWN).any()
+
+
+def test_large_pictures_shrink_with_half_pixel_centres(tmp_path):
+    report = LoadReport()
+    label = annotation(1, 1, (400, 300), 3.0)
+    pack = read_coco(write_set(tmp_path, [entry(1, 960, 600)], [label]), report)
+    assert pack.size.tolist() == [[480, 300]]
+    given = np.array(label["keypoints"]).reshape(17, 3)[:, :2]
+    assert np.allclose(pack.keypoints[0, :, :2], (given + 0.5) / 2 - 0.5, atol=1e-4)
+    assert pack.area[0] == pytest.approx(label["area"] / 4)
+    ys, xs = np.nonzero(pack.decode(0)[1][0] == 1)
+    x, y, w, h = np.array(label["bbox"]) / 2
+    assert np.allclose([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], [x, y, x + w, y + h],
+                       atol=1.01)  # fmt: skip
+
+
+def test_broken_input_is_counted_and_the_rest_is_used(tmp_path):
+    images = [entry(i) for i in range(1, 7)]
+    labels = [annotation(i, i, (100, 80), 1.0) for i in range(1, 7)]
+    path = write_set(tmp_path, images, labels)
+    folder = tmp_path / "images"
+    (folder / "000001.jpg").unlink()
+    (folder / "000002.jpg").write_text("this is no picture")
+    whole = (folder / "000003.jpg").read_bytes()
+    (folder / "000003.jpg").write_bytes(whole[: len(whole) // 2])
+    cv2.imwrite(str(folder / "000004.jpg"), np.zeros((90, 90, 3), np.uint8))
+    (folder / "000005.jpg").write_bytes(b"")
+    content = json.loads(path.read_text())
+    content["images"] += [{"id": "x"}, entry(6)]
+    content["annotations"] += [
+        annotation(10, 99, (100, 80), 1.0), {"id": 11, "image_id": 6},
+        annotation(12, 6, (100, 80), 1.0, bbox=[5, 5, 0, 3]),
+        annotation(13, 6, (100, 80), 1.0, keypoints=[1, 2, 3]),
+        annotation(14, 6, (100, 80), 1.0, segmentation={"size": [3, 3]}),
+        annotation(15, 6, (100, 80), 1.0, segmentation={"size": [9, 9], "counts": [81]}),
+        annotation(16, 6, (100, 80), 1.0, keypoints=[900, 9, 2] * 17), "nonsense",
+    ]  # fmt: skip
+    path.write_text(json.dumps(content))
+    report = LoadReport()
+    pack = read_coco(path, report)
+    assert pack.image_id.tolist() == [6] and len(pack.area) == 5
+    assert report.problems == {
+        "picture missing": 1, "picture broken or cut short": 3,
+        "picture has another size than its entry says": 1,
+        "picture entry without id (a number) or file_name": 1, "picture id given twice": 1,
+        "annotation of an unknown picture": 2, "annotation without bbox": 1, "empty box": 1,
+        "keypoints are not 17 x 3 numbers": 1, "segmentation unreadable": 1,
+        "segmentation of another size than its picture": 1,
+        "keypoint outside its picture or v not 0, 1, 2": 1,
+    }  # fmt: skip
+    assert "3 x picture broken" in str(report)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"annotations": []}', '{"images": 3}', "\x00"])
+def test_files_that_are_no_annotations_give_one_line(tmp_path, text):
+    path = tmp_path / "bad.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="expected a COCO annotation file"):
+        read_coco(path, LoadReport())
+
+
+def test_empty_annotations_make_negatives(tmp_path):
+    pack, maps, _ = read_one(tmp_path, [])
+    assert len(pack) == 1 and not maps.any()
+    negatives = read_negatives(tmp_path / "images", LoadReport())
+    assert len(negatives) == 1 and not negatives.tune.any()
+    with pytest.raises(ValueError, match="expected a folder with pictures"):
+        read_negatives(tmp_path / "none", LoadReport())
+
+
+def test_pack_survives_save_split_and_join(small_set, tmp_path):
+    whole, _ = read_all([small_set], [], [])
+    assert pack_main(["--data", str(small_set), "--out", str(tmp_path / "p"), "--pieces", "3"]) == 0
+    joined = Pack.join([Pack.load(path) for path in sorted((tmp_path / "p").iterdir())])
+    back = joined.take(np.argsort(joined.image_id))
+    for name in ("image_id", "tune", "size", "keypoints", "area", "box", "mask_weight"):
+        assert np.array_equal(getattr(back, name), getattr(whole, name)), name
+    for i in range(len(whole)):
+        assert all(np.array_equal(a, b) for a, b in zip(back.decode(i), whole.decode(i), strict=1))
+    with pytest.raises(ValueError, match="expected a pack written by kdc"):
+        Pack.load(small_set)
+
+
+def test_tuning_split_is_never_trained_on(small_set):
+    pack, _ = read_all([small_set], [], [])
+    assert pack.tuning().image_id.tolist() == [7, 27] and is_tune(427) and not is_tune(70)
+    assert not set(pack.training().image_id) & {7, 27} and len(pack.training()) == 6
+    extra, _ = read_all([], [small_set], [])
+    assert len(extra.training()) == 8
+
+
+def test_pool_gives_the_same_resident_or_not(small_set):
+    pack, _ = read_all([small_set], [], [])
+    device = torch.device("cpu")
+    indices = np.array([3, 0, 7])
+    kept = Pool(pack, device, True).sources(indices)
+    fresh_pool = Pool(pack, device, False)
+    fresh = fresh_pool.sources(indices)
+    assert torch.equal(kept.image, fresh.image) and torch.equal(kept.maps, fresh.maps)
+    labels = fresh_pool.labels(indices)
+    assert (labels.area > 0).sum(axis=1).tolist() == [1, 2, 2]
+    assert labels.keypoints.shape == (3, 2, 17, 3) and not labels.keypoints[0, 1].any()
+    with pytest.raises(ValueError, match="at least one usable picture"):
+        Pool(pack.take(np.zeros(0, int)), device, False)
+
+
+def test_every_epoch_shows_every_picture_once():
+    seen = np.concatenate([order(10, 4, step, seed=3) for step in range(5)])
+    assert sorted(seen[:10]) == sorted(seen[10:]) == list(range(10))
+    assert seen[:10].tolist() != seen[10:].tolist()
+    assert np.array_equal(order(10, 4, 2, seed=3), seen[8:12])

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs torch")
+pytest.importorskip("pycocotools", reason="reading annotations needs pycocotools")
+
+from kdc_core.engines.torch import load_checkpoint  # noqa: E402
+from kdc_core.training import checkpoint  # noqa: E402
+from kdc_core.training import train as loop  # noqa: E402
+from kdc_core.training.augment import AugmentConfig  # noqa: E402
+from kdc_core.training.data import Pool, order  # noqa: E402
+from kdc_core.training.pack import read_all  # noqa: E402
+from kdc_core.training.settings import PAPER, TrainConfig  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+TINY = {
+    "backbone_weights": "none", "crop": 64, "longest": 64, "batch": 2, "device": "cpu",
+    "precision": "fp32", "log_every": 1, "warm_up": 2, "tune_every": 1000, "picture_every": 1000,
+}  # fmt: skip
+
+
+def options(**more) -> list[str]:
+    given = {**TINY, **more}
+    return [word for k, v in given.items() for word in ("--" + k.replace("_", "-"), str(v))]
+
+
+def start(arguments: list[str], launcher: tuple[str, ...] = ("-m",)) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, *launcher, "kdc_core.cli", "train", *arguments],
+        env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def finish(process: subprocess.Popen) -> None:
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors[-2000:]
+
+
+def curve(folder: Path) -> dict[int, float]:
+    lines = [json.loads(x) for x in (folder / "curve.jsonl").read_text().splitlines()]
+    return {line["step"]: line["total"] for line in lines if "total" in line}
+
+
+def test_killed_and_resumed_gives_the_unbroken_curve(small_set, tmp_path):
+    def arguments(name: str, *more: str) -> list[str]:
+        return ["--data", str(small_set), "--out", str(tmp_path / name),
+                *options(iterations=7, checkpoint_minutes=0), *more]  # fmt: skip
+
+    whole, broken = start(arguments("whole")), start(arguments("broken"))
+    path = tmp_path / "broken" / "curve.jsonl"
+    deadline = time.monotonic() + 200
+    while not path.exists() or path.read_text().count("\n") < 4:
+        assert broken.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    broken.send_signal(signal.SIGKILL)
+    assert broken.wait() == -signal.SIGKILL
+    broken.communicate()
+    saved = checkpoint.load(tmp_path / "broken" / "state.pt")["step"]
+    assert 1 <= saved < 7
+    finish(start(arguments("broken", "--resume")))
+    finish(whole)
+    expected, got = curve(tmp_path / "whole"), curve(tmp_path / "broken")
+    assert list(got) == list(expected) == list(range(7))
+    assert np.allclose(list(got.values()), list(expected.values()), atol=1e-5, rtol=0)
+    one, two = (load_checkpoint(tmp_path / n / "ema.pt")[0] for n in ("whole", "broken"))
+    for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True):
+        assert torch.allclose(a.float(), b.float(), atol=1e-5)
+
+
+def test_two_processes_train_one_network(small_set, tmp_path):
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port",
+                str(20000 + os.getpid() % 20000), "-m")  # fmt: skip
+    arguments = ["--data", str(small_set), "--out", str(tmp_path / "run")]
+    finish(start([*arguments, *options(iterations=3, batch=4)], launcher))
+    assert list(curve(tmp_path / "run")) == [0, 1, 2]
+
+
+def config(tmp_path: Path, **more) -> TrainConfig:
+    return TrainConfig(out=str(tmp_path / "run"), **{**TINY, **more})
+
+
+def test_the_loss_falls_and_the_weights_can_be_used(small_set, tmp_path):
+    pack, _ = read_all([small_set], [], [])
+    run = config(
+        tmp_path, iterations=24, crop=96, longest=96, batch=4, lr=4e-3, ema=0.8, tune_every=12
+    )
+    path = loop.train(run, pack, AugmentConfig(paste=0.0, occlude=0.0, zoom=(0.9, 1.1)))
+    totals = list(curve(tmp_path / "run").values())
+    assert np.mean(totals[-4:]) < 0.8 * np.mean(totals[:4])
+    net, info = load_checkpoint(path)
+    assert info.longest == 96 and info.preset == "lite" and not net.training
+    content = torch.load(path, weights_only=True)
+    assert content["train"]["step"] == 24 and content["train"]["config"]["batch"] == 4
+    lines = [json.loads(x) for x in (tmp_path / "run" / "curve.jsonl").read_text().splitlines()]
+    tuned = [line["step"] for line in lines if "tune/total" in line]
+    assert tuned == [11, 23]
+    assert (tmp_path / "run" / "training.jpg").exists() and (tmp_path / "run" / "tune.jpg").exists()
+    again = loop.train(config(tmp_path, init=str(path), iterations=1), pack)
+    assert load_checkpoint(again)[1].longest == 64
+
+
+def test_loss_that_is_not_a_number_stops_the_run_and_spoils_nothing(
+    small_set, tmp_path, monkeypatch
+):
+    pack, _ = read_all([small_set], [], [])
+    call = loop.Loss.__call__
+
+    def broken(self, fields_logits, seg_logits, batch, generator=None):
+        total, values = call(self, fields_logits, seg_logits, batch, generator)
+        return total * math.nan, values
+
+    monkeypatch.setattr(loop.Loss, "__call__", broken)
+    before = {}
+    monkeypatch.setattr(
+        loop, "_network", lambda c, make=loop._network: before.setdefault("net", make(c))
+    )
+    run = config(tmp_path, iterations=100)
+    with pytest.raises(RuntimeError, match="20 steps in a row"):
+        loop.train(run, pack)
+    torch.manual_seed(run.seed)
+    fresh = dict(loop._network.__defaults__[0](run).named_parameters())
+    for name, parameter in before["net"].named_parameters():
+        assert torch.equal(parameter, fresh[name]), name
+
+
+def test_a_leg_ends_early_and_can_be_resumed(small_set, tmp_path):
+    pack, _ = read_all([small_set], [], [])
+    loop.train(config(tmp_path, iterations=10_000, leg_minutes=0.01), pack)
+    state = checkpoint.load(tmp_path / "run" / "state.pt")
+    assert 0 < state["step"] < 200 and 0 < state["elapsed"] < 60
+    limit = state["elapsed"] / 60 + 0.01
+    loop.train(config(tmp_path, iterations=10_000, minutes=limit), pack, resume=True)
+    later = checkpoint.load(tmp_path / "run" / "state.pt")
+    assert later["step"] > state["step"] and later["elapsed"] >= limit * 60
+    last = json.loads((tmp_path / "run" / "curve.jsonl").read_text().splitlines()[-2])
+    assert last["lr"] < 0.5 * TrainConfig().lr
+
+
+def test_rate_follows_steps_or_time_whichever_is_further():
+    site = loop.Site(torch.device("cpu"), False)
+    run = TrainConfig(iterations=1000, minutes=10, warm_up=100)
+    assert loop._progress(500, 60, run, site) == 0.5
+    assert loop._progress(500, 540, run, site) == pytest.approx(0.9)
+    assert loop._rate(0, 0.0, run) == pytest.approx(run.lr / 100)
+    assert loop._rate(200, 0.5, run) == pytest.approx(run.lr * (0.01 + 0.99 * 0.5))
+    assert loop._rate(1000, 1.0, run) == pytest.approx(run.lr * 0.01)
+    assert loop._rate(0, 0.9, TrainConfig(preset="paper", **PAPER)) == 1e-5
+
+
+def test_ranks_share_a_step_without_overlap(small_set):
+    pack, _ = read_all([], [small_set], [])
+    pool = Pool(pack, torch.device("cpu"), True)
+    run = TrainConfig(**{**TINY, "batch": 8, "accumulate": 2})
+    seen = []
+    labels = pool.labels
+    pool.labels = lambda indices: (seen.append(indices.tolist()), labels(indices))[1]
+    for rank in (0, 1):
+        site = loop.Site(torch.device("cpu"), False, rank, 2)
+        parts = loop._batches(pool, 3, run, AugmentConfig(crop=64, longest=64), site)
+        assert [len(part) for part in parts] == [2, 2]
+    assert sorted(np.concatenate(seen)) == sorted(order(8, 8, 3, run.seed).tolist())
+
+
+def test_average_follows_fast_at_first_then_slowly():
+    net = torch.nn.Module.__new__(loop.KdcNet)
+    loop.KdcNet.__init__(net, loop.preset("lite"))
+    average = checkpoint.Average(net, 0.99)
+    name, weight = next(iter(net.named_parameters()))
+    mine = dict(average.net.named_parameters())[name]
+    old = mine.clone()
+    with torch.no_grad():
+        weight += 1.0
+    average.update(0)  # decay 1 / 10
+    assert torch.allclose(mine, old + 0.9, atol=1e-5)
+    average.update(10_000)  # decay 0.99: 1 % of what is left
+    assert torch.allclose(mine, old + 0.901, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("device", "tpu"), ("crop", 100), ("batch", 0), ("precision", "int8")]
+)
+def test_bad_settings_are_one_line_errors(field, value):
+    with pytest.raises(ValueError, match=f"--{field}: expected"):
+        TrainConfig(**{field: value})
+
+
+def test_wrong_checkpoints_are_one_line_errors(small_set, tmp_path):
+    pack, _ = read_all([small_set], [], [])
+    wrong = tmp_path / "wrong.pt"
+    torch.save({"weights": torch.zeros(3)}, wrong)
+    with pytest.raises(ValueError, match="it has no 'model'"):
+        loop.train(config(tmp_path, init=str(wrong)), pack)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "state.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(ValueError, match=r"state\.pt"):
+        loop.train(config(tmp_path), pack, resume=True)
+    process = start(["--out", str(tmp_path / "x")])
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2 and errors.count("\n") == 1 and "--data" in errors
