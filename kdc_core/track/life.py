@@ -1,0 +1,99 @@
+"""The life of a track: who is paired first, believed, lost, forgotten, and who gets an id."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+
+from kdc_core.track import associate
+from kdc_core.track.config import TrackConfig
+from kdc_core.track.filter import BODY
+from kdc_core.track.observe import Seen
+from kdc_core.track.state import Tracks
+from kdc_core.types import Phase
+
+LARGEST_ID = 65535  # a pixel of the label image holds no more
+
+_log = logging.getLogger(__name__)
+
+
+def cascade(
+    tracks: Tracks, seen: Seen, dt: float, stamp: float, config: TrackConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pose of each track (T,), -1 = none, from sure to unsure; and which tracks stay (T,) bool."""
+    strong = seen.strength >= config.strong
+    cost = associate.costs(tracks, seen, dt, stamp, config)
+    pose_of = np.full(len(tracks), -1)
+    free = np.ones(len(seen), bool)
+
+    def match(who: np.ndarray, which: np.ndarray, cost: np.ndarray, limit: float) -> None:
+        mine, theirs = np.flatnonzero(who & (pose_of < 0)), np.flatnonzero(which & free)
+        if len(mine) and len(theirs):
+            rows, columns = associate.pair(cost[np.ix_(mine, theirs)], limit)
+            pose_of[mine[rows]] = theirs[columns]
+            free[theirs[columns]] = False
+
+    present = (tracks.phase == Phase.CONFIRMED) | (tracks.phase == Phase.OCCLUDED)
+    match(present, strong, cost, config.max_cost)
+    match(present, ~strong, cost, config.max_cost)
+    match(tracks.phase == Phase.TENTATIVE, strong, cost, config.max_cost)
+    stays = np.ones(len(tracks), bool)
+    lost = tracks.phase == Phase.LOST
+    if lost.any():
+        # a newcomer who has no id yet may turn out to be somebody who was lost
+        unnamed = np.flatnonzero((tracks.id == 0) & (pose_of >= 0))
+        free[pose_of[unnamed]] = True
+        revival = np.full(cost.shape, np.inf)
+        revival[lost] = associate.revival_costs(tracks[lost], seen, stamp, config)
+        match(lost, strong, revival, associate.FORBIDDEN / 2)
+        stays[unnamed] = free[pose_of[unnamed]]
+        pose_of[unnamed[~stays[unnamed]]] = -1
+        free[pose_of[unnamed[stays[unnamed]]]] = False
+    return pose_of, stays
+
+
+def age(
+    tracks: Tracks, pose_of: np.ndarray, stamp: float, config: TrackConfig
+) -> tuple[Tracks, np.ndarray]:
+    """Tracks in their phase after this frame, and their poses; who is forgotten is left out."""
+    unseen = stamp - tracks.seen
+    young = tracks.phase == Phase.TENTATIVE
+    ripe = (pose_of >= 0) & (stamp - tracks.born >= config.confirm)
+    gone = np.where(young, unseen > config.confirm, unseen > config.forget)
+    phase = np.select(
+        [young & ~ripe, unseen <= 0, unseen > config.hidden],
+        [Phase.TENTATIVE, Phase.CONFIRMED, Phase.LOST],
+        Phase.OCCLUDED,
+    )
+    return replace(tracks, phase=phase.astype(np.uint8))[~gone], pose_of[~gone]
+
+
+class Names:
+    """Ids in the order of arrival, none twice in a run."""
+
+    def __init__(self) -> None:
+        self.last = 0
+
+    def give(self, tracks: Tracks, stamp: float, config: TrackConfig) -> Tracks:
+        """Ids for those who have none: at once, or once believed where somebody may come back."""
+        hidden = tracks.phase >= Phase.OCCLUDED
+        place = tracks.motion.xy[:, BODY]
+        away = np.linalg.norm(place[:, None] - place[None], axis=2)
+        reach = tracks.body.scale * (2 * config.reach + config.speed * (stamp - tracks.seen))
+        near = (hidden & (away < reach)).any(axis=1)
+        due = (tracks.id == 0) & ((tracks.phase == Phase.CONFIRMED) | ~near)
+        ids = tracks.id.copy()
+        for row in np.flatnonzero(due):
+            ids[row] = self._next(ids)
+        return replace(tracks, id=ids)
+
+    def _next(self, used: np.ndarray) -> int:
+        self.last += 1
+        if self.last > LARGEST_ID:
+            _log.warning("tracker: all %d ids are used up, numbering starts anew", LARGEST_ID)
+            self.last = 1
+        while self.last in used:
+            self.last = self.last % LARGEST_ID + 1
+        return self.last

@@ -1,0 +1,84 @@
+"""What one frame offers the tracker: poses, how sure they are, and roughly whose cell is whose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kdc_core.decode.sample import pool
+from kdc_core.letterbox import cell_centres
+from kdc_core.skeleton import CENTRE, K
+from kdc_core.track.body import middle
+from kdc_core.types import Centroids, Fields, Poses
+
+BEST = 5  # keypoints that a pose is judged by: half a body is as sure as a whole one
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Foreground cells of the offset grid, and the pose that each belongs to."""
+
+    at: np.ndarray  # (N,) flat index
+    xy: np.ndarray  # (2, N) input pixels
+    owner: np.ndarray  # (N,) row of the pose, -1 = none
+    phi: np.ndarray  # (P, N) eq. 3 with the static centroid alone
+    shape: tuple[int, int]  # (h, w) of the grid
+    stride: int  # input pixels per cell
+
+
+@dataclass(frozen=True)
+class Seen:
+    """P poses in an order that does not depend on the order they came in."""
+
+    poses: Poses
+    centroids: Centroids
+    strength: np.ndarray  # (P,) mean of the best confidences
+    bare: np.ndarray  # (P,) bool: it is the CENTRE alone that makes it a person
+    middle: np.ndarray  # (P, 2) mean of the keypoints
+    cells: Cells
+
+    def __len__(self) -> int:
+        return len(self.strength)
+
+
+def observe(fields: Fields, poses: Poses, centroids: Centroids, weak: float) -> Seen:
+    """Poses of at least ``weak`` strength, from left to right, with their cells."""
+    keypoints, centre = _strength(centroids.confidence)
+    strength = np.maximum(keypoints, centre)
+    kept = np.flatnonzero(strength >= weak)
+    place = middle(poses.xy)[kept]
+    kept = kept[np.lexsort((place[:, 1], place[:, 0]))]
+    poses, centroids = poses[kept], take(centroids, kept)
+    cells = _cells(fields, poses.xy[:, CENTRE], centroids.sigma)
+    bare = (keypoints < centre)[kept]
+    return Seen(poses, centroids, strength[kept], bare, middle(poses.xy), cells)
+
+
+def take(centroids: Centroids, index: np.ndarray) -> Centroids:
+    """Rows of ``centroids``."""
+    return Centroids(
+        xy=centroids.xy[index], weight=centroids.weight[index], sigma=centroids.sigma[index],
+        confidence=centroids.confidence[index], scale=centroids.scale[index],
+        primary=centroids.primary[index],
+    )  # fmt: skip
+
+
+def _strength(confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How surely each pose (P, 18) is a person, by its keypoints and by its CENTRE."""
+    best = np.sort(confidence[:, :K], axis=1)[:, -BEST:].mean(axis=1)
+    return best, 0.8 * confidence[:, CENTRE]
+
+
+def _cells(fields: Fields, centre: np.ndarray, sigma: np.ndarray) -> Cells:
+    """φ of every pose at every foreground cell by the CENTRE alone: rough, but cheap."""
+    height, width = shape = fields.log_sigma.shape
+    at = np.flatnonzero(pool(fields.seg, fields.stride // fields.seg_stride) > 0.5)
+    xy = cell_centres(height, width, fields.stride).reshape(-1, 2)[at].T
+    offset = fields.anchor[CENTRE].reshape(2, -1)[:, at]
+    points_at = xy + fields.radius * offset
+    miss = ((points_at[None] - centre[:, :, None]) ** 2).sum(axis=1)
+    phi = np.exp(-miss / (2 * sigma[:, None] ** 2))
+    best = phi.argmax(axis=0) if len(phi) else np.zeros(len(at), np.intp)
+    owner = np.where(phi.max(axis=0, initial=0) > 0.5, best, -1)
+    return Cells(at, xy, owner, phi, shape, fields.stride)

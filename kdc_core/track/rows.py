@@ -1,0 +1,42 @@
+"""Columns of arrays that are cut and joined together, one row per track."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+
+T = TypeVar("T", bound="Rows")
+
+
+class Rows:
+    """A frozen dataclass whose fields are arrays, or such dataclasses, with equal first axes."""
+
+    def columns(self) -> dict[str, Any]:
+        """The fields by name."""
+        return vars(self)
+
+    def __getitem__(self: T, index: Any) -> T:
+        return type(self)(**{name: value[index] for name, value in self.columns().items()})
+
+    def join(self: T, other: T) -> T:
+        """All rows of self, then all rows of other."""
+        theirs = other.columns()
+        return type(self)(**{n: _join(mine, theirs[n]) for n, mine in self.columns().items()})
+
+    def put(self: T, index: np.ndarray, rows: T) -> T:
+        """A copy in which the rows at ``index`` are replaced."""
+        theirs = rows.columns()
+        return type(self)(**{n: _put(mine, index, theirs[n]) for n, mine in self.columns().items()})
+
+
+def _join(mine: Any, other: Any) -> Any:
+    return mine.join(other) if isinstance(mine, Rows) else np.concatenate([mine, other])
+
+
+def _put(mine: Any, index: np.ndarray, rows: Any) -> Any:
+    if isinstance(mine, Rows):
+        return mine.put(index, rows)
+    changed = mine.copy()
+    changed[index] = rows
+    return changed

@@ -1,0 +1,46 @@
+"""Clips played to a video decoder with perfect fields, or perfect fields with noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from kdc_core.evaluate.clips import Clip, Shot
+from kdc_core.evaluate.noise import noisy
+from kdc_core.track import VideoDecoder
+from kdc_core.types import Fields, People
+from tests.scenes import Scene
+
+
+def fields_of(shot: Shot, rng: np.random.Generator | None = None) -> Fields:
+    """What a perfect network says of a frame, or with ``rng`` a good one."""
+    seen = shot.seen()
+    fields = Scene(seen.owner, seen.keypoints).fields()
+    return fields if rng is None else noisy(fields, rng)
+
+
+def play(
+    clip: Clip, stamps: np.ndarray, decoder: VideoDecoder,
+    rng: np.random.Generator | None = None,
+) -> Iterator[tuple[float, Shot, People]]:  # fmt: skip
+    """Every frame's stamp, truth and answer."""
+    for t in stamps.tolist():
+        shot = clip.at(t)
+        yield t, shot, decoder(fields_of(shot, rng), t)
+
+
+def id_of(shot: Shot, people: People, figure: int) -> int:
+    """Id that most of a figure's visible pixels bear, 0 = none."""
+    own = people.labels[shot.owner == figure + 1]
+    return int(np.bincount(own).argmax()) if len(own) else 0
+
+
+def iou_of(shot: Shot, people: People, figure: int, identity: int) -> float:
+    """IoU of a figure's visible part and the pixels of an id."""
+    mine, theirs = shot.owner == figure + 1, people.labels == identity
+    return float((mine & theirs).sum() / max(1, (mine | theirs).sum()))
+
+
+def stamps(seconds: float, rate: float = 30.0) -> np.ndarray:
+    return np.arange(round(seconds * rate)) / rate

@@ -1,0 +1,171 @@
+"""Rules of the tracker: order, time, numbers, and a life full of accidents."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from kdc_core.config import DecodeConfig
+from kdc_core.decode import find
+from kdc_core.evaluate.clips import Clip, Drawn, line
+from kdc_core.letterbox import Letterbox
+from kdc_core.track import TrackConfig, Tracker, VideoDecoder
+from kdc_core.track.life import LARGEST_ID, Names
+from kdc_core.track.observe import take
+from kdc_core.track.state import nobody
+from kdc_core.types import Phase
+from tests.track.clips import fields_of, stamps
+
+CROSSING = Clip((Drawn(line(90, 215, 80), 150), Drawn(line(230, 225, -80), 165, 1.1)))
+
+
+@pytest.fixture(scope="module")
+def found():
+    """Fields, poses and centroids of a crossing, one per frame, and the stamps."""
+    rng = np.random.default_rng(2)
+    times = stamps(1.6, 15).tolist()
+    fields = [fields_of(CROSSING.at(t), rng) for t in times]
+    return [(f, *find(f, DecodeConfig()), t) for f, t in zip(fields, times, strict=True)]
+
+
+def columns(value):
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
+
+
+def left_most(poses, count):
+    return np.argsort(poses.xy[:, :, 0].mean(axis=1))[:count]
+
+
+def assert_same(a, b):
+    assert a.ids.tolist() == b.ids.tolist() and a.phase.tolist() == b.phase.tolist()
+    assert a.switches == b.switches
+    for mine, theirs in ((a.poses, b.poses), (a.centroids, b.centroids)):
+        for name, value in columns(mine).items():
+            np.testing.assert_array_equal(value, getattr(theirs, name), err_msg=name)
+
+
+def test_the_order_of_the_poses_does_not_matter(found):
+    rng, plain, mixed = np.random.default_rng(0), Tracker(), Tracker()
+    for fields, poses, centroids, t in found:
+        order = rng.permutation(len(poses))
+        shuffled = mixed.update(fields, poses[order], take(centroids, order), t)
+        assert_same(plain.update(fields, poses, centroids, t), shuffled)
+
+
+def test_time_that_runs_backwards_starts_anew_with_new_ids(found, caplog):
+    tracker = Tracker()
+    for fields, poses, centroids, t in found[:4]:
+        last = tracker.update(fields, poses, centroids, t)
+    with caplog.at_level(logging.WARNING):
+        anew = tracker.update(*found[0])
+    assert "time went from 0.200 to 0.000" in caplog.text
+    assert sorted(last.ids) == [1, 2] and sorted(anew.ids) == [3, 4]
+    assert (anew.phase == Phase.CONFIRMED).all()
+
+
+def test_another_letterbox_starts_anew(found, caplog):
+    tracker = Tracker()
+    tracker.update(*found[0])
+    wide = Clip(CROSSING.figures, size=(384, 256))
+    fields = fields_of(wide.at(0.1))
+    with caplog.at_level(logging.WARNING):
+        frame = tracker.update(fields, *find(fields, DecodeConfig()), 0.1)
+    assert "input changed" in caplog.text and sorted(frame.ids) == [3, 4]
+    assert isinstance(fields.letterbox, Letterbox)
+
+
+def test_after_a_long_pause_nobody_is_recognised(found):
+    tracker = Tracker(TrackConfig(forget=2.0))
+    fields, poses, centroids, _ = found[0]
+    tracker.update(fields, poses, centroids, 0.0)
+    assert sorted(tracker.update(fields, poses, centroids, 1.9).ids) == [1, 2]
+    assert sorted(tracker.update(fields, poses, centroids, 4.0).ids) == [3, 4]
+
+
+def test_the_same_stamp_twice_is_harmless(found):
+    tracker = Tracker()
+    fields, poses, centroids, t = found[0]
+    for stamp in (t, t, t + 0.1, t + 0.1):
+        frame = tracker.update(fields, poses, centroids, stamp)
+        assert sorted(frame.ids) == [1, 2]
+        assert all(np.isfinite(value).all() for value in columns(frame.centroids).values())
+
+
+def test_a_newcomer_is_tentative_for_a_tenth_of_a_second(found):
+    tracker = Tracker()
+    for fields, poses, centroids, t in found[:6]:
+        keep = left_most(poses, 1 if t < 0.1 else 2)
+        frame = tracker.update(fields, poses[keep], take(centroids, keep), t)
+        phase = dict(zip(frame.ids.tolist(), frame.phase.tolist(), strict=True))
+        assert phase[1] == Phase.CONFIRMED
+        if t > 0.1:
+            assert phase[2] == (Phase.TENTATIVE if t < 0.23 else Phase.CONFIRMED)
+
+
+def test_a_ghost_of_one_frame_leaves_nothing(found):
+    tracker = Tracker()
+    seen = []
+    for i, (fields, poses, centroids, t) in enumerate(found[:6]):
+        keep = left_most(poses, 2 if i == 2 else 1)
+        seen.append(sorted(tracker.update(fields, poses[keep], take(centroids, keep), t).ids))
+    assert seen[1] == [1] and 2 in seen[2] and seen[-1] == [1]
+
+
+def test_a_double_pose_makes_no_second_person(found):
+    tracker = Tracker()
+    for fields, poses, centroids, t in found[:4]:
+        twice = np.array([0, 1, 0] if t else [0, 1])
+        frame = tracker.update(fields, poses[twice], take(centroids, twice), t)
+        assert sorted(frame.ids) == [1, 2]
+
+
+def test_ids_start_anew_only_when_a_pixel_can_hold_no_more(found, caplog):
+    names, config = Names(), TrackConfig()
+    tracker = Tracker(config)
+    tracker.update(*found[0])
+    tracks = tracker._tracks
+    names.last = LARGEST_ID - 1
+    fresh = nobody(config).join(tracks)
+    fresh.id[:] = 0
+    with caplog.at_level(logging.WARNING):
+        named = names.give(fresh, 0.0, config)
+    assert sorted(named.id) == [1, LARGEST_ID] and "numbering starts anew" in caplog.text
+
+
+def test_labels_are_track_ids_and_every_switch_belongs_to_a_row(found):
+    decoder = VideoDecoder()
+    for fields, _, _, t in found:
+        people = decoder(fields, t)
+        assert set(np.unique(people.labels)) - {0} <= set(people.ids.tolist())
+        assert {event.id for event in decoder.switches} <= set(people.ids.tolist())
+        assert all(event.before != event.after for event in decoder.switches)
+
+
+def test_a_life_full_of_accidents_raises_nothing_and_reuses_no_id():
+    rng = np.random.default_rng(11)
+    figures = tuple(
+        Drawn(line(x, y, v), tall, pace)
+        for x, y, v, tall, pace in zip(
+            rng.uniform(0, 320, 5), rng.uniform(150, 235, 5), rng.uniform(-60, 60, 5),
+            rng.uniform(80, 190, 5), rng.uniform(0, 2, 5), strict=True,
+        )
+    )  # fmt: skip
+    decoder, t, gone, last = VideoDecoder(), 0.0, {}, set()
+    for _ in range(150):
+        t += float(rng.choice([1 / 60, 1 / 30, 0.1, 0.4]))
+        where = (t * 3) % 12  # everybody jumps back every four seconds
+        picked = tuple(figures[i] for i in np.flatnonzero(rng.random(5) < 0.7))
+        pillars = [(x, 0.0, x + 60, 240.0) for x in rng.uniform(0, 320, rng.integers(0, 2))]
+        shot = Clip(picked, pillars=lambda _, p=pillars: p).at(where)
+        people = decoder(fields_of(shot, rng), t)
+        ids = people.ids.tolist()
+        assert len(set(ids)) == len(ids) and all(1 <= i <= LARGEST_ID for i in ids)
+        assert np.isfinite(people.keypoints).all() and np.isfinite(people.boxes).all()
+        for identity in last - set(ids):
+            gone[identity] = t
+        for identity in set(ids) & set(gone):  # who comes back was not forgotten
+            assert t - gone.pop(identity) <= decoder.tracker.config.forget + 0.5
+        last = set(ids)
+    assert len(decoder.tracker._tracks) < 40  # the dead are not kept

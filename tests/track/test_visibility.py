@@ -1,0 +1,107 @@
+"""The centroid is calm while confidences flicker, and quick when a part is hidden."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kdc_core.skeleton import ANCHORS, CENTRE
+from kdc_core.track import TrackConfig
+from kdc_core.track import visibility as v
+
+PEOPLE, SECONDS = 20, 60.0
+
+
+def flicker(rate, rng, correlation=0.15):
+    """Confidences (n, T, 18) with noise of 0.1 and about 15 occlusions a minute; what is hidden."""
+    n, step = round(SECONDS * rate), np.exp(-1 / rate / correlation)
+    base = rng.uniform(0.75, 0.95, (PEOPLE, 17))
+    noise = np.zeros((n, PEOPLE, 17))
+    noise[0] = rng.normal(0, 0.1, (PEOPLE, 17))
+    for i in range(1, n):
+        noise[i] = step * noise[i - 1] + np.sqrt(1 - step**2) * rng.normal(0, 0.1, (PEOPLE, 17))
+    hidden = np.zeros((n, PEOPLE, 17), bool)
+    for person in range(PEOPLE):
+        t = rng.exponential(3)
+        while t < SECONDS:
+            span = rng.uniform(0.3, 2)
+            parts = rng.choice(17, rng.integers(4, 13), replace=False)
+            hidden[int(t * rate) : int((t + span) * rate), person, parts] = True
+            t += span + rng.exponential(2.5)
+    seen = np.where(hidden, 0.1, base) + noise
+    return np.concatenate([seen.clip(0, 1), np.full((n, PEOPLE, 1), 0.9)], axis=2), hidden
+
+
+@pytest.mark.parametrize("rate", [15.0, 30.0, 60.0])
+def test_the_centroid_switches_about_as_often_as_something_is_hidden(rate):
+    config = TrackConfig()
+    confidence, hidden = flicker(rate, np.random.default_rng(4))
+    state, switched, blind = v.look(confidence[0], config), 0, 0
+    for now, away in zip(confidence[1:], hidden[1:], strict=True):
+        before, state = state, v.update(state, now, 1 / rate, config)
+        switched += np.count_nonzero(before.primary != state.primary)
+        carried = np.flatnonzero(state.primary != CENTRE)
+        blind += np.count_nonzero(away[carried, state.primary[carried]])
+    literal = np.count_nonzero(np.diff(confidence[..., :17].argmax(axis=2), axis=0))
+    assert switched / PEOPLE <= 20  # a minute
+    assert literal / PEOPLE > 300  # what argmax in every frame would do
+    assert blind / hidden[..., 0].size < 0.01
+
+
+def test_a_hidden_centroid_is_left_within_a_fifth_of_a_second_for_one_that_stays():
+    config, seen = TrackConfig(), np.full((1, 18), 0.8)
+    seen[0, 5] = 0.95
+    state = v.look(seen, config)
+    assert state.primary[0] == 5
+    seen[0, 5] = 0.05
+    for _ in range(6):
+        state = v.update(state, seen, 1 / 30, config)
+    assert state.primary[0] != 5
+    assert state.weight[0, 5] == 0  # what is hidden lets go at once
+    kept = state.primary[0]
+    for _ in range(30):
+        state = v.update(state, seen, 1 / 30, config)
+    assert state.primary[0] == kept
+
+
+def test_one_lucky_frame_does_not_bring_a_keypoint_back():
+    config, seen = TrackConfig(), np.full((1, 18), 0.8)
+    seen[0, 9] = 0.0
+    state = v.look(seen, config)
+    seen[0, 9] = 1.0
+    state = v.update(state, seen, 1 / 30, config)
+    seen[0, 9] = 0.0
+    state = v.update(state, seen, 1 / 30, config)
+    assert not state.on[0, 9] and state.weight[0, 9] == 0
+
+
+def test_without_any_keypoint_the_centre_carries_the_person():
+    config = TrackConfig()
+    state = v.look(np.full((1, 18), 0.9), config)
+    for _ in range(30):
+        state = v.update(state, np.full((1, 18), 0.1), 1 / 30, config)
+    assert state.primary[0] == CENTRE and state.weight[0, CENTRE] > 0.5
+
+
+def test_weights_fade_in_and_their_sum_never_vanishes():
+    config, rng = TrackConfig(), np.random.default_rng(0)
+    state = v.look(rng.random((50, 18)), config)
+    for _ in range(100):
+        before = state.weight
+        state = v.update(state, rng.random((50, 18)), 1 / 30, config)
+        assert (state.weight - before).max() < 0.35
+        assert (state.weight >= 0).all() and (state.weight.sum(axis=1) > 0).all()
+
+
+def test_an_event_says_what_happened():
+    config, seen = TrackConfig(), np.full((1, 18), 0.8)
+    seen[0, 5] = 0.95
+    before = after = v.look(seen, config)
+    seen[0, 5], seen[0, 0] = 0.0, 0.9
+    while after.primary[0] == 5:
+        before, after = after, v.update(after, seen, 1 / 30, config)
+    (event,) = v.switches(before, after, np.array([7]), 1.25)
+    assert (event.id, event.before, event.stamp) == (7, 5, 1.25)
+    assert event.reason.startswith("left_shoulder 0.") and ANCHORS[event.after] in event.reason
+    with pytest.raises(AttributeError):
+        event.id = 8
