@@ -47,7 +47,7 @@ def group(
         if _is_person(peaks, person, config):
             people.append(person)
             placed.append(xy)
-    return _poses(peaks, votes, vote_stride, radius, people, placed)
+    return _poses(peaks, votes, vote_stride, radius, people, placed, config.duplicate)
 
 
 def _taken(
@@ -139,7 +139,7 @@ def _is_person(peaks: Peaks, person: _Person, config: GroupConfig) -> bool:
 
 def _poses(
     peaks: Peaks, votes: np.ndarray, vote_stride: int, radius: float, people: list[_Person],
-    placed: list[np.ndarray],
+    placed: list[np.ndarray], duplicate: float,
 ) -> Poses:  # fmt: skip
     """Columns of the people found, best first."""
     slot = np.array([person.slot for person in people], np.intp).reshape(-1, A)
@@ -155,7 +155,21 @@ def _poses(
         matched=matched,
         score=_scores(xy, disk, radius / 3),
     )
-    return poses[np.argsort(-poses.score, kind="stable")]
+    poses = poses[np.argsort(-poses.score, kind="stable")]
+    return poses[_distinct(poses, duplicate)]
+
+
+def _distinct(poses: Poses, duplicate: float) -> np.ndarray:
+    """Rows without fragments: a skeleton that lies on a better one is the same person."""
+    kept: list[int] = []
+    scale = poses.scale
+    for j in range(len(poses)):
+        apart = np.linalg.norm(poses.xy[kept] - poses.xy[j], axis=2)
+        apart = apart / np.maximum(scale[kept], scale[j])[:, None]
+        alike = np.exp(-(apart**2) / (2 * duplicate**2)).mean(axis=1)
+        if not (alike > 0.5).any():
+            kept.append(j)
+    return np.array(kept, np.intp)
 
 
 def _votes_at(votes: np.ndarray, xy: np.ndarray, vote_stride: int) -> np.ndarray:

@@ -24,12 +24,13 @@ def people(
     if small.any():
         labels = np.where(small[labels], 0, labels).astype(np.uint16)
     has_mask = ~small[instances.ids] & (count[instances.ids] > 0)
+    side = np.sqrt(count[instances.ids]) * letterbox.scale
     points = letterbox.to_frame(poses.xy)
     rows = np.arange(len(poses))
     return People(
         ids=instances.ids,
-        score=poses.score,
-        mask_score=instances.phi * (0.5 + 0.5 * poses.presence) * has_mask,
+        score=expected_oks(poses.score, centroids.scale, config),
+        mask_score=expected_iou(instances.phi, poses.presence, side, config) * has_mask,
         keypoints=np.concatenate([points[:, :K], poses.disk[:, :K, None]], axis=2),
         visible=(poses.vis[:, :K] >= VISIBLE) & poses.matched[:, :K],
         boxes=_boxes(labels, instances.ids, points[:, :K]),
@@ -38,6 +39,23 @@ def people(
         labels=labels,
         phase=np.full(len(poses), Phase.UNTRACKED, np.uint8) if phase is None else phase,
     )
+
+
+def expected_oks(score: np.ndarray, scale: np.ndarray, config: ScoreConfig) -> np.ndarray:
+    """OKS to expect of a skeleton (P,), from its votes and its size.
+
+    A network misses by a few pixels at any size, and the same miss costs a small person more.
+    """
+    evidence = score * scale / (scale + config.half_scale)
+    return 1 - np.exp(-evidence / config.oks_evidence)
+
+
+def expected_iou(
+    phi: np.ndarray, presence: np.ndarray, side: np.ndarray, config: ScoreConfig
+) -> np.ndarray:
+    """IoU to expect of a mask (P,); ``side`` is the square root of its area in input pixels."""
+    evidence = phi * (0.5 + 0.5 * presence) * side / (side + config.half_scale / 2)
+    return np.minimum(config.iou_gain * evidence, 1)
 
 
 def _boxes(labels: np.ndarray, ids: np.ndarray, points: np.ndarray) -> np.ndarray:
