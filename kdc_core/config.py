@@ -96,7 +96,8 @@ class ScoreConfig:
     IoU of people with a given score lie within 0.05 of that score.
     """
 
-    min_score: float = 0.02  # of ``Poses.presence``: 0.02 for AP, 0.15 on a robot
+    min_presence: float = 0.02  # of ``Poses.presence``; lower only costs time
+    min_score: float = 0.0  # larger of expected OKS and IoU: 0 for AP, 0.25 on a robot
     half_scale: float = 120.0  # input pixels: person size at which half of the evidence counts
     oks_evidence: float = 0.11  # evidence at which the expected OKS is 0.63
     iou_gain: float = 1.9  # evidence to expected IoU

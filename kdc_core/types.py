@@ -219,6 +219,11 @@ class People:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __getitem__(self, index: np.ndarray | slice) -> People:
+        """Some of the people; the label image stays whole."""
+        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "labels"}
+        return People(labels=self.labels, **{name: c[index] for name, c in columns.items()})
+
     def mask(self, index: int) -> np.ndarray:
         """Boolean mask (H, W) of person ``index`` (a row, not an id)."""
         return self.labels == self.ids[index]

@@ -23,7 +23,7 @@ def find(
     peaks = find_peaks(fields, votes, config.hough)
     lap("hough")
     poses = group(peaks, votes, fields.radius, config.hough.vote_stride, config.group)
-    poses = poses[poses.presence >= config.score.min_score]
+    poses = poses[poses.presence >= config.score.min_presence]
     lap("group")
     centroids = select(fields, poses, config.centroid)
     lap("select")

@@ -16,29 +16,43 @@ def people(
     poses: Poses, centroids: Centroids, instances: InstanceMap, letterbox: Letterbox,
     config: ScoreConfig, phase: np.ndarray | None = None,
 ) -> People:  # fmt: skip
-    """One row per person; masks smaller than ``min_mask`` are taken out of the label image."""
-    labels = instances.labels
-    count = np.bincount(labels.ravel(), minlength=int(instances.ids.max(initial=0)) + 1)
-    small = count * letterbox.scale**2 < config.min_mask
-    small[0] = False
-    if small.any():
-        labels = np.where(small[labels], 0, labels).astype(np.uint16)
-    has_mask = ~small[instances.ids] & (count[instances.ids] > 0)
-    side = np.sqrt(count[instances.ids]) * letterbox.scale
+    """One row per person that reaches ``min_score``.
+
+    Pixels of the others, and masks smaller than ``min_mask``, are taken out of the label image.
+    """
+    count = np.bincount(instances.labels.ravel(), minlength=int(instances.ids.max(initial=0)) + 1)
+    count = count[instances.ids]
+    side = np.sqrt(count) * letterbox.scale
+    has_mask = (count > 0) & (side**2 >= config.min_mask)
+    score = expected_oks(poses.score, centroids.scale, config)
+    mask_score = expected_iou(instances.phi, poses.presence, side, config) * has_mask
+    sure = np.maximum(score, mask_score) >= config.min_score
+    labels = _without(instances.labels, instances.ids[(count > 0) & ~(has_mask & sure)])
     points = letterbox.to_frame(poses.xy)
-    rows = np.arange(len(poses))
-    return People(
+    if phase is None:
+        phase = np.full(len(poses), Phase.UNTRACKED, np.uint8)
+    everyone = People(
         ids=instances.ids,
-        score=expected_oks(poses.score, centroids.scale, config),
-        mask_score=expected_iou(instances.phi, poses.presence, side, config) * has_mask,
+        score=score,
+        mask_score=mask_score,
         keypoints=np.concatenate([points[:, :K], poses.disk[:, :K, None]], axis=2),
         visible=(poses.vis[:, :K] >= VISIBLE) & poses.matched[:, :K],
         boxes=_boxes(labels, instances.ids, points[:, :K]),
         centroid=centroids.primary,
-        centroid_xy=points[rows, centroids.primary],
+        centroid_xy=points[np.arange(len(poses)), centroids.primary],
         labels=labels,
-        phase=np.full(len(poses), Phase.UNTRACKED, np.uint8) if phase is None else phase,
+        phase=phase,
     )
+    return everyone[sure]
+
+
+def _without(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The label image with the pixels of ``ids`` set to nobody."""
+    if not len(ids):
+        return labels
+    keep = np.ones(int(labels.max()) + 1, np.uint16)
+    keep[ids] = 0
+    return labels * keep[labels]
 
 
 def expected_oks(score: np.ndarray, scale: np.ndarray, config: ScoreConfig) -> np.ndarray:

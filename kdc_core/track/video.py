@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +13,8 @@ from kdc_core.decode.assign import assign
 from kdc_core.decode.score import people
 from kdc_core.track.config import TrackConfig
 from kdc_core.track.observe import take
-from kdc_core.track.tracker import TrackedFrame, Tracker
+from kdc_core.track.publish import TrackedFrame
+from kdc_core.track.tracker import Tracker
 from kdc_core.track.visibility import CentroidSwitch
 from kdc_core.types import Fields, InstanceMap, People
 
@@ -21,7 +23,8 @@ class VideoDecoder:
     """``decoder(fields, stamp)`` is the people of that frame, with ids that last.
 
     The video's sibling of ``kdc_core.decode.decode``. ``switches`` are the centroids that were
-    re-selected in the last frame.
+    re-selected in the last frame. ``score.min_score`` of the configuration is for stills: in video
+    ``TrackConfig.strong`` says who is reported, and whoever was may fade.
     """
 
     def __init__(
@@ -42,8 +45,8 @@ class VideoDecoder:
         instances = _painted(fields, tracked, config)
         lap("assign")
         found = people(
-            tracked.poses, tracked.centroids, instances, fields.letterbox, config.score,
-            tracked.phase,
+            tracked.poses, tracked.centroids, instances, fields.letterbox,
+            replace(config.score, min_score=0.0), tracked.phase,
         )  # fmt: skip
         lap("score")
         self.switches = tracked.switches
