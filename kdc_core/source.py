@@ -78,14 +78,10 @@ def read_image(path: Path, as_stored: bool = False) -> np.ndarray:
     quieten_opencv()
     if not path.is_file():
         raise ValueError(f"{path}: no such picture")
-    data = np.fromfile(path, np.uint8)
     how = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
     if as_stored:
         how |= cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        image = cv2.imdecode(data, how) if len(data) else None
-    except cv2.error:  # e.g. a header that announces more pixels than OpenCV allows
-        image = None
+    image = decode_image(path.read_bytes(), how)
     if image is None:
         raise ValueError(f"{path}: not a readable picture (wrong format or broken off)")
     if image.dtype == np.uint16:
@@ -93,6 +89,17 @@ def read_image(path: Path, as_stored: bool = False) -> np.ndarray:
     if image.dtype != np.uint8:
         raise ValueError(f"{path}: expected 8 or 16 bits per channel, got {image.dtype}")
     return image
+
+
+def decode_image(data: bytes, how: int) -> np.ndarray | None:
+    """The pixels of a picture file as ``cv2.imdecode`` gives them; None if it is broken (off)."""
+    is_jpeg = data[:2] == b"\xff\xd8"
+    if not data or (is_jpeg and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")):
+        return None  # pixels begin and the end is missing: OpenCV 4 fills the rest with grey
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), how)
+    except cv2.error:  # e.g. a header that announces more pixels than OpenCV allows
+        return None
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -110,7 +117,8 @@ def list_images(folder: Path) -> list[Path]:
 def quieten_opencv() -> None:
     """Keep OpenCV's and FFmpeg's own complaints off the terminal: ours are one line each."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # OpenCV 4 has it under the first name alone, OpenCV 5 under the second
+    (getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)(0)
 
 
 def _folder(folder: Path) -> Source:

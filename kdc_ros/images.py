@@ -18,6 +18,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 MAX_SIDE = 16384  # pixels; more is a broken message, not a camera
+MAX_PIXELS = 1 << 26  # of a compressed picture: a few broken bytes must not take gigabytes
+_NO_SIZE = (0xC4, 0xC8, 0xCC)  # JPEG markers among the frame headers that are none
 
 
 class Layout(NamedTuple):
@@ -38,8 +40,7 @@ def to_bgr(message: Image) -> np.ndarray:
     """
     layout = _LAYOUTS.get(message.encoding)
     if layout is None:
-        known = ", ".join(sorted(_LAYOUTS))
-        raise ValueError(f"image: expected an encoding of {known}; got {message.encoding!r}")
+        return _by_cv_bridge(message)
     try:
         return np.ascontiguousarray(layout.to_bgr(_rows(message, layout)))
     except cv2.error as error:
@@ -58,6 +59,9 @@ def compressed_to_bgr(message: CompressedImage) -> np.ndarray:
         raise ValueError("compressed image: expected a camera picture, got compressedDepth")
     if not data.size:
         raise ValueError("compressed image: expected jpeg or png data, got none")
+    width, height = _claimed_size(message.data)
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise ValueError(f"compressed image: {width}x{height} pixels are no camera's picture")
     # a broken JPEG decodes to a picture with a grey part: look for its end marker instead
     broken = data[:2].tobytes() == b"\xff\xd8" and b"\xff\xd9" not in bytes(message.data)
     try:
@@ -70,6 +74,30 @@ def compressed_to_bgr(message: CompressedImage) -> np.ndarray:
             f"off or of another kind (format {message.format!r})"
         )
     return image
+
+
+def to_metres(message: Image) -> np.ndarray:
+    """Depth (H, W) float32 in metres, NaN where it is unknown, of 16UC1 in mm or 32FC1 in m.
+
+    Raises:
+        ValueError: another encoding, or sizes, step and data do not fit together.
+    """
+    unit = {"16UC1": 1e-3, "mono16": 1e-3, "32FC1": 1.0}.get(message.encoding)
+    if unit is None:
+        raise ValueError(
+            f"depth: expected 16UC1 (millimetres) or 32FC1 (metres), got {message.encoding!r}"
+        )
+    metres = _rows(message, _LAYOUTS[message.encoding]).astype(np.float32) * np.float32(unit)
+    return np.where(np.isfinite(metres) & (metres > 0), metres, np.nan)
+
+
+def to_jpeg(image: np.ndarray, header: Header, quality: int = 80) -> CompressedImage:
+    """JPEG message of a (H, W, 3) BGR picture."""
+    message = CompressedImage(header=header, format="bgr8; jpeg compressed bgr8")
+    data = array("B")
+    data.frombytes(cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, quality))[1])
+    message.data = data
+    return message
 
 
 def to_message(image: np.ndarray, encoding: str, header: Header) -> Image:
@@ -118,6 +146,34 @@ def _rows(message: Image, layout: Layout) -> np.ndarray:
     shape = (rows, width, layout.channels)[: 2 if layout.channels == 1 else 3]
     strides = (step, layout.channels * kind.itemsize, kind.itemsize)[: len(shape)]
     return np.ndarray(shape, kind, data, 0, strides)
+
+
+def _by_cv_bridge(message: Image) -> np.ndarray:
+    """What else a ROS installation knows: cv_bridge where it is there."""
+    known = ", ".join(sorted(_LAYOUTS))
+    refusal = f"image: expected an encoding of {known}; got {message.encoding!r}"
+    try:
+        from cv_bridge import CvBridge
+    except ImportError:
+        raise ValueError(refusal) from None
+    try:
+        return np.ascontiguousarray(CvBridge().imgmsg_to_cv2(message, "bgr8"))
+    except Exception as error:  # its own, OpenCV's, KeyError, TypeError, ...
+        raise ValueError(f"{refusal}; cv_bridge: {' '.join(str(error).split())}") from None
+
+
+def _claimed_size(data: array) -> tuple[int, int]:
+    """Width and height that the header of a PNG or JPEG speaks of; 0, 0 if there is none."""
+    head = bytes(data[:24])
+    if head[:4] == b"\x89PNG":
+        return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+    at = 2 if head[:2] == b"\xff\xd8" else len(data)
+    while at + 9 < len(data) and data[at] == 0xFF:
+        kind, length = data[at + 1], data[at + 2] << 8 | data[at + 3]
+        if 0xC0 <= kind <= 0xCF and kind not in _NO_SIZE:
+            return data[at + 7] << 8 | data[at + 8], data[at + 5] << 8 | data[at + 6]
+        at += 1 if kind == 0xFF else 2 + length  # filled up with 0xFF, or the next segment
+    return 0, 0
 
 
 def _convert(code: int) -> Callable[[np.ndarray], np.ndarray]:

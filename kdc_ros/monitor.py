@@ -55,6 +55,11 @@ class Monitor:
             self._failed += 1
             self._last_error = (self._clock(), text)
 
+    def complained(self, text: str) -> None:
+        """A picture was processed, but something was amiss."""
+        with self._lock:
+            self._last_error = (self._clock(), text)
+
     def status(self, state: str, engine: str, dropped: int, stale_after: float) -> DiagnosticStatus:
         """The message; WARN where pictures fail to come or to be processed."""
         now = self._clock()

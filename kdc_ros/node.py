@@ -6,23 +6,20 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from std_srvs.srv import SetBool
 
-from kdc_core import draw
 from kdc_core.engines import open_engine
 from kdc_core.pipeline import Pipeline
-from kdc_core.types import Frame
-from kdc_msgs.msg import PersonArray
-from kdc_ros import images, messages, params
-from kdc_ros.monitor import Monitor
+from kdc_ros import params
 from kdc_ros.process import run
+from kdc_ros.stream import Arrival, Stream, places
 from kdc_ros.worker import NewestWorker
 
 LOOK_EVERY = 0.25  # seconds between looks at what the publishers of the input offer
@@ -31,7 +28,7 @@ LOOK_EVERY = 0.25  # seconds between looks at what the publishers of the input o
 def open_pipeline(config: params.NodeConfig) -> Pipeline:
     """Load the network that the parameters name."""
     engine = open_engine(
-        config.engine, config.model_path, threads=config.threads,
+        config.engine_name, config.model_path, threads=config.threads,
         long_side=config.long_side or None,
     )  # fmt: skip
     return Pipeline(engine, config.decode)
@@ -40,7 +37,8 @@ def open_pipeline(config: params.NodeConfig) -> Pipeline:
 class KdcNode(LifecycleNode):
     """Configured: the network is loaded. Active: subscribed, one worker thread on the newest frame.
 
-    ``open_pipeline`` makes the pipeline from the parameters; tests give a simpler one.
+    One network serves all cameras in turn. ``open_pipeline`` makes the pipeline from the
+    parameters; tests give a simpler one.
     """
 
     def __init__(
@@ -56,11 +54,14 @@ class KdcNode(LifecycleNode):
         self.config = params.declare(self)
         self.add_on_set_parameters_callback(self._set_parameters)
         self._pipeline: Pipeline | None = None
-        self._worker: NewestWorker | None = None
-        self._subscription = None
-        self._reliability = ReliabilityPolicy.BEST_EFFORT
-        self._monitor = Monitor()
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._worker: NewestWorker[Stream, Arrival | None] | None = None
+        self._streams: list[Stream] = []
+        self._enabled = True
+        self._diagnostics = self.create_publisher(
+            DiagnosticArray, "/diagnostics", 10,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )  # fmt: skip
+        self.create_service(SetBool, "~/enable", self._enable)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # goes on while a simulation pauses
         self.create_timer(1.0, self._diagnose, clock=steady)
         self.create_timer(LOOK_EVERY, self._follow_publishers, clock=steady)
@@ -83,28 +84,23 @@ class KdcNode(LifecycleNode):
         """Load the network, create the outputs."""
         try:
             self._pipeline = self._open_pipeline(self.config)
+            self._open_streams()
         except Exception as error:  # rclpy would swallow it without a word
             self.get_logger().error(f"{error}" or type(error).__name__)
+            self._release()
             return TransitionCallbackReturn.FAILURE
-        options = QoSOverridingOptions.with_default_policies()
-        self._outputs = {
-            name: self.create_lifecycle_publisher(
-                kind, f"~/{name}", QoSProfile(depth=depth), qos_overriding_options=options
-            )
-            for name, kind, depth in (
-                ("persons", PersonArray, 10), ("mask", Image, 5), ("overlay", Image, 5)
-            )
-        }  # fmt: skip
         self.get_logger().info(f"network: {self._pipeline.engine.name}")
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the worker and subscribe."""
         done = super().on_activate(state)
-        self._monitor = Monitor()
         self._worker = NewestWorker(self._process, self._failed)
-        self._subscribe(self._wanted_reliability())
-        self.get_logger().info(f"waiting for pictures on {self._input_topic()}")
+        for stream in self._streams:
+            stream.outputs.greet(Header(stamp=self.get_clock().now().to_msg()))
+            if self._enabled:
+                stream.open(self._worker)
+            self.get_logger().info(f"waiting for pictures on {stream.topic}")
         return done
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -132,113 +128,97 @@ class KdcNode(LifecycleNode):
         self._release()
         super().destroy_node()
 
+    def _open_streams(self) -> None:
+        topics = [self.resolve_topic_name(topic) for topic in self.config.image_topics]
+        compressed = self.config.image_transport == "compressed"
+        for index, (topic, prefix) in enumerate(places(topics, self.get_name(), compressed)):
+            letter = chr(ord("a") + index)
+            self._streams.append(Stream(self, topic, prefix, letter))
+
     def _stop(self) -> None:
-        if self._subscription is not None:
-            self.destroy_subscription(self._subscription)
-            self._subscription = None
+        for stream in self._streams:
+            stream.close()
         if self._worker is not None and not self._worker.stop():
             self.get_logger().error("the network did not finish its last picture in 5 s")
+        elif self._worker is not None and self.context.ok():
+            for stream in self._streams:
+                stream.outputs.rest()
         self._worker = None
 
     def _release(self) -> None:
         self._stop()
+        for stream in self._streams:
+            stream.outputs.destroy()
+        self._streams = []
         if self._pipeline is not None:
             self._pipeline.close()
             self._pipeline = None
-            for publisher in self._outputs.values():
-                self.destroy_lifecycle_publisher(publisher)
-
-    # input
-
-    def _subscribe(self, reliability: ReliabilityPolicy) -> None:
-        """Subscribe, anew if need be.
-
-        Its reliability has a parameter of its own and must be able to change: not overridable.
-        """
-        if self._subscription is not None:
-            self.destroy_subscription(self._subscription)
-        self._reliability = reliability
-        kind = CompressedImage if self.config.image_transport == "compressed" else Image
-        self._subscription = self.create_subscription(
-            kind, self._input_topic(), self._receive,
-            QoSProfile(depth=1, reliability=reliability),
-            qos_overriding_options=QoSOverridingOptions(
-                (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH)
-            ),
-        )  # fmt: skip
-
-    def _input_topic(self) -> str:
-        """The remapping of ``image_raw``, then the transport's suffix, as image_transport does."""
-        compressed = self.config.image_transport == "compressed"
-        return self.resolve_topic_name("image_raw") + ("/compressed" if compressed else "")
-
-    def _wanted_reliability(self) -> ReliabilityPolicy:
-        """Reliable if asked for, or if every publisher that is there now offers it."""
-        asked = self.config.image_reliability
-        if asked != "auto":
-            return ReliabilityPolicy[asked.upper()]
-        publishers = self.get_publishers_info_by_topic(self._input_topic())
-        offers = {one.qos_profile.reliability for one in publishers}
-        if not offers:
-            return self._reliability
-        reliable = offers == {ReliabilityPolicy.RELIABLE}
-        return ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-
-    def _follow_publishers(self) -> None:
-        """Cameras come and go: large pictures only arrive whole when reliability is used."""
-        if self._subscription is None:
-            return
-        wanted = self._wanted_reliability()
-        if wanted != self._reliability:
-            self.get_logger().info(f"the input's publishers offer {wanted.name.lower()}")
-            self._subscribe(wanted)
-
-    def _receive(self, message: Image | CompressedImage) -> None:
-        """Runs in the executor: only keeps the message, which is replaced by a newer one."""
-        if self._worker is not None:
-            self._worker.put((message, self._monitor.received()))
 
     # work, on the worker's thread
 
-    def _process(self, item: tuple[Image | CompressedImage, float]) -> None:
-        message, arrived = item
-        decode = images.to_bgr if isinstance(message, Image) else images.compressed_to_bgr
-        header = message.header
-        stamp = header.stamp.sec + header.stamp.nanosec * 1e-9
-        frame = Frame(decode(message), stamp, header.frame_id)
-        people = self._pipeline(frame)
-        self._outputs["persons"].publish(messages.person_array(people, header))
-        if self._outputs["mask"].get_subscription_count():
-            self._outputs["mask"].publish(images.to_message(people.labels, "mono16", header))
-        self._monitor.processed(arrived, len(people))
-        if self._outputs["overlay"].get_subscription_count():
-            picture = draw.overlay(frame.image, people)
-            self._outputs["overlay"].publish(images.to_message(picture, "bgr8", header))
+    def _process(self, stream: Stream, arrival: Arrival | None) -> None:
+        if arrival is None:  # disabled
+            stream.outputs.rest()
+            return
+        bodies = [one.outputs.bodies for one in self._streams if one is not stream]
+        others = [name for one in bodies if one is not None for name in one.ids]
+        stream.process(self._pipeline, arrival, others)
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, stream: Stream, error: Exception) -> None:
         if self.context.ok():  # during shutdown publishing fails, and that is no news
-            self._monitor.failed(f"{error}" or type(error).__name__)
-            self.get_logger().warning(f"picture skipped: {error}", throttle_duration_sec=5.0)
+            text = f"{error}" or type(error).__name__
+            stream.monitor.failed(text)
+            self.get_logger().warning(f"picture skipped: {text}", throttle_duration_sec=5.0)
 
     # around it
 
+    def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Off: not even subscribed. The network stays loaded."""
+        changed = request.data != self._enabled
+        self._enabled = request.data
+        if changed and self._worker is not None:
+            self._worker.discard()
+            for stream in self._streams:
+                if request.data:
+                    stream.open(self._worker)
+                else:
+                    stream.close()
+                    self._worker.put(stream, None)
+        response.success = True
+        response.message = "enabled" if request.data else "disabled"
+        return response
+
+    def _follow_publishers(self) -> None:
+        for stream in self._streams:
+            stream.follow_publishers()
+
     def _set_parameters(self, wanted: list[Parameter]) -> SetParametersResult:
+        before = self.config
         try:
-            self.config = params.changed(self.config, wanted, self._pipeline is not None)
+            self.config = params.changed(before, wanted, self._pipeline is not None)
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         if self._pipeline is not None:
             self._pipeline.config = self.config.decode
+        for stream in self._streams:
+            stream.changed(before)
         return SetParametersResult(successful=True)
 
     def _diagnose(self) -> None:
         state = self._state_machine.current_state[1]
+        if state == "active" and not self._enabled:
+            state = "disabled"
         engine = self._pipeline.engine.name if self._pipeline else ""
-        dropped = self._worker.dropped if self._worker else 0
-        status = self._monitor.status(state, engine, dropped, self.config.stale_after)
-        status.name = self.get_fully_qualified_name()
-        array = DiagnosticArray(status=[status])
+        array = DiagnosticArray()
         array.header.stamp = self.get_clock().now().to_msg()
+        name = self.get_fully_qualified_name()
+        for stream in self._streams:
+            status = stream.status(state, engine)
+            status.name = name if len(self._streams) == 1 else f"{name}: {stream.topic}"
+            status.hardware_id = stream.topic
+            array.status.append(status)
+        if not self._streams:
+            array.status.append(DiagnosticStatus(name=name, message=state))
         self._diagnostics.publish(array)
 
 

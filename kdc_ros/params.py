@@ -20,8 +20,12 @@ from kdc_core.config import (
     ScoreConfig,
 )
 
+DEVICES = ("auto", "cpu", "cuda")
 RELIABILITIES = ("auto", "reliable", "best_effort")
 TRANSPORTS = ("raw", "compressed")
+MOST_CAMERAS = 26  # their bodies' ids begin with a letter each
+CPU_ENGINES = ("onnxruntime", "openvino")
+GPU_ENGINES = ("tensorrt",)
 _CORE = DecodeConfig()
 
 
@@ -47,9 +51,15 @@ class NodeConfig:
     engine: str = _parameter(
         "auto", "what runs the network: auto, onnxruntime, openvino, torch, tensorrt"
     )
+    device: str = _parameter(
+        "auto", "cuda: an engine on the GPU or none; cpu: none on the GPU", choices=DEVICES
+    )
     threads: int = _parameter(0, "CPU threads of the network; 0: all cores", low=0, high=256)
     long_side: int = _parameter(
         0, "longest side of the network's input in pixels; 0: the model's own", low=0, high=4096
+    )
+    image_topics: tuple[str, ...] = _parameter(
+        ("image_raw",), "topics of the pictures; outputs of several are in their namespaces"
     )
     image_transport: str = _parameter(
         "raw", "raw: image_raw is an Image; compressed: image_raw/compressed, jpeg or png",
@@ -60,8 +70,9 @@ class NodeConfig:
         choices=RELIABILITIES,
     )  # fmt: skip
     threshold: float = _parameter(
-        0.15, "score from which a person is reported", low=0.0, high=1.0, live=True
-    )
+        0.25, "expected OKS or mask IoU from which a person is reported",
+        low=0.0, high=1.0, live=True,
+    )  # fmt: skip
     peak_threshold: float = _parameter(
         _CORE.hough.min_score, "score from which a keypoint candidate is used: higher is faster",
         low=0.0, high=1.0, live=True,
@@ -74,6 +85,20 @@ class NodeConfig:
         _CORE.centroid.mode, "which keypoints attract a person's pixels",
         choices=CENTROID_MODES, live=True,
     )  # fmt: skip
+    tracking: bool = _parameter(
+        True, "follow people: ids last, masks survive missed poses, ~/events is published"
+    )
+    cropped_masks: bool = _parameter(
+        False, "each person's mask, of its box's size, in ~/persons", live=True
+    )
+    publish_hri: bool = _parameter(False, "ROS4HRI topics in /humans/bodies (REP 155)")
+    depth_topic: str = _parameter(
+        "", "depth picture registered to the camera's, for keypoints in space; empty: none"
+    )
+    depth_info_topic: str = _parameter("", "CameraInfo of depth_topic")
+    depth_slop: float = _parameter(
+        0.05, "seconds that picture and depth may lie apart", low=0.0, high=1.0, live=True
+    )
     stale_after: float = _parameter(
         2.0, "seconds without a picture until /diagnostics warns", low=0.1, high=3600.0, live=True
     )
@@ -81,6 +106,27 @@ class NodeConfig:
     def __post_init__(self) -> None:
         for about in fields(self):
             _check(about, getattr(self, about.name))
+        if not all(self.image_topics) or not self.image_topics:
+            raise ValueError(f"image_topics: expected names of topics, got {self.image_topics}")
+        if len(self.image_topics) > MOST_CAMERAS:
+            raise ValueError(f"image_topics: expected up to {MOST_CAMERAS} topics")
+        if len(set(self.image_topics)) < len(self.image_topics):
+            raise ValueError(f"image_topics: expected each once, got {self.image_topics}")
+        if bool(self.depth_topic) != bool(self.depth_info_topic):
+            raise ValueError("depth_topic, depth_info_topic: expected both or none")
+        if self.depth_topic and len(self.image_topics) > 1:
+            raise ValueError("depth_topic: expected a single topic in image_topics beside it")
+        if self.publish_hri and not self.tracking:
+            raise ValueError("publish_hri: expected tracking, because bodies keep their ids")
+        if self.device == "cuda" and self.engine in CPU_ENGINES:
+            raise ValueError(f"device cuda: expected another engine, {self.engine} runs on the CPU")
+        if self.device == "cpu" and self.engine in GPU_ENGINES:
+            raise ValueError(f"device cpu: expected another engine, {self.engine} runs on the GPU")
+
+    @property
+    def engine_name(self) -> str:
+        """The engine to open: ``auto`` may take one on the GPU only if ``device`` says so."""
+        return GPU_ENGINES[0] if self.device == "cuda" and self.engine == "auto" else self.engine
 
     @property
     def model_path(self) -> Path | None:
@@ -104,7 +150,7 @@ def declare(node: Node) -> NodeConfig:
     Raises:
         ValueError: a value is outside its range or not among its choices.
     """
-    values = {f.name: node.declare_parameter(f.name, f.default, _descriptor(f)).value
+    values = {f.name: _plain(node.declare_parameter(f.name, f.default, _descriptor(f)).value)
               for f in fields(NodeConfig)}  # fmt: skip
     return NodeConfig(**values)
 
@@ -116,7 +162,7 @@ def changed(config: NodeConfig, wanted: Iterable[Parameter], configured: bool) -
         ValueError: a wrong value, or one that is only read when the node is configured.
     """
     about = {f.name: f for f in fields(NodeConfig)}
-    values = {p.name: p.value for p in wanted if p.name in about}
+    values = {p.name: _plain(p.value) for p in wanted if p.name in about}
     for name, value in values.items():
         fixed = configured and not about[name].metadata["live"]
         if fixed and value != getattr(config, name):
@@ -124,6 +170,11 @@ def changed(config: NodeConfig, wanted: Iterable[Parameter], configured: bool) -
                 f"{name} is read when the node is configured: deactivate and clean it up first"
             )
     return replace(config, **values)
+
+
+def _plain(value: Any) -> Any:
+    """Arrays as tuples, which a frozen config compares and hashes."""
+    return tuple(value) if isinstance(value, (list, tuple)) else value
 
 
 def _check(about: Field, value: Any) -> None:

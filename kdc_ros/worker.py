@@ -1,55 +1,64 @@
-"""A thread that works on the newest item only; what it cannot keep up with is dropped, counted."""
+"""A thread that works on the newest items only; what it cannot keep up with is dropped, counted."""
 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
-class NewestWorker(Generic[T]):
-    """Calls ``work(item)`` on a thread of its own with the newest item that was put.
+class NewestWorker(Generic[S, T]):
+    """Calls ``work(source, item)`` on a thread of its own with the newest item of each source.
 
-    One slot holds the next item: a newer one replaces it, so the age of what is worked on is
-    bounded by one call of ``work`` whatever the camera's rate. An exception of ``work`` goes to
-    ``failed`` and the thread goes on with the next item.
+    Every source has one slot: a newer item replaces the waiting one but keeps its place in the
+    queue. So the age of what is worked on is bounded by one call of ``work`` per source, whatever
+    their rates, and a fast source cannot starve a slow one. An exception of ``work`` goes to
+    ``failed(source, error)`` and the thread goes on with the next item.
     """
 
-    def __init__(self, work: Callable[[T], None], failed: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, work: Callable[[S, T], None], failed: Callable[[S, Exception], None]
+    ) -> None:
         self._work = work
         self._failed = failed
-        self._slot: list[T] = []  # at most one item
-        self._dropped = 0
+        self._slots: dict[S, T] = {}  # in the order in which they will be served
+        self._dropped: Counter[S] = Counter()
         self._running = True
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="newest-worker", daemon=True)
         self._thread.start()
 
-    @property
-    def dropped(self) -> int:
-        """Items that were replaced by a newer one before they were worked on."""
-        return self._dropped
+    def dropped(self, source: S) -> int:
+        """Items of a source that were replaced by a newer one before they were worked on."""
+        return self._dropped[source]
 
-    def put(self, item: T) -> None:
-        """Make ``item`` the next one; never blocks for long. Ignored after ``stop``."""
+    def put(self, source: S, item: T) -> None:
+        """Make ``item`` the next one of its source; quick, and ignored after ``stop``."""
         with self._changed:
             if not self._running:
                 return
-            self._dropped += len(self._slot)
-            self._slot = [item]
+            self._dropped[source] += source in self._slots
+            self._slots[source] = item
             self._changed.notify()
 
+    def discard(self) -> None:
+        """Drop all waiting items, as if they had never come."""
+        with self._changed:
+            self._slots.clear()
+
     def stop(self, timeout: float = 5.0) -> bool:
-        """Finish the item in work, drop the waiting one, end the thread.
+        """Finish the item in work, drop the waiting ones, end the thread.
 
         Returns:
             Whether the thread ended within ``timeout`` seconds.
         """
         with self._changed:
             self._running = False
-            self._slot = []
+            self._slots.clear()
             self._changed.notify()
         self._thread.join(timeout)
         return not self._thread.is_alive()
@@ -57,12 +66,14 @@ class NewestWorker(Generic[T]):
     def _run(self) -> None:
         while (item := self._take()) is not None:
             try:
-                self._work(item[0])
+                self._work(*item)
             except Exception as error:  # whatever one picture does must not stop the camera
-                self._failed(error)
+                self._failed(item[0], error)
 
-    def _take(self) -> list[T] | None:
+    def _take(self) -> tuple[S, T] | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._slot or not self._running)
-            item, self._slot = self._slot, []
-            return item if self._running else None
+            self._changed.wait_for(lambda: self._slots or not self._running)
+            if not self._running:
+                return None
+            source = next(iter(self._slots))
+            return source, self._slots.pop(source)

@@ -15,16 +15,18 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from kdc_ros.environment import MALLOC, config_file, fast_dds
-from kdc_ros.params import RELIABILITIES, TRANSPORTS
+from kdc_ros.params import DEVICES, RELIABILITIES, TRANSPORTS
 
+RESPAWN_DELAY = 2.0  # seconds
 BOOLEANS = ("true", "false")
 #: argument: (default, description, choices or None)
 ARGUMENTS = {
     "namespace": ("", "namespace of the node and of the camera", None),
-    "name": ("kdc", "name of the node; its outputs are <name>/persons, /mask and /overlay", None),
+    "name": ("kdc", "name of the node; its outputs are <name>/persons, <name>/mask, ...", None),
     "image": ("image_raw", "topic of the pictures", None),
     "params_file": (str(config_file("params.yaml")), "YAML file with parameters of the node", None),
     "use_sim_time": ("false", "time from /clock, as for a replayed bag", BOOLEANS),
+    "respawn": ("false", "start the node again when it dies", BOOLEANS),
     "log_level": ("info", "debug, info, warn, error or fatal", None),
     "source": ("", "video file or number of a webcam to publish as <image>; empty: none", None),
     "loop": ("true", "start a video file again at its end", BOOLEANS),
@@ -38,10 +40,12 @@ ARGUMENTS = {
 PARAMETERS = {
     "model": (str, "ONNX file of the network", None),
     "engine": (str, "what runs the network: auto, onnxruntime, openvino, ...", None),
+    "device": (str, "auto, cpu or cuda", DEVICES),
     "threshold": (float, "score from which a person is reported, 0 to 1", None),
     "image_transport": (str, "raw, or compressed: pictures on <image>/compressed", TRANSPORTS),
     "image_reliability": (str, "QoS of the input", RELIABILITIES),
     "autostart": (bool, "configure and activate at once; false: a manager does it", BOOLEANS),
+    "publish_hri": (bool, "ROS4HRI topics in /humans/bodies", BOOLEANS),
 }
 
 
@@ -80,7 +84,8 @@ def _processes(context: LaunchContext) -> list:
     actions.append(
         Node(
             executable="kdc_node", name=value["name"],
-            parameters=[value["params_file"], asked], **common,
+            parameters=[value["params_file"], asked], respawn=value["respawn"] == "true",
+            respawn_delay=RESPAWN_DELAY, **common,
         )
     )  # fmt: skip
     if value["source"]:

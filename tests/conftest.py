@@ -1,6 +1,7 @@
-"""Makes ``scenes`` importable from every test folder."""
+"""Makes the helpers in the test folders importable; tests are imported by their own paths."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+TESTS = Path(__file__).parent
+sys.path[:0] = map(str, (TESTS, *sorted(path for path in TESTS.iterdir() if path.is_dir())))

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from test_source import clip
+from video_files import clip
 
 from kdc_core.cli import COMMANDS, explain, main
 from kdc_core.source import open_source

@@ -9,19 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from video_files import clip
 
 from kdc_core.source import list_images, open_source, read_image
-
-
-def clip(path: Path, frames: int = 30) -> Path:
-    """A video whose frames are as bright as their number, times 8."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
-    rng = np.random.default_rng(0)
-    for index in range(frames):
-        noise = rng.integers(0, 8, (48, 64, 3))  # so that frames do not compress to nothing
-        writer.write((noise + 8 * index).astype(np.uint8))
-    writer.release()
-    return path
 
 
 def test_video_frames_are_complete_and_stamped(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from kdc_core.commands.options import add_decoder, add_engine, decode_from, engine_from, natural
-from kdc_core.pipeline import STAGES, Pipeline
+from kdc_core.pipeline import STAGES, Pipeline, open_pipeline
 from kdc_core.source import Source, open_source
 
 SIZE = (640, 480)  # (width, height) of the synthetic clip
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     add_engine(parser)
-    add_decoder(parser, min_score=0.15)
+    add_decoder(parser, min_score=0.25)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -52,7 +52,7 @@ def main(args: argparse.Namespace) -> int:
         if args.source is None:
             args.source = str(synthetic_clip(Path(folder) / "figures.avi", args.frames))
         source = open_source(args.source)
-        pipeline = Pipeline(engine_from(args), decode_from(args))
+        pipeline = open_pipeline(engine_from(args), decode_from(args))
         figures = measure(pipeline, source, args.frames, args.warm_up)
         pipeline.close()
     rows = [[name, *values.values()] for name, values in figures["ms"].items()]

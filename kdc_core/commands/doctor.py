@@ -16,7 +16,8 @@ from pathlib import Path
 import kdc_core
 from kdc_core.cli import explain
 from kdc_core.commands.options import add_engine, engine_from, weights_of
-from kdc_core.engines import _choose
+from kdc_core.engines import ENGINES, choose
+from kdc_core.pipeline import Engine
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ PACKAGES = (
     Package("pycocotools", "pycocotools", "evaluation", _extra("train")),
     Package("tensorrt", "tensorrt", "engine on NVIDIA GPUs", _extra("gpu")),
     Package("pycuda", "pycuda", "decoder on NVIDIA GPUs", _extra("gpu")),
+    Package("onnx", "onnx", "export, and building TensorRT engines", _extra("gpu")),
     Package("rclpy", "ros-jazzy-rclpy", "ROS 2 node", f"source a ROS 2 setup, or {_extra('ros')}"),
     Package("kdc_msgs", "kdc_msgs", "ROS 2 messages of KDC", "make install"),
 )
@@ -69,7 +71,7 @@ def main(args: argparse.Namespace) -> int:
         if not version:
             missing.append(package)
     healthy = not any(package.base for package in missing)
-    print()
+    _report_gpu()
     healthy &= _report_engine(args)
     if missing:
         print("\nto add what is missing:")
@@ -118,7 +120,7 @@ def _report_engine(args: argparse.Namespace) -> bool:
         print(f"engine:  none: {explain(error)}", file=sys.stdout)
         return False
     info = engine.info
-    print(f"engine:  {engine.name} ({_reason(args, model)})")
+    print(f"engine:  {engine.name} ({_reason(args, model, engine)})")
     print(
         f"network: {info.preset}, {info.backbone}, longest side {info.longest}, "
         f"stride {info.stride}, masks at stride {info.seg_stride}"
@@ -127,7 +129,22 @@ def _report_engine(args: argparse.Namespace) -> bool:
     return True
 
 
-def _reason(args: argparse.Namespace, model: Path) -> str:
+def _reason(args: argparse.Namespace, model: Path, engine: Engine) -> str:
     if args.engine != "auto":
         return "asked for by --engine"
-    return f"auto: {_choose(model)[1]}"
+    name, reason = choose(model)
+    if type(engine).__name__ != ENGINES[name][0]:
+        return f"auto: {name} could not be opened, see above"
+    return f"auto: {reason}"
+
+
+def _report_gpu() -> None:
+    """What the GPU path needs, up to the first thing that is in the way."""
+    from kdc_core.cuda.probe import gpu_path
+
+    print("\nGPU path, step by step:")
+    checks = list(gpu_path())
+    for check in checks:
+        print(f"  {'ok' if check.ok else '--'}  {check.what:12} {check.detail}")
+    used = "it can be used" if checks[-1].ok else "it is not used: the CPU does the work"
+    print(f"      {used}\n")

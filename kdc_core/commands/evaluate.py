@@ -35,21 +35,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="95 %% intervals of AP from N resamples of the images",
     )  # fmt: skip
     add_engine(parser)
-    add_decoder(parser, min_score=0.02)
+    add_decoder(parser, min_score=0.0)
 
 
 def main(args: argparse.Namespace) -> int:
     """Evaluate, print a short table, write the JSON."""
-    from kdc_core.evaluate.coco import Results, progress
+    from kdc_core.evaluate.coco import predictions
     from kdc_core.evaluate.dataset import load
     from kdc_core.evaluate.report import figures, protocol, write_json
 
     dataset = load(args.images, args.annotations).first(args.limit)
     pipeline = Pipeline(_engine(args, dataset), decode_from(args))
-    results = Results(dataset)
     start = time.perf_counter()
-    for image, frame in progress(dataset):
-        results.add(image, pipeline(frame))
+    results = predictions(dataset, pipeline)
     seconds = time.perf_counter() - start
     summary = results.summary(args.bootstrap)
     model = None if args.oracle else weights_of(args)

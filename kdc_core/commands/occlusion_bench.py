@@ -5,12 +5,18 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from kdc_core.commands.options import add_engine, engine_from, natural, weights_of
 from kdc_core.config import ModelInfo
+
+if TYPE_CHECKING:
+    from kdc_core.evaluate.clips import Shot
+    from kdc_core.evaluate.scenarios import Cast
+    from kdc_core.types import People
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +88,7 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _cast(args: argparse.Namespace, rng: np.random.Generator):  # noqa: ANN202
+def _cast(args: argparse.Namespace, rng: np.random.Generator) -> Cast:
     from kdc_core.evaluate.scenarios import drawn, real
 
     if bool(args.images) != bool(args.annotations):
@@ -109,7 +115,7 @@ def _backgrounds(args: argparse.Namespace, rng: np.random.Generator) -> list[np.
     for index in rng.permutation(len(files))[:20]:
         image = read_image(files[index])
         factor = max(SIZE[0] / image.shape[1], SIZE[1] / image.shape[0])
-        size = (-(-int(image.shape[1] * factor) // 1) + 1, int(image.shape[0] * factor) + 1)
+        size = (int(image.shape[1] * factor) + 1, int(image.shape[0] * factor) + 1)
         pictures.append(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC))
     return pictures
 
@@ -124,7 +130,7 @@ class _Video:
         words = "".join(c if c.isalnum() else " " for c in name).split()
         self._sink = VideoSink(folder / f"{'_'.join(words)}.mp4", rate)
 
-    def __call__(self, stamp: float, shot, people) -> None:  # noqa: ANN001
+    def __call__(self, stamp: float, shot: Shot, people: People) -> None:
         from kdc_core.draw import overlay
 
         self._sink.write(overlay(shot.image, people), stamp, "")

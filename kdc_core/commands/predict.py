@@ -25,21 +25,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="gets keypoints.json, segm.json (RLE at the pictures' own size) and protocol.json",
     )  # fmt: skip
     add_engine(parser)
-    add_decoder(parser, min_score=0.02)
+    add_decoder(parser, min_score=0.0)
 
 
 def main(args: argparse.Namespace) -> int:
     """Run over the pictures and write the files."""
-    from kdc_core.evaluate.coco import Results, progress
+    from kdc_core.evaluate.coco import predictions
     from kdc_core.evaluate.dataset import load
     from kdc_core.evaluate.report import protocol, write_json
 
     dataset = load(args.images, args.annotations).first(args.limit)
     pipeline = Pipeline(engine_from(args), decode_from(args))
-    results = Results(dataset)
     start = time.perf_counter()
-    for image, frame in progress(dataset, "predict"):
-        results.add(image, pipeline(frame))
+    results = predictions(dataset, pipeline, "predict")
     seconds = time.perf_counter() - start
     for entry in results.segm:
         mask = entry["segmentation"]

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from kdc_core.commands.options import add_decoder, add_engine, decode_from, engine_from, natural
 from kdc_core.draw import overlay
-from kdc_core.pipeline import Pipeline
+from kdc_core.pipeline import Pipeline, open_pipeline
 from kdc_core.sink import FolderSink, Sink, open_sink
 from kdc_core.skeleton import ANCHORS
 from kdc_core.source import Source, open_source
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-frames", type=natural, default=0, metavar="N", help="stop after N frames"
     )
     add_engine(parser)
-    add_decoder(parser, min_score=0.15)
+    add_decoder(parser, min_score=0.25)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -50,7 +50,7 @@ def main(args: argparse.Namespace) -> int:
     if args.view:
         check_window()
     sinks = _sinks(args, source)
-    pipeline = Pipeline(engine_from(args), decode_from(args))
+    pipeline = open_pipeline(engine_from(args), decode_from(args))
     tally = Tally(pipeline)
     try:
         for frame in progress(source, args.max_frames):
@@ -104,8 +104,9 @@ def describe(people: People) -> str:
     for row, identity in enumerate(people.ids):
         x1, y1, x2, y2 = people.boxes[row]
         lines.append(
-            f"person {identity}: score {people.score[row]:.2f}, box {x1:.0f} {y1:.0f} {x2:.0f} "
-            f"{y2:.0f}, {int(people.mask(row).sum())} pixels, {people.visible[row].sum()} visible "
+            f"person {identity}: skeleton {people.score[row]:.2f}, mask "
+            f"{people.mask_score[row]:.2f}, box {x1:.0f} {y1:.0f} {x2:.0f} {y2:.0f}, "
+            f"{int(people.mask(row).sum())} pixels, {people.visible[row].sum()} visible "
             f"keypoints, centroid {ANCHORS[people.centroid[row]]}"
         )
     return "\n".join(lines) or "nobody"

@@ -1,7 +1,8 @@
-"""CuPy behind ``kernels.Driver``, for machines that have it and not PyCUDA."""
+"""CuPy behind ``cuda.driver.Driver``, for machines that have it and not PyCUDA."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,10 @@ class CupyDriver:
         self.stream.synchronize()
         buffer.array = None
 
+    def address(self, buffer: Any) -> int:
+        """Where a buffer begins on the device."""
+        return int(buffer.array.data.ptr)
+
     def clear(self, buffer: Any) -> None:
         """Zero a buffer."""
         buffer.array.data.memset_async(0, buffer.size, self.stream)
@@ -65,10 +70,15 @@ class CupyDriver:
 
     def download(self, buffer: Any) -> np.ndarray:
         """Wait for the stream, and copy a buffer to a new array."""
-        host = np.empty(buffer.shape, buffer.dtype)
-        buffer.array.data.copy_to_host_async(host.ctypes.data, host.nbytes, self.stream)
+        return self.download_all([buffer])[0]
+
+    def download_all(self, buffers: Sequence[Any]) -> list[np.ndarray]:
+        """``download`` of several buffers with one wait."""
+        hosts = [np.empty(buffer.shape, buffer.dtype) for buffer in buffers]
+        for buffer, host in zip(buffers, hosts, strict=True):
+            buffer.array.data.copy_to_host_async(host.ctypes.data, host.nbytes, self.stream)
         self.stream.synchronize()
-        return host
+        return hosts
 
     def launch(self, name: str, grid: tuple[int, ...], block: tuple[int, ...], *args: Any) -> None:
         """Queue a kernel on the stream."""

@@ -1,14 +1,19 @@
-"""PyCUDA behind ``kernels.Driver``: one context, one stream, one lock, nothing made at import."""
+"""PyCUDA behind ``driver.Driver``: one context, one stream, one lock, nothing made at import."""
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from kdc_core.cuda.source import cubin, operations_per_second
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -31,7 +36,9 @@ class PycudaDriver:
     """The kernels on the GPU through PyCUDA.
 
     ``with driver:`` takes the lock and pushes the context, so any thread may call; every method
-    does so itself. The context is the device's primary one, which torch and TensorRT share.
+    does so itself. The context is the device's primary one, which torch and TensorRT share. An
+    error of CUDA leaves the block as a ``ValueError`` of one line; if it was not for want of
+    memory, nothing is tried after it.
     """
 
     def __init__(self, device: int = 0) -> None:
@@ -44,6 +51,11 @@ class PycudaDriver:
             ) from None
         self.cuda = cuda
         self._lock = threading.RLock()
+        self._lost = ""  # why nothing works any more
+        self._buffers: list[Buffer] = []
+        self._functions: dict[tuple[str, str], Any] = {}
+        self._modules: list[Any] = []
+        self.stream: Any = None
         try:
             cuda.init()
             chip = cuda.Device(device)
@@ -57,23 +69,50 @@ class PycudaDriver:
             chip.get_attribute(cuda.device_attribute.MULTIPROCESSOR_COUNT),
             chip.get_attribute(cuda.device_attribute.CLOCK_RATE),
         )
-        self._buffers: list[Buffer] = []
-        self._functions: dict[tuple[str, str], Any] = {}
-        with self:
-            self.stream = cuda.Stream()
-            self._modules = [cuda.module_from_buffer(cubin(self.arch))]
+        try:
+            with self:
+                self.stream = cuda.Stream()
+                self._modules.append(cuda.module_from_buffer(cubin(self.arch)))
+        except Exception:
+            self.close()
+            raise
 
     def __enter__(self) -> PycudaDriver:
         self._lock.acquire()
-        if self._context is None:
+        if self._context is None or self._lost:
             self._lock.release()
-            raise ValueError("GPU decoder: it was closed already")
+            raise ValueError(self._lost or "GPU decoder: it was closed already")
         self._context.push()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self.cuda.Context.pop()
-        self._lock.release()
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            self.cuda.Context.pop()
+        finally:
+            self._lock.release()
+        if isinstance(error, self.cuda.MemoryError):
+            raise ValueError(
+                f"GPU out of memory: {error}; choose a smaller --long-side, free some of its "
+                "memory, or use --engine onnxruntime"
+            ) from error
+        if isinstance(error, self.cuda.Error):
+            self._lost = f"GPU lost: {error}; start again, or use --engine onnxruntime"
+            raise ValueError(self._lost) from error
+
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """``with driver:`` for giving things back: works, and raises nothing, on a lost GPU."""
+        with self._lock:
+            if self._context is None:
+                yield
+                return
+            self._context.push()
+            try:
+                yield
+            except self.cuda.Error as error:
+                log.warning("GPU: %s, while it was closed", error)
+            finally:
+                self.cuda.Context.pop()
 
     def allocate(self, shape: tuple[int, ...], dtype: Any) -> Buffer:
         """A buffer that lives until ``close``."""
@@ -82,6 +121,10 @@ class PycudaDriver:
             buffer.memory = self.cuda.mem_alloc(max(buffer.size, 1))
         self._buffers.append(buffer)
         return buffer
+
+    def address(self, buffer: Buffer) -> int:
+        """Where a buffer begins on the device."""
+        return int(buffer.memory)
 
     def clear(self, buffer: Buffer) -> None:
         """Zero a buffer."""
@@ -102,19 +145,29 @@ class PycudaDriver:
 
     def download(self, buffer: Buffer) -> np.ndarray:
         """Wait for the stream, and copy a buffer to a new array."""
+        return self.download_all([buffer])[0]
+
+    def download_all(self, buffers: Sequence[Buffer]) -> list[np.ndarray]:
+        """``download`` of several buffers with one wait."""
         with self:
-            host = self._host(buffer)
-            self.cuda.memcpy_dtoh_async(host, buffer.memory, self.stream)
+            for buffer in buffers:
+                self.cuda.memcpy_dtoh_async(self._host(buffer), buffer.memory, self.stream)
             self.stream.synchronize()
-            return np.array(host)
+            return [np.array(buffer.host) for buffer in buffers]
 
     def release(self, buffer: Buffer) -> None:
         """Free one buffer, after the work that is queued."""
         with self:
             self.stream.synchronize()
             self._buffers.remove(buffer)
+            self._free(buffer)
+
+    def _free(self, buffer: Buffer) -> None:
+        try:
             buffer.memory.free()
-            buffer.host = buffer.sent = None
+        except self.cuda.Error as error:
+            log.debug("GPU: %s, while memory was freed", error)
+        buffer.memory = buffer.host = buffer.sent = None
 
     def _host(self, buffer: Buffer) -> np.ndarray:
         if buffer.host is None:
@@ -128,7 +181,7 @@ class PycudaDriver:
             "P" if isinstance(arg, Buffer) else "i" if isinstance(arg, int) else "f"
             for arg in args
         )  # fmt: skip
-        values = [int(arg.memory) if isinstance(arg, Buffer) else arg for arg in args]
+        values = [self.address(arg) if isinstance(arg, Buffer) else arg for arg in args]
         with self:
             function = self._functions.get((name, kinds))
             if function is None:
@@ -172,15 +225,19 @@ class PycudaDriver:
         """Free everything, in the context that it lives in; a second call does nothing."""
         if self._context is None:
             return
-        with self:
-            self.stream.synchronize()
-            for buffer in list(self._buffers):
-                self.release(buffer)
+        with self.ending():
+            if self.stream is not None and not self._lost:
+                self.stream.synchronize()
+        with self.ending():
+            for buffer in self._buffers:
+                self._free(buffer)
+            self._buffers.clear()
             self._functions.clear()
             self._modules.clear()
             self.stream = None
-        self._context.detach()
-        self._context = None
+        with self._lock:
+            self._context.detach()
+            self._context = None
 
 
 def _version() -> str:

@@ -72,7 +72,10 @@ def _people_work(kernels: Kernels, fields: Fields, centroids: Centroids) -> dict
     member = int((phi.max(axis=0, initial=0) > 0.5).sum())
     pixels = math.prod(fields.letterbox.frame_size)
     spread = int((phi > config.min_phi).sum()) * (pixels / every)
+    window = (2 * math.ceil(fields.radius / fields.stride) + 1) ** 2 * math.pi / 4  # cells
+    read = people * A * (36 + 4 + 3 * window)
     return {
+        "read_poses": Work(4 * read, people * A * (_ANCHOR * window + 100)),
         "pool": Work(4 * fields.seg.size + 4 * every, fields.seg.size),
         "membership": Work(
             4 * every * people + 16 * every + 8 * anchors * len(cells),

@@ -1,10 +1,14 @@
 // Frame to network input, fields to peaks, centroids to label image: one kernel per NumPy twin.
 //
-// The twins are kdc_core.letterbox and kdc_core.decode.{hough,sample,assign}; every kernel does the
-// same float32 operations in the same order, and sums are of integers, so results are equal bit for
-// bit. Therefore: compile with -fmad=false, IEEE division and square root (nvcc's default).
+// The twins are kdc_core.letterbox and kdc_core.decode; every kernel does the same operations in the
+// same order, and sums are of integers, so results are equal bit for bit. Therefore: compile with
+// -fmad=false, IEEE division and square root (nvcc's default). The exceptions are σ and confidence
+// of read_poses, whose twin takes exp and cube root from NumPy: equal within 1e-5 of their value.
 //
-// A, K, DEGREE, ONE, FINE, the channels HEAT, SHORT, MID, ANCHOR, VIS and the tables EDGE, END
+// Shared memory is never written and read between the same two barriers, but by atomics, so that no
+// load that the compiler moves ahead of its condition can meet a store.
+//
+// A, K, DEGREE, ONE, FINE, the channels HEAT, SHORT, MID, ANCHOR, LOG_SIGMA, VIS, tables EDGE, END
 // come from source.py, which reads them from kdc_core.skeleton and the twins.
 
 #define FULL 0xffffffffu
@@ -20,6 +24,13 @@ constexpr float SLACK = 0.999f;  // see decode/assign.py
 
 __device__ inline float clampf(float v, float low, float high) {
     return fminf(fmaxf(v, low), high);
+}
+
+// Sum over the lanes of a warp, in every lane.
+template <class T>
+__device__ inline T warp_sum(T value) {
+    for (int step = 16; step; step /= 2) value += __shfl_xor_sync(FULL, value, step);
+    return value;
 }
 
 // ---------------------------------------------------------------- preprocess (letterbox.image)
@@ -292,6 +303,124 @@ read_peaks(const float* fields, int width, int height, int stride, float radius,
     }
 }
 
+// exp(-t): the same few operations as assign.decay.
+__device__ inline float decay(float t) {
+    t = fminf(t, 80.0f);
+    float halvings = rintf(t * 1.44269504f);
+    float s = halvings * 0.693359375f - t;
+    s = s + halvings * -2.12194440e-4f;
+    float power = (float)(1.0 / 720);
+    power = power * s + (float)(1.0 / 120);
+    power = power * s + (float)(1.0 / 24);
+    power = power * s + (float)(1.0 / 6);
+    power = power * s + 0.5f;
+    power = power * s + 1.0f;
+    power = power * s + 1.0f;
+    return power * __int_as_float((127 - (int)halvings) << 23);
+}
+
+// ---------------------------------------------------------------- people (group, centroid)
+
+constexpr float SURE = 0.3f;    // disk from which an anchor's σ is believed …
+constexpr int ENOUGH = 3;       // … and how many of them it takes
+constexpr long long HOLD = 1LL << 52;  // a whole cell: the cube root of little is much
+constexpr float PERSON = 0.5f;  // share of the mask from which a cell is somebody's
+
+// hough.smooth at one cell.
+__device__ inline int smoothed_at(const int* plane, int index, int width, int height) {
+    int x = index % width, y = index / width, total = 0;
+    for (int dy = -1; dy <= 1; ++dy)
+        for (int dx = -1; dx <= 1; ++dx) {
+            int r = y + dy, c = x + dx;
+            bool inside = r >= 0 && r < height && c >= 0 && c < width;
+            total += inside ? plane[r * width + c] << ((dx == 0) + (dy == 0)) : 0;
+        }
+    return total >> 2;
+}
+
+// Share of a disk that votes for a place (group._votes_at), the same in all lanes of a warp.
+__device__ inline double votes_at(const int* plane, int width, int height, int stride, float x,
+                                  float y, int lane) {
+    Taps t = taps_at(x, y, stride, width, height);
+    int index = lane == 0 ? t.a : lane == 1 ? t.b : lane == 2 ? t.c : t.d;
+    int mine = lane < 4 ? smoothed_at(plane, index, width, height) : 0;
+    double a = __shfl_sync(FULL, mine, 0), b = __shfl_sync(FULL, mine, 1);
+    double c = __shfl_sync(FULL, mine, 2), d = __shfl_sync(FULL, mine, 3);
+    double left = 1.0f - t.fx, above = 1.0f - t.fy;
+    double top = a * left + b * (double)t.fx, below = c * left + d * (double)t.fx;
+    double all = top * above + below * (double)t.fy;
+    return fmin(all / (double)ONE, 1.0);
+}
+
+// Mean over the foreground cells of the anchor's disk of exp(-‖e - y‖² / 2(σ/2)²)
+// (centroid._hold), the same in all lanes of a warp.
+__device__ inline float hold(const float* u, const float* share, int width, int height, int stride,
+                             float radius, float x, float y, float sigma, int lane) {
+    int reach = (int)ceilf(radius / (float)stride), side = 2 * reach + 1, cells = width * height;
+    float half = (float)(stride - 1) / 2.0f;
+    int left = (int)rintf((x - half) / (float)stride) - reach;
+    int top = (int)rintf((y - half) / (float)stride) - reach;
+    float spread = 2.0f * ((sigma / 2.0f) * (sigma / 2.0f));
+    long long total = 0;
+    int used = 0;
+    for (int i = lane; i < side * side; i += 32) {
+        int column = left + i % side, row = top + i / side;
+        if (column < 0 || column >= width || row < 0 || row >= height) continue;
+        float at_x = (float)column * (float)stride + half, at_y = (float)row * (float)stride + half;
+        float dx = at_x - x, dy = at_y - y;
+        int cell = row * width + column;
+        if (dx * dx + dy * dy > radius * radius || !(share[cell] > PERSON)) continue;
+        float miss_x = at_x + radius * u[cell] - x, miss_y = at_y + radius * u[cells + cell] - y;
+        float points_back = decay((miss_x * miss_x + miss_y * miss_y) / spread);
+        total += __float2ll_rn(points_back * (float)HOLD);
+        used += 1;
+    }
+    total = warp_sum(total), used = warp_sum(used);
+    return (float)((double)total / ((double)HOLD * (double)max(used, 1)));
+}
+
+// What votes and fields say at the anchors of placed people: one block per person, one warp per
+// anchor. `disk` holds the scores of claimed peaks before, those of all anchors after; `scale` the
+// size of the keypoints' box before, s_j after. `share` must be there.
+extern "C" __global__ void __launch_bounds__(576)
+read_poses(const int* votes, int vote_width, int vote_height, int vote_stride, const float* fields,
+           const float* share, int width, int height, int stride, float radius, float fallback,
+           float low, float high, const float* xy, const float* vis, const float* matched,
+           double* disk, float* sigma, float* scale, float* confidence) {
+    __shared__ float logs[A], disks[A];
+    __shared__ int claimed[A];
+    int j = blockIdx.x, k = threadIdx.x / 32, lane = threadIdx.x % 32;
+    int at = j * A + k, cells = width * height;
+    float x = xy[2 * at], y = xy[2 * at + 1];
+    const int* plane = votes + k * vote_width * vote_height;
+    double there = votes_at(plane, vote_width, vote_height, vote_stride, x, y, lane);
+    if (matched[at] > 0.0f) there = disk[at];
+    float box = scale[j];
+    if (lane == 0) {
+        logs[k] = read(fields + LOG_SIGMA * cells, taps_at(x, y, stride, width, height));
+        disks[k] = (float)there;
+        claimed[k] = matched[at] > 0.0f;
+    }
+    __syncthreads();
+    int bare = 1, count = 0;
+    for (int i = 0; i < K; ++i) bare &= !claimed[i];
+    float total = 0.0f;
+    for (int i = 0; i < A; ++i)
+        if (claimed[i] && (disks[i] > SURE || bare)) total += logs[i], count += 1;
+    float learned = radius * expf(total / (float)max(count, 1));
+    float size = bare ? learned / fallback : box;
+    float width_of = count >= ENOUGH || bare ? learned : fallback * size;
+    width_of = clampf(width_of, low * size, high * size);
+    const float* u = fields + (ANCHOR + 2 * k) * cells;
+    float product = (float)there *
+                    hold(u, share, width, height, stride, radius, x, y, width_of, lane);
+    if (lane == 0) {
+        disk[at] = there;
+        confidence[at] = k < K ? cbrtf(product * vis[at]) : sqrtf(product);
+    }
+    if (threadIdx.x == 0) sigma[j] = width_of, scale[j] = size;
+}
+
 // ---------------------------------------------------------------- φ of eq. 3 (assign.membership)
 
 // Mean of the mask over each cell of the offset grid (sample.pool).
@@ -312,22 +441,6 @@ __device__ inline bool foreground(const float* share, int x, int y, int width, i
         for (int c = max(x - 1, 0); c <= min(x + 1, width - 1); ++c)
             if (share[r * width + c] > bar) return true;
     return false;
-}
-
-// exp(-t): the same few operations as assign.decay.
-__device__ inline float decay(float t) {
-    t = fminf(t, 80.0f);
-    float halvings = rintf(t * 1.44269504f);
-    float s = halvings * 0.693359375f - t;
-    s = s + halvings * -2.12194440e-4f;
-    float power = (float)(1.0 / 720);
-    power = power * s + (float)(1.0 / 120);
-    power = power * s + (float)(1.0 / 24);
-    power = power * s + (float)(1.0 / 6);
-    power = power * s + 0.5f;
-    power = power * s + 1.0f;
-    power = power * s + 1.0f;
-    return power * __int_as_float((127 - (int)halvings) << 23);
 }
 
 struct Person {
@@ -398,12 +511,13 @@ membership(const float* fields, const float* share, int width, int height, int s
     phi[j * cells + cell] = value;
 }
 
-// Eq. 4 (assign.mean_shift): one block per anchor (grid.x) and person (grid.y).
+// Eq. 4 (assign.mean_shift): one block per anchor (grid.x) and person (grid.y). Shared memory is
+// written before the one barrier and read after it, never both on one side.
 extern "C" __global__ void __launch_bounds__(256)
 mean_shift(const float* fields, int width, int height, int stride, float radius, const float* phi,
            const float* best, float* xy) {
-    __shared__ long long sum_x[256], sum_y[256];
-    __shared__ int members[256];
+    __shared__ long long sum_x[8], sum_y[8];
+    __shared__ int members[8];
     int k = blockIdx.x, j = blockIdx.y, me = threadIdx.x, cells = width * height, count = 0;
     long long total_x = 0, total_y = 0;
     float half = (float)(stride - 1) / 2.0f;
@@ -417,19 +531,17 @@ mean_shift(const float* fields, int width, int height, int stride, float radius,
         total_y += __float2ll_rn(y * (float)FINE);
         count += 1;
     }
-    sum_x[me] = total_x, sum_y[me] = total_y, members[me] = count;
-    for (int step = 128; step; step /= 2) {
-        __syncthreads();
-        if (me < step) {
-            sum_x[me] += sum_x[me + step];
-            sum_y[me] += sum_y[me + step];
-            members[me] += members[me + step];
-        }
+    total_x = warp_sum(total_x), total_y = warp_sum(total_y), count = warp_sum(count);
+    if (me % 32 == 0) sum_x[me / 32] = total_x, sum_y[me / 32] = total_y, members[me / 32] = count;
+    __syncthreads();
+    if (me) return;
+    for (int warp = 1; warp < 8; ++warp) {
+        total_x += sum_x[warp], total_y += sum_y[warp], count += members[warp];
     }
-    if (me || !members[0]) return;
-    double whole = (double)members[0] * (double)FINE;
-    xy[2 * (j * A + k)] = (float)((double)sum_x[0] / whole);
-    xy[2 * (j * A + k) + 1] = (float)((double)sum_y[0] / whole);
+    if (!count) return;
+    double whole = (double)count * (double)FINE;
+    xy[2 * (j * A + k)] = (float)((double)total_x / whole);
+    xy[2 * (j * A + k) + 1] = (float)((double)total_y / whole);
 }
 
 // ---------------------------------------------------------------- label image (assign.paint)
@@ -477,8 +589,7 @@ paint(const float* phi, const word* who, int width, int height, const float* col
         int leader = __ffs((int)todo) - 1;
         int person = __shfl_sync(FULL, winner, leader);
         unsigned group = __ballot_sync(FULL, winner == person);
-        unsigned total = winner == person ? amount : 0;
-        for (int step = 16; step; step /= 2) total += __shfl_xor_sync(FULL, total, step);
+        unsigned total = warp_sum(winner == person ? amount : 0u);
         if ((me & 31) == leader) {
             atomicAdd(block_pixels + person, (unsigned)__popc(group));
             atomicAdd(block_sums + person, total);

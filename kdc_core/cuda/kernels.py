@@ -8,45 +8,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from kdc_core.config import AssignConfig, HoughConfig
+from kdc_core.config import AssignConfig, CentroidConfig, HoughConfig
+from kdc_core.cuda.driver import Driver
 from kdc_core.decode.hough import ONE
 from kdc_core.decode.sample import FrameGrid
 from kdc_core.letterbox import PAD_VALUE, Letterbox
 from kdc_core.skeleton import CHANNELS, MAX_DEGREE, A
-from kdc_core.types import Centroids, Fields, InstanceMap, Peaks
+from kdc_core.types import Centroids, Fields, InstanceMap, Peaks, Poses
 
 PEOPLE = 64  # as in kernels.cu
 SLOTS = 64
 _TILE = (32, 8)
-
-
-class Driver(Protocol):
-    """What the kernels need of a GPU library. Work is queued in order on one stream."""
-
-    def allocate(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """A buffer with ``shape`` and ``dtype``; its content is undefined."""
-
-    def clear(self, buffer: Any) -> None:
-        """Zero a buffer."""
-
-    def upload(self, buffer: Any, array: np.ndarray) -> None:
-        """Copy an array to the start of a buffer."""
-
-    def download(self, buffer: Any) -> np.ndarray:
-        """Wait, and copy a buffer to a new array."""
-
-    def launch(self, name: str, grid: tuple[int, ...], block: tuple[int, ...], *args: Any) -> None:
-        """Queue a kernel; arguments are buffers, ints and floats."""
-
-    def release(self, buffer: Any) -> None:
-        """Free one buffer."""
-
-    def close(self) -> None:
-        """Free every buffer."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +53,19 @@ class Layout:
         return height // stride, width // stride
 
 
+@dataclass(frozen=True)
+class PoseReadings:
+    """What votes and fields say at the anchors of P people."""
+
+    disk: np.ndarray  # (P, 18) float64: share of the disk that votes here, 0…1
+    sigma: np.ndarray  # (P,) input pixels
+    scale: np.ndarray  # (P,) s_j, input pixels
+    confidence: np.ndarray  # (P, 18) c_k
+
+    def __getitem__(self, index: np.ndarray) -> PoseReadings:
+        return PoseReadings(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+
+
 class Kernels:
     """The decoder's dense stages on a GPU; every method bears its twin's name.
 
@@ -91,9 +80,13 @@ class Kernels:
         self.h, self.w = layout.grid(layout.stride)
         self.seg_h, self.seg_w = layout.grid(layout.seg_stride)
         self.vote_h, self.vote_w = layout.grid(layout.hough.vote_stride)
-        self._inputs()
-        self._peak_buffers(layout.hough.max_peaks)
-        self._people_buffers()
+        try:
+            self._inputs()
+            self._peak_buffers(layout.hough.max_peaks)
+            self._people_buffers()
+        except ValueError:  # out of memory: what was had goes back
+            self.close()
+            raise
 
     def _inputs(self) -> None:
         make, (width, height) = self._make, self.layout.letterbox.frame_size
@@ -128,6 +121,9 @@ class Kernels:
         self.xy = make((PEOPLE, A, 2), np.float32)
         self.weight = make((PEOPLE, A), np.float32)
         self.sigma, self.scale = make((PEOPLE,), np.float32), make((PEOPLE,), np.float32)
+        self.vis, self.matched = make((PEOPLE, A), np.float32), make((PEOPLE, A), np.float32)
+        self.disk = make((PEOPLE, A), np.float64)
+        self.confidence = make((PEOPLE, A), np.float32)
         self.ids = make((PEOPLE,), np.uint16)
         self.labels = make((height, width), np.uint16)
         self.pixels, self.sums = make((PEOPLE,), np.uint32), make((PEOPLE,), np.uint64)
@@ -220,7 +216,43 @@ class Kernels:
 
     def download_peaks(self) -> Peaks:
         """The peaks on the host."""
-        return Peaks(**{name: self.driver.download(part) for name, part in self.peaks.items()})
+        parts = self.driver.download_all(list(self.peaks.values()))
+        return Peaks(**dict(zip(self.peaks, parts, strict=True)))
+
+    def measure(self, poses: Poses, config: CentroidConfig) -> PoseReadings:
+        """The twin of ``person_size`` and ``anchor_confidence``, and the votes at the anchors.
+
+        Args:
+            poses: people whose ``disk`` is known where they are ``matched``.
+            config: bounds of σ.
+
+        Raises:
+            ValueError: more than 64 people.
+        """
+        people = self._fitting(len(poses))
+        if people:
+            self.load_poses(poses)
+            self.pool()
+            self.read_poses(people, config)
+        buffers = (self.disk, self.sigma, self.scale, self.confidence)
+        return PoseReadings(*(part[:people] for part in self.driver.download_all(buffers)))
+
+    def load_poses(self, poses: Poses) -> None:
+        """Copy what is known of the people to the GPU."""
+        for name in ("xy", "vis", "matched", "disk", "scale"):
+            buffer = getattr(self, name)
+            column = np.ascontiguousarray(getattr(poses, name), buffer.dtype)
+            self.driver.upload(buffer, column)
+
+    def read_poses(self, people: int, config: CentroidConfig) -> None:
+        """Complete ``disk`` and ``scale``, fill ``sigma`` and ``confidence``."""
+        layout = self.layout
+        self.driver.launch(
+            "read_poses", (people,), (32 * A,), self.votes, self.vote_w, self.vote_h,
+            layout.hough.vote_stride, self.fields, self.share, self.w, self.h, layout.stride,
+            float(layout.radius), float(config.sigma_fallback), *map(float, config.sigma_range),
+            self.xy, self.vis, self.matched, self.disk, self.sigma, self.scale, self.confidence,
+        )  # fmt: skip
 
     def assign(
         self, centroids: Centroids, ids: np.ndarray, config: AssignConfig, mode: str
@@ -230,11 +262,7 @@ class Kernels:
         Raises:
             ValueError: more than 64 people, or a smoothing that only the CPU decoder has.
         """
-        if len(centroids) > PEOPLE:
-            raise ValueError(
-                f"GPU decoder: expected at most {PEOPLE} people, got {len(centroids)}; "
-                "lower max_people or use the CPU decoder"
-            )
+        self._fitting(len(centroids))
         if config.igo_sigma > 0.12:
             raise ValueError(
                 f"igo_sigma: the GPU decoder does not smooth, got {config.igo_sigma}; "
@@ -251,6 +279,14 @@ class Kernels:
             self.membership(len(ids), config, mode)
         self.paint(config)
         return self.download_map(ids)
+
+    def _fitting(self, people: int) -> int:
+        if people > PEOPLE:
+            raise ValueError(
+                f"GPU decoder: expected at most {PEOPLE} people, got {people}; "
+                "lower max_people or use the CPU decoder"
+            )
+        return people
 
     def load_people(self, centroids: Centroids, ids: np.ndarray) -> None:
         """Copy the people's centroids and labels to the GPU."""
@@ -300,9 +336,8 @@ class Kernels:
 
     def download_map(self, ids: np.ndarray) -> InstanceMap:
         """The label image on the host."""
-        labels = self.driver.download(self.labels)
-        pixels = self.driver.download(self.pixels)[: len(ids)]
-        sums = self.driver.download(self.sums)[: len(ids)]
+        labels, pixels, sums = self.driver.download_all((self.labels, self.pixels, self.sums))
+        pixels, sums = pixels[: len(ids)], sums[: len(ids)]
         mean = sums.astype(np.float64) / (ONE * np.maximum(pixels, 1).astype(np.float64))
         return InstanceMap(labels, ids, mean.astype(np.float32))
 

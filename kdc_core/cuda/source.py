@@ -26,8 +26,8 @@ def source() -> str:
     """kernels.cu behind the constants and tables that it takes from the skeleton."""
     slices = channel_slices()
     values = {"A": A, "K": K, "DEGREE": MAX_DEGREE, "ONE": ONE, "FINE": FINE}
-    values |= {name.upper(): slices[name].start for name in ("heat", "short", "mid", "anchor")}
-    values["VIS"] = slices["vis"].start
+    heads = ("heat", "short", "mid", "anchor", "log_sigma", "vis")
+    values |= {name.upper(): slices[name].start for name in heads}
     lines = [f"constexpr int {name} = {value};" for name, value in values.items()]
     for name, part, column in (("EDGE", "-1", 0), ("END", "-1", 1)):
         rows = [[str(pair[column]) for pair in out] for out in OUT_EDGES]
@@ -36,9 +36,9 @@ def source() -> str:
     return "\n".join([*lines, '#line 1 "kernels.cu"', _FILE.read_text(encoding="utf-8")])
 
 
-def kernel_names() -> list[str]:
+def kernel_names(text: str | None = None) -> list[str]:
     """Names of all kernels, in the order of the file."""
-    text = _FILE.read_text(encoding="utf-8")
+    text = _FILE.read_text(encoding="utf-8") if text is None else text
     return re.findall(r"__global__ void __launch_bounds__\(\d+\)\s*\n(\w+)\(", text)
 
 
@@ -57,7 +57,8 @@ def cubin(arch: str, text: str | None = None) -> bytes:
     path = cache_folder() / f"kernels-{arch}-{key}.cubin"
     if path.is_file():
         return path.read_bytes()
-    code = compile_with_nvcc(arch, text)[0] if nvcc() else compile_with_nvrtc(arch, text)
+    compile_here = compile_with_nvcc if nvcc() else compile_with_nvrtc
+    code, _ = compile_here(arch, text)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(code)
@@ -74,6 +75,18 @@ def operations_per_second(arch: str, multiprocessors: int, kilohertz: int) -> fl
 def cache_folder() -> Path:
     """Where compiled kernels are kept."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kdc"
+
+
+def compiler() -> str:
+    """What will compile the kernels, in words.
+
+    Raises:
+        ValueError: neither nvcc nor NVRTC is installed.
+    """
+    path = nvcc()
+    if path is None:
+        _nvrtc()
+    return path or "NVRTC"
 
 
 def nvcc() -> str | None:
@@ -96,25 +109,27 @@ def compile_with_nvcc(arch: str, text: str) -> tuple[bytes, str]:
         return out.read_bytes(), done.stderr
 
 
-def compile_with_nvrtc(arch: str, text: str) -> bytes:
-    """Cubin from the run-time compiler, which needs no toolkit and no GPU."""
+def compile_with_nvrtc(arch: str, text: str, *more: str) -> tuple[bytes, str]:
+    """Cubin and log from the run-time compiler, which needs no toolkit and no GPU."""
     library = _nvrtc()
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
-    options = (ctypes.c_char_p * 3)(f"-arch={arch}".encode(), *(o.encode() for o in OPTIONS))
+    words = [word.encode() for word in (f"-arch={arch}", *OPTIONS, *more)]
+    options = (ctypes.c_char_p * len(words))(*words)
     _check(library.nvrtcCreateProgram(
         ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None
     ))  # fmt: skip
-    if library.nvrtcCompileProgram(program, len(options), options):
-        library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-        log = ctypes.create_string_buffer(size.value)
-        library.nvrtcGetProgramLog(program, log)
+    failed = library.nvrtcCompileProgram(program, len(options), options)
+    library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    library.nvrtcGetProgramLog(program, log)
+    if failed:
         library.nvrtcDestroyProgram(ctypes.byref(program))
         raise ValueError(f"NVRTC could not compile the kernels for {arch}: {log.value.decode()}")
     _check(library.nvrtcGetCUBINSize(program, ctypes.byref(size)))
     code = ctypes.create_string_buffer(size.value)
     _check(library.nvrtcGetCUBIN(program, code))
     library.nvrtcDestroyProgram(ctypes.byref(program))
-    return code.raw
+    return code.raw, log.value.decode()
 
 
 def _check(status: int) -> None:

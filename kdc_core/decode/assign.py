@@ -152,7 +152,7 @@ def _paint(
         rows, columns = window = grid.window(_box(plane, SLACK * np.float32(config.min_phi)))
         windows.append(window)
         here = grid.spread(plane, rows, columns)
-        if config.igo_sigma > 0.12:  # below, the filter's only tap is the centre
+        if config.igo_sigma > 0.12 and here.size:  # below, the filter's only tap is the centre
             here = cv2.GaussianBlur(here, (0, 0), config.igo_sigma)
         wins = here > best[window]
         best[window][wins] = here[wins]

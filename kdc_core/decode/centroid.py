@@ -34,7 +34,7 @@ def person_size(
     if not len(poses):
         return scale, scale
     read = sample(fields.log_sigma, poses.xy.reshape(-1, 2), fields.stride).reshape(-1, A)
-    bare = ~poses.matched[:, :K].any(axis=1)
+    bare = np.logical_not(poses.matched[:, :K].any(axis=1))
     sure = poses.matched & ((poses.disk > 0.3) | bare[:, None])
     count = sure.sum(axis=1)
     mean = (read * sure).sum(axis=1) / np.maximum(count, 1)

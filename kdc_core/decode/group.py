@@ -121,7 +121,7 @@ def _claim_placed(
 ) -> bool:  # fmt: skip
     """Second chance for anchors that no edge reached: a free peak where the anchor field points."""
     claimed = False
-    for kind in np.flatnonzero(person.slot < 0):
+    for kind in map(int, np.flatnonzero(person.slot < 0)):
         found = _nearest(peaks, free, kind, xy[kind], _match_radius(person, radius, config))
         if found >= 0:
             person.slot[kind] = found
@@ -134,7 +134,7 @@ def _is_person(peaks: Peaks, person: _Person, config: GroupConfig) -> bool:
     kinds = np.flatnonzero(person.slot >= 0)
     score = peaks.score[kinds, person.slot[kinds]]
     enough = np.count_nonzero(score[kinds < K] > config.min_disk) >= config.min_keypoints
-    return enough or bool((score[kinds == CENTRE] > config.min_centre).any())
+    return bool(enough) or bool((score[kinds == CENTRE] > config.min_centre).any())
 
 
 def _poses(
@@ -156,10 +156,10 @@ def _poses(
         score=_scores(xy, disk, radius / 3),
     )
     poses = poses[np.argsort(-poses.score, kind="stable")]
-    return poses[_distinct(poses, duplicate)]
+    return poses[distinct(poses, duplicate)]
 
 
-def _distinct(poses: Poses, duplicate: float) -> np.ndarray:
+def distinct(poses: Poses, duplicate: float) -> np.ndarray:
     """Rows without fragments: a skeleton that lies on a better one is the same person."""
     kept: list[int] = []
     scale = poses.scale

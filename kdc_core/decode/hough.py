@@ -35,7 +35,7 @@ def vote(fields: Fields, config: HoughConfig) -> np.ndarray:
     kind, row, column = np.nonzero(fields.heat > config.min_heat)
     share = np.float32(ONE * stride**2 / (math.pi * radius**2))
     weight = fields.heat[kind, row, column] * share
-    centres = cell_centres(*fields.heat.shape[1:], stride)
+    centres = cell_centres(fields.heat.shape[1], fields.heat.shape[2], stride)
     place = centres[row, column] + radius * fields.short[kind, :, row, column]
     x, y = np.moveaxis(to_grid(place, config.vote_stride).astype(np.float32), -1, 0)
     x0, y0 = np.floor(x), np.floor(y)

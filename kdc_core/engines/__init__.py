@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: engine → (class in ``kdc_core.engines.<engine>``, what installs it); fastest on a CPU first
+#: engine → (class in ``kdc_core.engines.<engine>``, what installs it); fastest first
 ENGINES = {
-    "openvino": ("OpenVinoEngine", "pip install openvino"),
-    "onnxruntime": ("OnnxRuntimeEngine", "pip install onnxruntime"),
-    "torch": ("TorchEngine", "pip install torch"),
+    "tensorrt": ("TensorrtEngine", "pip install 'kdc_ros[gpu]'"),
+    "openvino": ("OpenVinoEngine", "pip install 'kdc_ros[openvino]'"),
+    "onnxruntime": ("OnnxRuntimeEngine", "pip install kdc_ros"),
+    "torch": ("TorchEngine", "pip install 'kdc_ros[train]'"),
 }
 LONG_SIDES = (64, 4096)  # input pixels: smaller sees nobody, larger is a slip of the keyboard
 
@@ -41,20 +42,30 @@ def open_engine(
         ValueError: unknown name, engine not installed, file missing or of another kind.
     """
     path = default_model() if model is None else Path(model)
-    if name == "auto":
-        name, reason = _choose(path)
-    else:
-        reason = "asked for"
-    if name not in ENGINES:
-        raise ValueError(f"engine: expected auto, {', '.join(ENGINES)}, got {name!r}")
     if threads < 0:
         raise ValueError(f"threads: expected 0 (all cores) or more, got {threads}")
     if long_side is not None and not LONG_SIDES[0] <= long_side <= LONG_SIDES[1]:
         raise ValueError(
             f"long side: expected {LONG_SIDES[0]} to {LONG_SIDES[1]} pixels, got {long_side}"
         )
+    if name != "auto":
+        return _open(name, "asked for", path, threads, long_side)
+    name, reason = choose(path)
+    if name == "tensorrt":
+        try:
+            return _open(name, reason, path, threads, long_side)
+        except (ValueError, OSError) as error:
+            log.warning("no engine on the GPU: %s", error)
+            name, reason = _on_cpu()
+    return _open(name, reason, path, threads, long_side)
+
+
+def _open(name: str, reason: str, path: Path, threads: int, long_side: int | None) -> Engine:
+    if name not in ENGINES:
+        raise ValueError(f"engine: expected auto, {', '.join(ENGINES)}, got {name!r}")
     kind, install = ENGINES[name]
-    if importlib.util.find_spec(name) is None:
+    # TensorRT has several names, and says itself what is missing
+    if name != "tensorrt" and importlib.util.find_spec(name) is None:
         raise ValueError(f"engine {name} is not installed: {install}")
     _check_file(path, name)
     module = importlib.import_module(f"kdc_core.engines.{name}")
@@ -68,9 +79,20 @@ def default_model() -> Path:
     return Path(str(files("kdc_core"))) / "weights" / "kdc_lite.onnx"
 
 
-def _choose(model: Path) -> tuple[str, str]:
+def choose(model: Path) -> tuple[str, str]:
+    """The engine that ``auto`` takes for a model, and why."""
     if model.suffix in (".pt", ".pth"):
         return "torch", "the model is a torch checkpoint"
+    from kdc_core.cuda.probe import in_the_way
+
+    obstacle = in_the_way()
+    if not obstacle:
+        return "tensorrt", "there are a GPU and TensorRT"
+    name, reason = _on_cpu()
+    return name, f"{reason}; not on a GPU: {obstacle}"
+
+
+def _on_cpu() -> tuple[str, str]:
     if importlib.util.find_spec("openvino") is not None:
         return "openvino", "installed, and faster on CPUs than onnxruntime"
     return "onnxruntime", "openvino is not installed"

@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 
 from kdc_core.cuda.source import cache_folder
 from kdc_core.engines.precision import PRECISIONS, to_half, to_int8
+from kdc_core.engines.progress import Watch, monitor
 from kdc_core.letterbox import MULTIPLE
 
 log = logging.getLogger(__name__)
@@ -76,7 +78,7 @@ def engine_folder() -> Path:
 
 def kept(wanted: Recipe, folder: Path | None = None) -> bytes | None:
     """An engine that was built before, None if there is none that can be trusted."""
-    path = _path(wanted, folder)
+    path = engine_path(wanted, folder)
     if not path.is_file():
         return None
     try:
@@ -94,17 +96,21 @@ def kept(wanted: Recipe, folder: Path | None = None) -> bytes | None:
 
 def build_kept(
     trt: Any, wanted: Recipe, model: Path, images: Iterable[np.ndarray] = (),
-    folder: Path | None = None,
+    folder: Path | None = None, watch: Watch | None = None,
 ) -> bytes:  # fmt: skip
     """Build an engine and keep it. ``images``: calibration inputs for int8."""
-    path = _path(wanted, folder)
+    path = engine_path(wanted, folder)
     log.info("building %s (%s), some minutes on a small GPU", path.name, wanted.precision)
     path.parent.mkdir(parents=True, exist_ok=True)
     cache = path.parent / f"timing-{hashlib.sha256(wanted.tensorrt.encode()).hexdigest()[:8]}.bin"
     timings = cache.read_bytes() if cache.is_file() else b""
     text = onnx_text(model, wanted.precision, images)
-    plan, timings = build(trt, text, wanted.longest, wanted.precision == "fp16", timings)
-    manifest = {"recipe": asdict(wanted), "engine_sha256": hashlib.sha256(plan).hexdigest()}
+    plan, timings = build(trt, text, wanted.longest, wanted.precision == "fp16", timings, watch)
+    manifest = {
+        "recipe": asdict(wanted),
+        "engine_sha256": hashlib.sha256(plan).hexdigest(),
+        "built": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
     _write(path, plan)
     _write(path.with_suffix(".json"), json.dumps(manifest, indent=1).encode())
     if timings:
@@ -120,8 +126,9 @@ def onnx_text(model: Path, precision: str, images: Iterable[np.ndarray] = ()) ->
 
 
 def build(
-    trt: Any, text: bytes, longest: int, half: bool = False, timings: bytes = b""
-) -> tuple[bytes, bytes]:
+    trt: Any, text: bytes, longest: int, half: bool = False, timings: bytes = b"",
+    watch: Watch | None = None,
+) -> tuple[bytes, bytes]:  # fmt: skip
     """Engine and timing cache from an ONNX file's content.
 
     Args:
@@ -130,6 +137,7 @@ def build(
         longest: the largest side of the network's input.
         half: lets TensorRT 8, which has no strong types, use float16.
         timings: what an earlier build measured.
+        watch: is told how far it is, where TensorRT tells.
 
     Raises:
         ValueError: no GPU (full TensorRT needs one to build), or TensorRT refuses the model.
@@ -157,7 +165,12 @@ def build(
     if times:
         cache = config.create_timing_cache(timings) or config.create_timing_cache(b"")
         config.set_timing_cache(cache, False)  # a file that cannot be read counts as none
+    told = monitor(trt, watch) if watch else None
+    if told is not None:
+        config.progress_monitor = told
     plan = builder.build_serialized_network(network, config)
+    if told is not None and told.interrupted:
+        raise KeyboardInterrupt
     if plan is None:
         raise ValueError("TensorRT could not build the engine; its log says why")
     return bytes(plan), bytes(config.get_timing_cache().serialize()) if times else b""
@@ -177,7 +190,8 @@ def _shapes(longest: int) -> list[tuple[int, int, int, int]]:
     return [(1, 3, MULTIPLE, MULTIPLE), (1, 3, usual, side), (1, 3, side, side)]
 
 
-def _path(wanted: Recipe, folder: Path | None) -> Path:
+def engine_path(wanted: Recipe, folder: Path | None = None) -> Path:
+    """Where an engine is kept; its manifest lies beside it."""
     return (folder or engine_folder()) / f"kdc-{wanted.precision}-{wanted.key}.engine"
 
 

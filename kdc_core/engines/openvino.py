@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import openvino
+from openvino.frontend import FrontEndManager
 
 from kdc_core.config import ModelInfo
 from kdc_core.engines.preprocess import preprocess
@@ -17,15 +18,15 @@ class OpenVinoEngine:
 
     def __init__(self, model: Path, threads: int = 0, long_side: int | None = None):
         """``threads`` 0 takes all cores."""
-        core = openvino.Core()
-        network, self.info = _read(core, model)
+        network, self.info = _read(model)
         options: dict[str, str | int] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
         }
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
-        self.request = core.compile_model(network, "CPU", options).create_infer_request()
+        compiled = openvino.Core().compile_model(network, "CPU", options)
+        self.request = compiled.create_infer_request()
         self.longest = long_side or self.info.longest
         version = openvino.__version__.split("-")[0]
         self.name = f"openvino {version}, {threads or 'all'} threads"
@@ -43,14 +44,14 @@ class OpenVinoEngine:
         self.request = None
 
 
-def _read(core: openvino.Core, path: Path) -> tuple[openvino.Model, ModelInfo]:
+def _read(path: Path) -> tuple[openvino.Model, ModelInfo]:
+    # Core.read_model would try its other formats on a broken file as well, and complain aloud
+    reader = FrontEndManager().load_by_framework("onnx")
     try:
-        network = core.read_model(str(path))
-    except RuntimeError as error:
-        reason = [line for line in str(error).splitlines() if not line.startswith("Exception")]
-        raise ValueError(
-            f"{path}: expected an ONNX file, cannot read it: {' '.join(reason)[:120]}"
-        ) from None
+        network = reader.convert(reader.load(str(path)))
+    except Exception as error:  # its exceptions have no common base but this one
+        reason = (str(error).splitlines() or [type(error).__name__])[-1][:120]
+        raise ValueError(f"{path}: expected an ONNX file, cannot read it: {reason}") from None
     try:
         # the ONNX metadata lies under "framework"
         stored = network.get_rt_info(["framework"]) if network.has_rt_info(["framework"]) else None

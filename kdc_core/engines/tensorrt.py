@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kdc_core.config import HoughConfig, ModelInfo
+from kdc_core.config import DecodeConfig, HoughConfig, ModelInfo
 from kdc_core.cuda.device import PycudaDriver
 from kdc_core.cuda.kernels import Kernels, Layout
+from kdc_core.cuda.probe import gpu_name, in_the_way
 from kdc_core.engines.build import build_kept, kept, load_tensorrt, recipe
 from kdc_core.letterbox import Letterbox
+from kdc_core.pipeline import Pipeline
 from kdc_core.types import Fields, Frame
 
 log = logging.getLogger(__name__)
@@ -24,10 +27,24 @@ class TensorrtEngine:
 
     def __init__(
         self, model: Path, threads: int = 0, long_side: int | None = None,
-        precision: str = "fp16", images: Iterable[np.ndarray] = (),
+        precision: str = "", images: Iterable[np.ndarray] = (),
     ):  # fmt: skip
-        """``threads`` has no meaning on a GPU. ``images``: calibration inputs for int8."""
+        """Load the kept engine, or build one.
+
+        Args:
+            model: ONNX file.
+            threads: has no meaning on a GPU.
+            long_side: input pixels; default: the model's own.
+            precision: one of ``PRECISIONS``; default: ``$KDC_PRECISION``, else fp16.
+            images: calibration inputs for int8, when its engine is not built yet.
+
+        Raises:
+            ValueError: no GPU, TensorRT or PyCUDA, or one that cannot do it.
+        """
         del threads
+        if obstacle := in_the_way():
+            raise ValueError(f"engine tensorrt cannot be used: {obstacle}")
+        precision = precision or os.environ.get("KDC_PRECISION") or "fp16"
         self.info = read_info(model)
         self.longest = long_side or self.info.longest
         self.trt = load_tensorrt()
@@ -39,17 +56,25 @@ class TensorrtEngine:
         self._open = True
         try:
             with self.driver:
-                self._runtime = self.trt.Runtime(self.trt.Logger(self.trt.Logger.WARNING))
+                self._runtime = self._start()
                 self._engine = self._load(Path(model), precision, images)
                 self._context = self._engine.create_execution_context()
+                if self._context is None:
+                    raise ValueError("TensorRT: the GPU's memory does not suffice for the engine")
         except Exception:
             self.close()
             raise
         self.name = f"{self.trt.__name__} {self.trt.__version__} {precision}, {self.driver.name}"
 
+    def _start(self) -> Any:
+        try:
+            return self.trt.Runtime(self.trt.Logger(self.trt.Logger.WARNING))
+        except TypeError:  # the factory returned a null pointer
+            raise ValueError("TensorRT cannot start: it finds no usable GPU") from None
+
     def _load(self, model: Path, precision: str, images: Iterable[np.ndarray]) -> Any:
         """The engine from the cache; one that TensorRT refuses is built again, once."""
-        gpu = f"{self.driver.name.split(',')[0]}"
+        gpu = gpu_name()
         wanted = recipe(self.trt, model, gpu, precision, self.longest)
         plan = kept(wanted)
         engine = self._runtime.deserialize_cuda_engine(plan) if plan else None
@@ -66,36 +91,57 @@ class TensorrtEngine:
         return engine
 
     def __call__(self, frame: Frame) -> Fields:
-        """One forward pass; buffers are made anew only when the frame's size changes."""
+        """One forward pass, the fields copied to the host."""
         with self.driver:
-            kernels = self._prepared(Letterbox.fit(frame.size, self.longest))
-            kernels.load_frame(frame.image)
-            kernels.preprocess()
-            self.run()
-            fields, seg = self.driver.download(kernels.fields), self.driver.download(kernels.seg)
+            kernels = self.prepare(frame.size, HoughConfig())
+            self.submit(frame)
+            fields, seg = self.driver.download_all((kernels.fields, kernels.seg))
         return Fields.from_tensors(
             fields[None], seg[None, None], self.info.radius, kernels.layout.letterbox
         )
 
+    def pipeline(self, config: DecodeConfig | None = None) -> Pipeline:
+        """The pipeline whose decoder works where this engine's fields are."""
+        from kdc_core.cuda.pipeline import GpuPipeline
+
+        return GpuPipeline(self, config)
+
+    def prepare(self, frame_size: tuple[int, int], hough: HoughConfig) -> Kernels:
+        """Buffers for frames of a size; made anew only when the size or the votes' grid changes."""
+        info = self.info
+        letterbox = Letterbox.fit(frame_size, self.longest)
+        layout = Layout(letterbox, info.stride, info.seg_stride, info.radius, hough)
+        if self.kernels is not None and self.kernels.layout == layout:
+            return self.kernels
+        if self.kernels is not None:
+            self.kernels.close()
+            self.kernels = None
+        kernels = Kernels(self.driver, layout)
+        with self.driver:
+            if not self._context.set_input_shape("image", kernels.image.shape):
+                raise ValueError(
+                    f"TensorRT: the engine does not take inputs of {kernels.image.shape}"
+                )
+            for name in ("image", "fields", "seg"):
+                buffer = getattr(kernels, name)
+                self._check(name, buffer)
+                self._context.set_tensor_address(name, self.driver.address(buffer))
+        self.kernels = kernels
+        return kernels
+
+    def submit(self, frame: Frame) -> None:
+        """Queue a frame's way to the kernels' ``fields`` and ``seg``, after ``prepare``."""
+        if self.kernels is None:
+            raise ValueError("TensorRT: expected prepare() before submit()")
+        self.kernels.load_frame(frame.image)
+        self.kernels.preprocess()
+        self.run()
+
     def run(self) -> None:
         """Queue the network: the kernels' ``image`` to their ``fields`` and ``seg``."""
-        if not self._context.execute_async_v3(self.driver.stream.handle):
-            raise ValueError("TensorRT could not run the engine; its log says why")
-
-    def _prepared(self, letterbox: Letterbox) -> Kernels:
-        if self.kernels is not None:
-            if self.kernels.layout.letterbox == letterbox:
-                return self.kernels
-            self.kernels.close()
-        info = self.info
-        layout = Layout(letterbox, info.stride, info.seg_stride, info.radius, HoughConfig())
-        self.kernels = kernels = Kernels(self.driver, layout)
-        if not self._context.set_input_shape("image", kernels.image.shape):
-            raise ValueError(f"TensorRT: the engine does not take inputs of {kernels.image.shape}")
-        for name in ("image", "fields", "seg"):
-            self._check(name, getattr(kernels, name))
-            self._context.set_tensor_address(name, int(getattr(kernels, name).memory))
-        return kernels
+        with self.driver:
+            if not self._context.execute_async_v3(self.driver.stream.handle):
+                raise ValueError("TensorRT could not run the engine; its log says why")
 
     def _check(self, name: str, buffer: Any) -> None:
         """The engine writes what it likes where we say: sizes and types must be as we think."""
@@ -112,7 +158,7 @@ class TensorrtEngine:
         if not self._open:
             return
         self._open = False
-        with self.driver:  # TensorRT's objects free their memory in the context they were made in
+        with self.driver.ending():  # TensorRT's objects free their memory in their context
             self._context = self._engine = self._runtime = None
         self.kernels = None
         self.driver.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -41,13 +40,6 @@ class TorchEngine:
     def close(self) -> None:
         """Give the weights' memory back."""
         self.net = None
-
-
-def save_checkpoint(net: KdcNet, info: ModelInfo, path: Path) -> None:
-    """Write what ``load_checkpoint`` reads: weights, ``ModelInfo``, ``NetworkConfig``."""
-    torch.save(
-        {"model": net.state_dict(), "info": asdict(info), "network": asdict(net.config)}, path
-    )
 
 
 def load_checkpoint(path: Path) -> tuple[KdcNet, ModelInfo]:

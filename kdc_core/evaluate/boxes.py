@@ -47,7 +47,8 @@ class BoxTracker:
         ids[columns] = self._ids[rows]
         ids[fresh] = self._last + 1 + np.arange(len(fresh))
         self._last += len(fresh)
-        begun = filter.begin(corners[fresh], noise[fresh], np.repeat(SPEED * tall[fresh], 2, axis=1))
+        speed = np.repeat(SPEED * tall[fresh], 2, axis=1)
+        begun = filter.begin(corners[fresh], noise[fresh], speed)
         kept = np.flatnonzero(stamp - last_seen <= MAX_AGE)
         self._motion = motion[kept].join(begun)
         self._ids = np.concatenate([self._ids[kept], ids[fresh]])

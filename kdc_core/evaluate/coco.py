@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 from tqdm import tqdm
 
 from kdc_core.evaluate.bootstrap import Matches, average_precision, interval, resamples
-from kdc_core.evaluate.dataset import Dataset, load
+from kdc_core.evaluate.dataset import Dataset
 from kdc_core.skeleton import OKS_SIGMAS, K
 from kdc_core.types import Frame, People
 
@@ -27,29 +26,17 @@ KEYPOINTS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "A
 SAME = 0.5  # IoU and OKS from which a prediction is a person's
 
 
-def evaluate(
-    images: Path, annotations: Path, predict: Callable[[Frame], People], bootstrap: int = 0
-) -> dict[str, Any]:
-    """Judge ``predict`` on every picture of an annotation file.
-
-    Args:
-        images: folder of the pictures.
-        annotations: COCO file.
-        predict: a frame to its people, in pixels of the frame.
-        bootstrap: resamples of the images for 95 % intervals of AP, 0 for none.
-
-    Returns:
-        ``{"segm": {…}, "keypoints": {…}, "same_person": {…}}``; figures without any ground
-        truth are None.
-    """
-    dataset = load(images, annotations)
+def predictions(
+    dataset: Dataset, predict: Callable[[Frame], People], verb: str = "evaluate"
+) -> Results:
+    """What ``predict`` (a frame to its people, in pixels of the frame) says of every picture."""
     results = Results(dataset)
-    for image, frame in progress(dataset):
+    for image, frame in progress(dataset, verb):
         results.add(image, predict(frame))
-    return results.summary(bootstrap)
+    return results
 
 
-def progress(dataset: Dataset, verb: str = "evaluate") -> Any:
+def progress(dataset: Dataset, verb: str) -> Any:
     """The dataset's frames behind a progress bar (on stderr, silent when it is no terminal)."""
     return tqdm(dataset.frames(), verb, len(dataset), unit="image", disable=None)
 
@@ -72,7 +59,12 @@ class Results:
         self._pairs += _same_person(self.dataset, image, people, masks)
 
     def summary(self, bootstrap: int = 0) -> dict[str, Any]:
-        """Every figure; see ``evaluate``."""
+        """Every figure, with 95 % intervals of AP from ``bootstrap`` resamples of the images.
+
+        Returns:
+            ``{"segm": {…}, "keypoints": {…}, "same_person": {…}}``; figures without any ground
+            truth are None.
+        """
         return {
             "segm": self._figures("segm", SEGM, bootstrap),
             "keypoints": self._figures("keypoints", KEYPOINTS, bootstrap),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kdc_core.annotations import person_category, read_annotations
 from kdc_core.skeleton import K
 from kdc_core.source import read_image
 from kdc_core.types import Frame
@@ -66,12 +66,12 @@ def load(folder: Path, file: Path) -> Dataset:
         raise ValueError(f"{folder}: no such folder of pictures")
     try:
         images = [_image(entry) for entry in content["images"]]
-        person = _person_category(content.get("categories", []))
+        person = person_category(content)
         people: dict[int, list[dict[str, Any]]] = {entry["id"]: [] for entry in images}
         for entry in content["annotations"]:
             if entry["category_id"] == person and entry["image_id"] in people:
                 people[entry["image_id"]].append(_annotation(entry))
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise ValueError(
             f"{file}: an entry is not as in COCO: {type(error).__name__} {error}"
         ) from None
@@ -86,41 +86,11 @@ def load(folder: Path, file: Path) -> Dataset:
     return Dataset(folder, file, person, images, people)
 
 
-def read_annotations(file: Path) -> dict[str, Any]:
-    """The content of a COCO file with its lists ``images`` and ``annotations``.
-
-    Raises:
-        ValueError: no such file, not JSON, or one of the lists is absent.
-    """
-    if not file.is_file():
-        raise ValueError(f"{file}: no such annotation file")
-    try:
-        content = json.loads(file.read_bytes())
-    except ValueError as error:  # also text that is not UTF-8
-        raise ValueError(f"{file}: not JSON: {error}") from None
-    for name in ("images", "annotations"):
-        if not isinstance(content, dict) or not isinstance(content.get(name), list):
-            raise ValueError(f"{file}: expected a COCO file, got no list `{name}` in it")
-    if not content["images"]:
-        raise ValueError(f"{file}: the list `images` is empty")
-    return content
-
-
 def _image(entry: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": int(entry["id"]), "file_name": str(entry["file_name"]),
         "width": int(entry["width"]), "height": int(entry["height"]),
     }  # fmt: skip
-
-
-def _person_category(categories: list[dict[str, Any]]) -> int:
-    """Id of the category "person"; of the only one where there is one; 1 where there is none."""
-    ids = {entry["name"]: int(entry["id"]) for entry in categories}
-    if "person" in ids:
-        return ids["person"]
-    if len(ids) > 1:
-        raise ValueError(f"no category is called person, got {', '.join(sorted(ids))}")
-    return next(iter(ids.values()), 1)
 
 
 def _annotation(entry: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -82,7 +83,8 @@ def _compare(shot: Shot, people: People) -> identity.Frame:
     """Mask IoU of the visible parts of all figures with all ids that have pixels."""
     truth = np.flatnonzero(shot.share >= SEEN)
     sizes = np.bincount(people.labels.ravel(), minlength=1)
-    answer = people.ids[(people.ids < len(sizes)) & (sizes[np.minimum(people.ids, len(sizes) - 1)] > 0)]
+    inside = people.ids[people.ids < len(sizes)]
+    answer = inside[sizes[inside] > 0]
     joint = np.bincount(
         shot.owner.ravel().astype(np.intp) * len(sizes) + people.labels.ravel(),
         minlength=(len(shot.share) + 1) * len(sizes),
@@ -172,7 +174,7 @@ def _regained(ledgers: list[Ledger]) -> dict[str, dict[str, float | int | None]]
         for figure in range(len(ledger.shares[0])):
             found += _gaps(ledger, figure)
     result: dict[str, dict[str, float | int | None]] = {}
-    for low, high in zip(GAP_BINS, GAP_BINS[1:], strict=False):
+    for low, high in pairwise(GAP_BINS):
         waits = np.array([wait for gap, wait in found if low < gap <= high])
         good = waits[np.isfinite(waits)]
         result[f"{low}-{high} s"] = {
@@ -217,5 +219,3 @@ def _bears(frame: identity.Frame, figure: int) -> int:
         return -1
     best = int(frame.similarity[row[0]].argmax())
     return int(frame.answer[best]) if frame.similarity[row[0], best] >= identity.SAME else -1
-
-

@@ -42,7 +42,6 @@ def _patchy(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         (height // PATCH + 2, width // PATCH + 2, shape[0] * 2), np.float32
     )
     patches = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
-    patches /= patches.std() + 1e-9
-    smooth = patches.transpose(2, 0, 1).reshape(shape)
+    smooth = (patches / (patches.std() + 1e-9)).transpose(2, 0, 1).reshape(shape)
     noise: np.ndarray = np.sqrt(SHARED) * smooth + np.sqrt(1 - SHARED) * single
     return noise.astype(np.float32)

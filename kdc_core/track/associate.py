@@ -148,8 +148,9 @@ def doubles(
     # half the scale: COCO's own κ, for here nobody has moved
     second = oks(xy[taken], np.zeros((len(taken), K)), scale[taken, None] / 2, xy[free],
                  np.ones((len(free), K)))  # fmt: skip
+    sure = seen.centroids.confidence[free, :K]
     fragment = oks(tracks.motion.xy[:, :K], np.zeros((len(tracks), K)),
-                   tracks.body.scale[:, None] / 2, xy[free], seen.centroids.confidence[free, :K])  # fmt: skip
+                   tracks.body.scale[:, None] / 2, xy[free], sure)  # fmt: skip
     alike = np.concatenate([second, np.nan_to_num(fragment)])
     most: np.ndarray = alike.max(axis=0, initial=0) > limit
     return most

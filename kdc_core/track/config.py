@@ -28,6 +28,7 @@ class TrackConfig:
     scale_ratio: float = 1.67  # largest change of scale between prediction and pose
     proportions: float = 0.45  # mean |log| of bone length ratios that still is the same body
     duplicate: float = 0.7  # OKS with a tracked pose from which a free pose is its double
+    apart: float = 0.2  # s: poses this close are one person, unless two tracks are expected there
     # visibility and centroid
     fall: float = 0.12  # seconds, time constant of the visibility average
     on: float = 0.60  # a keypoint above may carry the person …

@@ -23,7 +23,7 @@ def cascade(
     tracks: Tracks, seen: Seen, dt: float, stamp: float, config: TrackConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pose of each track (T,), -1 = none, from sure to unsure; and which tracks stay (T,) bool."""
-    strong = seen.strength >= config.strong
+    strong = (seen.strength >= config.strong) & ~seen.double
     cost = associate.costs(tracks, seen, dt, stamp, config)
     pose_of = np.full(len(tracks), -1)
     free = np.ones(len(seen), bool)
@@ -83,7 +83,8 @@ class Names:
         away = np.linalg.norm(place[:, None] - place[None], axis=2)
         reach = tracks.body.scale * (2 * config.reach + config.speed * (stamp - tracks.seen))
         near = (hidden & (away < reach)).any(axis=1)
-        due = (tracks.id == 0) & ((tracks.phase == Phase.CONFIRMED) | ~near)
+        young = (tracks.id == 0) & (tracks.seen == stamp)
+        due = young & ((tracks.phase == Phase.CONFIRMED) | ~near)
         ids = tracks.id.copy()
         for row in np.flatnonzero(due):
             ids[row] = self._next(ids)

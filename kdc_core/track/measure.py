@@ -125,7 +125,7 @@ def live_on(
     left = left[present & (stamp - mine.posed <= config.requery)]
     if not len(left):
         return tracks
-    found = requery(fields, seen.cells, tracks[left], claimed)
+    found = requery(fields, seen.cells, tracks[left], tracks[rows], claimed)
     good = np.flatnonzero(found.share >= config.explained)
     mine = tracks[left[good]]
     origin, _ = body.locate(mine.body, found.xy[good], np.ones((len(good), A)))
@@ -151,9 +151,10 @@ def _sight(
     mine: Tracks, confidence: np.ndarray, dt: float, config: TrackConfig
 ) -> visibility.Visibility:
     """Visibility of tracks with a pose; who was hidden is looked at afresh."""
-    sight = visibility.update(mine.visibility, confidence, dt, config)
+    sight = visibility.update(mine.visibility, confidence, mine.body.shape, dt, config)
     hidden = np.flatnonzero(mine.phase >= Phase.OCCLUDED)
-    return sight.put(hidden, visibility.look(confidence[hidden], config))
+    again = visibility.look_again(mine.visibility[hidden], confidence[hidden], config)
+    return sight.put(hidden, again)
 
 
 def _points(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kdc_core.decode.group import distinct
 from kdc_core.decode.sample import pool
 from kdc_core.letterbox import cell_centres
 from kdc_core.skeleton import CENTRE, K
@@ -34,6 +35,7 @@ class Seen:
     poses: Poses
     centroids: Centroids
     strength: np.ndarray  # (P,) mean of the best confidences
+    double: np.ndarray  # (P,) bool: lies on a better pose: a fragment, or somebody behind
     bare: np.ndarray  # (P,) bool: it is the CENTRE alone that makes it a person
     middle: np.ndarray  # (P, 2) mean of the keypoints
     cells: Cells
@@ -42,8 +44,13 @@ class Seen:
         return len(self.strength)
 
 
-def observe(fields: Fields, poses: Poses, centroids: Centroids, weak: float) -> Seen:
-    """Poses of at least ``weak`` strength, from left to right, with their cells."""
+def observe(
+    fields: Fields, poses: Poses, centroids: Centroids, weak: float, apart: float
+) -> Seen:
+    """Poses of at least ``weak`` strength, from left to right, with their cells.
+
+    Poses that are less than ``apart`` scales apart on average are doubles of the best of them.
+    """
     keypoints, centre = _strength(centroids.confidence)
     strength = np.maximum(keypoints, centre)
     kept = np.flatnonzero(strength >= weak)
@@ -51,8 +58,11 @@ def observe(fields: Fields, poses: Poses, centroids: Centroids, weak: float) -> 
     kept = kept[np.lexsort((place[:, 1], place[:, 0]))]
     poses, centroids = poses[kept], take(centroids, kept)
     cells = _cells(fields, poses.xy[:, CENTRE], centroids.sigma)
+    best_first = np.argsort(-poses.score, kind="stable")
+    double = np.ones(len(poses), bool)
+    double[best_first[distinct(poses[best_first], apart)]] = False
     bare = (keypoints < centre)[kept]
-    return Seen(poses, centroids, strength[kept], bare, middle(poses.xy), cells)
+    return Seen(poses, centroids, strength[kept], double, bare, middle(poses.xy), cells)
 
 
 def take(centroids: Centroids, index: np.ndarray) -> Centroids:

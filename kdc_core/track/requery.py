@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdc_core.skeleton import CENTRE
+from kdc_core.track.filter import BODY
 from kdc_core.track.observe import Cells
 from kdc_core.track.state import Tracks
 from kdc_core.types import Fields
@@ -26,16 +27,23 @@ class Found:
     share: np.ndarray  # (M,) their number by the usual size of the mask
 
 
-def requery(fields: Fields, cells: Cells, tracks: Tracks, claimed: np.ndarray) -> Found:
-    """Cells that point at the predicted anchors of ``tracks`` and that no pose explains better.
+def requery(
+    fields: Fields, cells: Cells, tracks: Tracks, rivals: Tracks, claimed: np.ndarray
+) -> Found:
+    """Cells that point at the predicted anchors of ``tracks`` and that nobody else explains better.
 
     Args:
         fields: of this frame.
         cells: of this frame.
         tracks: M tracks without a pose.
-        claimed: rows of the poses that have a track.
+        rivals: tracks that have a pose.
+        claimed: rows of the poses that have a track, old or new.
     """
-    taken = cells.phi[claimed].max(axis=0, initial=0) + BETTER * (len(claimed) > 0)
+    taken = cells.phi[claimed].max(axis=0, initial=0)
+    for row in np.flatnonzero(_near(tracks, rivals)):
+        # the CENTRE alone says little where people overlap, and this is where it matters
+        taken = np.maximum(taken, _phi(fields, cells, rivals, int(row)))
+    taken = taken + BETTER * (len(claimed) > 0)
     phi = np.stack([_phi(fields, cells, tracks, row) for row in range(len(tracks))])
     winner = phi.argmax(axis=0)
     mine = (phi > 0.5) & (phi > taken) & (winner == np.arange(len(tracks))[:, None])
@@ -47,6 +55,14 @@ def requery(fields: Fields, cells: Cells, tracks: Tracks, claimed: np.ndarray) -
     for i, own in enumerate(mine):
         own_cells[i] = cells.at[own]
     return Found(own_cells, xy, share)
+
+
+def _near(tracks: Tracks, rivals: Tracks) -> np.ndarray:
+    """Which of the rivals are so close to a track that they may have cells in common."""
+    away = rivals.motion.xy[:, None, BODY] - tracks.motion.xy[None, :, BODY]
+    reach = SPARE * (rivals.body.scale[:, None] + tracks.body.scale)
+    near: np.ndarray = (np.linalg.norm(away, axis=2) < reach).any(axis=1)
+    return near
 
 
 def _phi(fields: Fields, cells: Cells, tracks: Tracks, row: int) -> np.ndarray:

@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
 import numpy as np
 
 from kdc_core.letterbox import Letterbox
-from kdc_core.skeleton import CENTRE, A, K
+from kdc_core.skeleton import CENTRE
 from kdc_core.track.associate import common_shift, doubles
 from kdc_core.track.config import TrackConfig
 from kdc_core.track.filter import BODY
 from kdc_core.track.life import Names, age, cascade
-from kdc_core.track.measure import absorb, begin, live_on, mixed, predict, shift
+from kdc_core.track.measure import absorb, begin, live_on, predict, shift
 from kdc_core.track.observe import Seen, observe
+from kdc_core.track.publish import TrackedFrame, publish
 from kdc_core.track.state import Tracks, nobody
-from kdc_core.track.visibility import CentroidSwitch, switches
+from kdc_core.track.visibility import switches
 from kdc_core.types import Centroids, Fields, Phase, Poses
 
-FADE = 0.5  # seconds, time constant of the score of people whose pose is missing
-
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrackedFrame:
-    """The people of one frame: rows for ``assign`` and ``people``, best score first."""
-
-    ids: np.ndarray  # (P,) int, 1…65535
-    phase: np.ndarray  # (P,) uint8, types.Phase
-    measured: np.ndarray  # (P,) bool: has pixels in this frame; False: the place is predicted
-    poses: Poses  # keypoints are calmed by the One-Euro filter: for publication
-    centroids: Centroids  # anchors as measured: for the assignment of pixels
-    switches: tuple[CentroidSwitch, ...]
 
 
 class Tracker:
@@ -69,7 +55,7 @@ class Tracker:
         """
         dt, config = self._elapsed(fields, stamp), self.config
         opening, self._stamp = self._stamp is None, stamp
-        seen = observe(fields, poses, centroids, config.weak)
+        seen = observe(fields, poses, centroids, config.weak, config.apart)
         tracks = predict(self._tracks, dt, config)
         tracks = shift(tracks, common_shift(tracks[tracks.phase != Phase.LOST], seen), dt)
         pose_of, stays = cascade(tracks, seen, dt, stamp, config)
@@ -87,7 +73,8 @@ class Tracker:
         tracks = tracks.join(begin(seen, born, stamp, phase, config, self.mode))
         self._tracks = self._names.give(tracks, stamp, config)
         pose_of = np.concatenate([pose_of, born])
-        return _publish(self._tracks, pose_of, seen, fields, stamp, moved)
+        helped = config.temporal and self.mode in ("weighted", "nearest")
+        return publish(self._tracks, pose_of, seen, fields, stamp, moved, helped)
 
     def _elapsed(self, fields: Fields, stamp: float) -> float:
         """Seconds since the last frame; forgets everybody where that makes no sense."""
@@ -109,70 +96,9 @@ class Tracker:
         has to show keypoints.
         """
         tracks = tracks[tracks.phase != Phase.LOST]
-        strong = seen.strength >= self.config.strong
+        strong = (seen.strength >= self.config.strong) & ~seen.double
         strong[taken] = False
         away = seen.poses.xy[:, None, CENTRE] - tracks.motion.xy[:, BODY]
         among = (np.linalg.norm(away, axis=2) < tracks.body.scale).any(axis=1)
         free = np.flatnonzero(strong & ~(seen.bare & among))
         return free[~doubles(tracks, seen, free, taken, self.config.duplicate)]
-
-
-def _publish(
-    tracks: Tracks, pose_of: np.ndarray, seen: Seen, fields: Fields, stamp: float,
-    moved: tuple[CentroidSwitch, ...],
-) -> TrackedFrame:  # fmt: skip
-    """Rows of the people who are there, or were a moment ago."""
-    measured = tracks.seen == stamp
-    place = tracks.motion.xy[:, BODY]
-    inside = ((place >= 0) & (place < fields.letterbox.inner_size)).all(axis=1)
-    shown = (tracks.id > 0) & (tracks.phase != Phase.LOST) & (inside | measured)
-    score = tracks.score * np.exp(-(stamp - tracks.posed) / FADE)
-    order = np.flatnonzero(shown)
-    order = order[np.lexsort((tracks.id[order], -score[order]))]
-    tracks, pose_of = tracks[order], pose_of[order]
-    poses, centroids = _rows(tracks, pose_of, seen, score[order], stamp, fields.radius)
-    ids = set(tracks.id.tolist())
-    return TrackedFrame(
-        ids=tracks.id, phase=tracks.phase, measured=measured[order], poses=poses,
-        centroids=centroids, switches=tuple(event for event in moved if event.id in ids),
-    )  # fmt: skip
-
-
-def _rows(
-    tracks: Tracks, pose_of: np.ndarray, seen: Seen, score: np.ndarray, stamp: float, radius: float
-) -> tuple[Poses, Centroids]:
-    """Poses and centroids of tracks, predicted where they have none in this frame.
-
-    Pixels are assigned to the anchors as measured, and to the filtered ones where two people's
-    disks merge: there the decoder mixes them up.
-    """
-    trust = 0.5 * np.exp(-(stamp - tracks.posed) / FADE)[:, None]
-    confidence = np.ones((len(tracks), A))
-    confidence[:, :K] = tracks.visibility.value
-    confidence = (confidence * trust).astype(np.float32)
-    xy = tracks.motion.xy[:, :A].astype(np.float32)
-    published, disk = xy.copy(), confidence.copy()
-    vis, matched = np.zeros_like(disk), np.zeros(disk.shape, bool)
-    has = pose_of >= 0
-    pose = pose_of[has]
-    calm = tracks.motion.xy[:, BODY:] + tracks.body.scale[:, None, None] * tracks.calm.value
-    published[has] = calm[has]
-    blurred = mixed(xy, radius)
-    xy[has] = np.where(blurred[has, :, None], xy[has], seen.poses.xy[pose])
-    disk[has], vis[has] = seen.poses.disk[pose], seen.poses.vis[pose]
-    matched[has], confidence[has] = seen.poses.matched[pose], seen.centroids.confidence[pose]
-    poses = Poses(xy=published, disk=disk, vis=vis, matched=matched, score=score.astype(np.float32))
-    scale = tracks.body.scale
-    weight = tracks.visibility.weight.astype(np.float32)
-    import os
-    MX=float(os.environ.get("MX","1")); 
-    if MX<1:
-        helps = has & ~blurred[:, CENTRE] & (confidence[:, CENTRE] >= 0.5) & (blurred[:, :K] & (weight[:, :K] > 0)).any(1)
-        weight[helps] *= np.where(blurred[helps], MX, 1)
-        weight[helps, CENTRE] = confidence[helps, CENTRE]
-    centroids = Centroids(
-        xy=xy, weight=weight, confidence=confidence,
-        sigma=(tracks.spread * scale).astype(np.float32), scale=scale.astype(np.float32),
-        primary=tracks.visibility.primary,
-    )  # fmt: skip
-    return poses, centroids

@@ -11,6 +11,7 @@ from kdc_core.track.config import TrackConfig
 from kdc_core.track.rows import Rows
 from kdc_core.types import Centroids
 
+NEAR_HIDDEN, FAR = 0.2, 1.0  # scales: worth of a keypoint beside a hidden one; where it is safe
 CENTRE_SHARE = 0.7  # weight of the CENTRE where no keypoint is seen well
 
 
@@ -47,22 +48,40 @@ def look(confidence: np.ndarray, config: TrackConfig) -> Visibility:
     return _weighted(state, _target(state), 1.0)
 
 
-def update(state: Visibility, confidence: np.ndarray, dt: float, config: TrackConfig) -> Visibility:
-    """State ``dt`` seconds later with newly measured confidences (T, 18)."""
+def look_again(state: Visibility, confidence: np.ndarray, config: TrackConfig) -> Visibility:
+    """State of people who come back: as seen now, carried by what carried them if that is seen."""
+    now = look(confidence, config)
+    padded = np.concatenate([now.on, np.zeros((len(now.on), 1), bool)], axis=1)
+    kept = padded[np.arange(len(padded)), state.primary]
+    return replace(now, primary=np.where(kept, state.primary, now.primary))
+
+
+def update(
+    state: Visibility, confidence: np.ndarray, shape: np.ndarray, dt: float, config: TrackConfig
+) -> Visibility:
+    """State ``dt`` seconds later with newly measured confidences (T, 18).
+
+    ``shape`` (T, 18, 2) is where the anchors are, in scales: what hides one keypoint soon hides
+    its neighbours.
+    """
     value = state.value + (1 - np.exp(-dt / config.fall)) * (confidence[:, :K] - state.value)
     above = np.where(value > config.on, state.above + dt, 0.0)
     on = (state.on | (above >= config.dwell)) & (value >= config.off)
-    primary, since = _reselect(state, value * on, dt, config)
+    safe = _from_hidden(shape[:, :K], (confidence[:, :K] < config.off) | ~on)
+    primary, since = _reselect(state, value * on, safe, dt, config)
     state = Visibility(value, above, on, state.weight, primary, since)
     return _weighted(state, _target(state), 1 - np.exp(-dt / config.fade))
 
 
 def _reselect(
-    state: Visibility, quality: np.ndarray, dt: float, config: TrackConfig
+    state: Visibility, quality: np.ndarray, safe: np.ndarray, dt: float, config: TrackConfig
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Primary (T,) and seconds since the last switch (T,)."""
+    """Primary (T,) and seconds since the last switch (T,).
+
+    Among keypoints of some quality the one farthest from what is hidden is taken: it will last.
+    """
     rows = np.arange(len(quality))
-    best = quality.argmax(axis=1)
+    best = (quality * safe).argmax(axis=1)
     padded = np.concatenate([quality, np.zeros((len(quality), 1))], axis=1)  # CENTRE carries none
     held, offered = padded[rows, state.primary], padded[rows, best]
     since = state.since + dt
@@ -71,6 +90,13 @@ def _reselect(
     target = np.where(offered > 0, best, CENTRE)
     moves = (gone | better) & (target != state.primary)
     return np.where(moves, target, state.primary), np.where(moves, 0.0, since)
+
+
+def _from_hidden(xy: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """Factor (T, 17) that grows with the distance to the nearest hidden keypoint."""
+    away = np.linalg.norm(xy[:, :, None] - xy[:, None], axis=3)
+    nearest = np.where(hidden[:, None], away, np.inf).min(axis=2)
+    return NEAR_HIDDEN + np.minimum(nearest, FAR)
 
 
 def _target(state: Visibility) -> np.ndarray:

@@ -115,9 +115,7 @@ class Pack:
 
     def take(self, indices: np.ndarray) -> Pack:
         """The pack of some of the pictures."""
-        columns = {
-            name: getattr(self, name)[indices] for name in ("image_id", "tune", "size")
-        }
+        columns = {name: getattr(self, name)[indices] for name in ("image_id", "tune", "size")}
         for end, names in {"jpeg_end": ("jpeg",), "maps_end": ("maps",),
                            "people_end": _FLAT[2:]}.items():  # fmt: skip
             spans = [self._span(end, i) for i in indices]
@@ -234,4 +232,3 @@ def order(count: int, batch: int, step: int, seed: int) -> np.ndarray:
     epochs = {e: np.random.default_rng([seed, e]).permutation(count)
               for e in np.unique(places // count)}  # fmt: skip
     return np.array([epochs[p // count][p % count] for p in places])
-

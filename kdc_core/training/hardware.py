@@ -43,7 +43,10 @@ def find_site(config: TrainConfig) -> Site:
     if world > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if cuda else "gloo")
     if config.batch % (world * config.accumulate):
-        raise ValueError(f"--batch: expected a multiple of {world} processes, got {config.batch}")
+        raise ValueError(
+            f"--batch: expected a multiple of {world} processes times {config.accumulate} parts "
+            f"(--accumulate), got {config.batch}"
+        )
     bf16 = config.precision == "bf16" or (config.precision == "auto" and _has_bf16(device))
     return Site(device, bf16, rank, world)
 

@@ -17,8 +17,8 @@ What a pixel is known to be, at the size at which pictures are stored:
 
 from __future__ import annotations
 
-import json
 import logging
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,12 +28,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from kdc_core.annotations import person_category, read_annotations
 from kdc_core.skeleton import K
+from kdc_core.source import decode_image
 from kdc_core.training.batch import MAX_PEOPLE, OVERLAP, POSE_UNKNOWN, SEG_UNKNOWN
 from kdc_core.training.data import Pack, Picture, is_tune
 
 PSEUDO_FLOOR, PSEUDO_FULL = 0.70, 0.95  # mask_conf of weight 0 and 1; measured IoU 0.75 and 0.87
 CROWDED_FROM = 12  # people
+TYPICAL_FILL = 0.53  # share of a person's box that its mask covers, where the area is not said
 SIDE = 480  # pixels, longest side of a stored picture
 QUALITY = 88  # of JPEGs that have to be written anew
 
@@ -62,23 +65,21 @@ class LoadReport:
 
 
 def read_coco(
-    annotations: Path, report: LoadReport, *, images: Path | None = None, holdout: bool = False,
-    quality: int | None = None,
-) -> Pack:  # fmt: skip
+    annotations: Path, report: LoadReport, *, holdout: bool = False, quality: int | None = None
+) -> Pack:
     """Read one annotation file.
 
     Args:
-        annotations: JSON file in COCO's format.
+        annotations: JSON file in COCO's format, beside the folder ``images`` of its pictures.
         report: problems are counted here.
-        images: folder of the pictures, ``images`` beside the file by default.
         holdout: mark the tuning split (``is_tune``), which training then leaves out.
         quality: write every JPEG anew at this quality; by default only pictures above ``SIDE``.
 
     Raises:
         ValueError: the file as a whole is not a COCO annotation file.
     """
-    folder = images or annotations.parent / "images"
-    entries, people = _read_json(annotations, report)
+    folder = annotations.parent / "images"
+    entries, people = _entries(annotations, report)
 
     def one(entry: dict) -> Picture | None:
         labels = people.get(entry["id"], [])
@@ -96,9 +97,7 @@ def read_negatives(folder: Path, report: LoadReport, *, quality: int | None = No
     return _pack(entries, lambda e: _picture(folder, e, [], False, quality, report), report)
 
 
-def _pack(
-    entries: list[dict], one: Callable[[dict], Picture | None], report: LoadReport
-) -> Pack:
+def _pack(entries: list[dict], one: Callable[[dict], Picture | None], report: LoadReport) -> Pack:
     with ThreadPoolExecutor() as threads:
         pictures = [p for p in threads.map(one, entries) if p is not None]
     report.pictures += len(pictures)
@@ -106,18 +105,17 @@ def _pack(
     return Pack.of(pictures)
 
 
-def _read_json(path: Path, report: LoadReport) -> tuple[list[dict], dict[int, list[dict]]]:
+def _entries(path: Path, report: LoadReport) -> tuple[list[dict], dict[int, list[dict]]]:
+    """The usable picture entries of a file, and the annotations of people by picture id."""
+    content = read_annotations(path)
     try:
-        content = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: expected a COCO annotation file, got {error}") from None
-    for name in ("images", "annotations"):
-        if not isinstance(content, dict) or not isinstance(content.get(name), list):
-            raise ValueError(f"{path}: expected a COCO annotation file, list {name!r} is missing")
+        category = person_category(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     entries = {}
     for entry in content["images"]:
         named = isinstance(entry, dict) and isinstance(entry.get("file_name"), str)
-        if not named or not isinstance(entry.get("id"), int):
+        if not named or not isinstance(entry.get("id"), int) or abs(entry["id"]) >= 2**63:
             report.add("picture entry without id (a number) or file_name", entry)
         elif entry["id"] in entries:
             report.add("picture id given twice", entry["id"])
@@ -128,7 +126,7 @@ def _read_json(path: Path, report: LoadReport) -> tuple[list[dict], dict[int, li
         owner = label.get("image_id") if isinstance(label, dict) else None
         if not isinstance(owner, int) or owner not in entries:
             report.add("annotation of an unknown picture", label)
-        elif label.get("category_id", 1) == 1:
+        elif label.get("category_id", category) == category:
             people[owner].append(label)
     return list(entries.values()), people
 
@@ -172,12 +170,9 @@ def _load(path: Path, entry: dict, report: LoadReport) -> tuple[bytes, np.ndarra
     except OSError:
         report.add("picture missing", path.name)
         return None
-    image = None
-    if data:
-        buffer = np.frombuffer(data, np.uint8)
-        # label files count pixels as they are stored, not as the camera was held
-        image = cv2.imdecode(buffer, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image is None or (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-64:]):
+    # label files count pixels as they are stored, not as the camera was held
+    image = decode_image(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
         report.add("picture broken or cut short", path.name)
         return None
     said = (entry.get("height", image.shape[0]), entry.get("width", image.shape[1]))
@@ -207,7 +202,7 @@ def _person(
     scale = np.array(stored, np.float32) / size
     try:
         x, y, w, h = (float(v) for v in label["bbox"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         report.add("annotation without bbox", label.get("id"))
         return None
     x1, y1 = max(0.0, x), max(0.0, y)
@@ -218,15 +213,28 @@ def _person(
     mask = _mask(label, size, stored, report)
     weight = 0.0 if mask is None else 1.0
     if mask is not None and label.get("pseudo_mask"):
-        confidence = float(label.get("mask_conf", 0.0))
+        confidence = _number(label, "mask_conf", 0.0, report)
         weight = float(np.clip((confidence - PSEUDO_FLOOR) / (PSEUDO_FULL - PSEUDO_FLOOR), 0, 1))
         mask = mask if weight > 0 else None
-    area = float(label.get("area") or 0.53 * (x2 - x1) * (y2 - y1))
+    area = _number(label, "area", TYPICAL_FILL * (x2 - x1) * (y2 - y1), report)
     return _Person(
         box=(x1 * scale[0], y1 * scale[1], x2 * scale[0], y2 * scale[1]), mask=mask,
         keypoints=_keypoints(label, size, scale, report), area=area * float(scale.prod()),
         weight=weight, crowd=bool(label.get("iscrowd")),
     )  # fmt: skip
+
+
+def _number(label: dict, name: str, otherwise: float, report: LoadReport) -> float:
+    """A positive number of an annotation; ``otherwise`` where it is absent, 0 or something else."""
+    given = label.get(name) or otherwise
+    try:
+        value = float(given)
+    except (TypeError, ValueError, OverflowError):
+        value = np.nan
+    if np.isfinite(value) and value >= 0:
+        return value
+    report.add(f"{name} is not a number from 0 on", label.get("id"))
+    return otherwise
 
 
 def _keypoints(
@@ -236,7 +244,7 @@ def _keypoints(
     given = label.get("keypoints") or [0] * (3 * K)
     try:
         points[:] = np.array(given, np.float32).reshape(K, 3)
-    except ValueError:
+    except (TypeError, ValueError, OverflowError):
         report.add(f"keypoints are not {K} x 3 numbers", label.get("id"))
         return points
     outside = (points[:, :2] < -0.5).any(axis=1) | (points[:, :2] > np.array(size)).any(axis=1)
@@ -265,11 +273,13 @@ def _mask(
                      for r in shape if len(r) >= 6]  # fmt: skip
             code = coco.merge(coco.frPyObjects(rings, stored[1], stored[0]))
         elif isinstance(shape["counts"], list):
+            if sum(shape["counts"]) != math.prod(shape["size"]):
+                raise ValueError("pycocotools would leave the rest of the mask to chance")
             code = coco.frPyObjects(shape, *shape["size"])
         else:
             code = {"size": shape["size"], "counts": shape["counts"].encode()}
         mask = coco.decode(code)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError):
         report.add("segmentation unreadable", label.get("id"))
         return None
     wrong = mask.shape != (stored[1], stored[0])

@@ -37,9 +37,7 @@ def render(plan: Plan, sources: Sources, noise_seed: int = 0) -> Batch:
     return Batch(image, owner, ignore, keypoints, area, weight)
 
 
-def _grid(
-    affine: np.ndarray, side: int, crop: int, device: torch.device
-) -> torch.Tensor:
+def _grid(affine: np.ndarray, side: int, crop: int, device: torch.device) -> torch.Tensor:
     """Sampling grid (n, crop, crop, 2) for ``grid_sample``: where in the source square to look."""
     bottom = np.broadcast_to(np.array([[[0.0, 0.0, 1.0]]]), (len(affine), 1, 3))
     inverse = np.linalg.inv(np.concatenate([affine, bottom], axis=1))[:, :2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -11,6 +12,9 @@ from kdc_core.training.pack import add_source_arguments
 
 def _option(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
+
+
+_AT_LEAST_ONE = ("iterations", "batch", "accumulate", "log_every", "picture_every", "tune_every")
 
 
 @dataclass(frozen=True)
@@ -49,15 +53,23 @@ class TrainConfig:
     tune_every: int = _option(1000, "steps between losses on the tuning split")
 
     def __post_init__(self) -> None:
-        choices = {"device": ("auto", "cpu", "cuda"), "precision": ("auto", "bf16", "fp32"),
-                   "resident": ("auto", "yes", "no")}  # fmt: skip
+        choices = {
+            "preset": ("lite", "base", "paper"), "device": ("auto", "cpu", "cuda"),
+            "precision": ("auto", "bf16", "fp32"), "resident": ("auto", "yes", "no"),
+        }  # fmt: skip
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 got = getattr(self, name)
                 raise ValueError(f"--{name}: expected one of {', '.join(allowed)}, got {got!r}")
+        for f in fields(self):
+            least = 1 if f.name in _AT_LEAST_ONE else 0
+            value = getattr(self, f.name)
+            if isinstance(value, int | float) and not least <= value < math.inf:
+                option = f.name.replace("_", "-")
+                raise ValueError(f"--{option}: expected a number from {least} on, got {value}")
         if self.crop % 32 or self.crop < 64:
             raise ValueError(f"--crop: expected a multiple of 32 from 64 on, got {self.crop}")
-        if self.batch < 1 or self.accumulate < 1 or self.batch % self.accumulate:
+        if self.batch % self.accumulate:
             raise ValueError(
                 f"--batch: expected a multiple of --accumulate, got {self.batch}, {self.accumulate}"
             )

@@ -4,6 +4,8 @@
 // several orders. Shared memory is poisoned before every block. A barrier can be switched off by
 // its line, to prove that it is needed. Errors (threads that wait at different barriers, or left a
 // warp that waits for them) end the launch with a message.
+//
+// Compiled with -fsanitize=thread it also watches shared memory, see hazards.h.
 #pragma once
 #include <math.h>
 #include <stdint.h>
@@ -58,6 +60,8 @@ static char error[200];
 static void (*body)(void**);
 static void** arguments;
 
+static int epoch = 0;  // barriers passed so far, over all blocks
+
 inline void wait(State state) {
     threads[current].state = state;
     swapcontext(&threads[current].context, &scheduler);
@@ -108,6 +112,7 @@ static std::vector<unsigned> sequence(unsigned count, unsigned salt) {
 extern "C" char __start_kdc_shared[], __stop_kdc_shared[];
 
 static void start_block() {
+    ++epoch;
     memset(__start_kdc_shared, 0xa5, __stop_kdc_shared - __start_kdc_shared);
     memset(warps, 0, sizeof warps);
     for (unsigned i = 0; i < total; ++i) {
@@ -136,6 +141,7 @@ static bool release() {
     }
     for (unsigned i = 0; i < total; ++i)
         if (threads[i].state == AT_BARRIER) threads[i].state = READY;
+    ++epoch;
     return line >= 0;
 }
 
@@ -203,20 +209,25 @@ T __shfl_xor_sync(unsigned mask, T value, int bits) {
     return (T)emu::exchange(mask, (uint64_t)value)[lane ^ bits];
 }
 
+#include "hazards.h"
+
 template <class T>
-T atomicAdd(T* at, T value) {
+UNWATCHED T atomicAdd(T* at, T value) {
+    emu::atomic(at, sizeof(T));
     T old = *at;
     *at += value;
     return old;
 }
 template <class T>
-T atomicMax(T* at, T value) {
+UNWATCHED T atomicMax(T* at, T value) {
+    emu::atomic(at, sizeof(T));
     T old = *at;
     *at = old < value ? value : old;
     return old;
 }
 template <class T>
-T atomicOr(T* at, T value) {
+UNWATCHED T atomicOr(T* at, T value) {
+    emu::atomic(at, sizeof(T));
     T old = *at;
     *at |= value;
     return old;

@@ -6,8 +6,11 @@ import ctypes
 import re
 import shutil
 import subprocess
+import time
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -18,19 +21,21 @@ GUARD = 64  # bytes before and after each buffer that no kernel may write
 _BYTE = 0xA5
 
 
-def build(folder: Path) -> ctypes.CDLL:
-    """The kernels as a host library."""
+def build(folder: Path, kernels: str = "", watched: bool = False) -> ctypes.CDLL:
+    """The kernels, or others, as a host library; ``watched``: hazards.h looks on."""
+    code, names = _host_source(kernels or source()), kernel_names(kernels or source())
     text = f"""#include "{HEADER}"
-{_host_source()}
+{code}
 extern "C" const char* emu_error() {{ return emu::error; }}
 extern "C" void emu_order(int order) {{ emu::order = order; }}
 extern "C" void emu_skip(int line) {{ emu::skipped = line; }}
 extern "C" int emu_launch(const char* name, const unsigned* g, const unsigned* b, void** a) {{
     dim3 grid = {{g[0], g[1], g[2]}}, block = {{b[0], b[1], b[2]}};
-{_dispatch("emu")}
+{_dispatch("emu", names)}
 }}
 """
-    loaded = ctypes.CDLL(str(_compile(text, folder / "kernels.so")))
+    compiled = _compile_watched if watched else _compile
+    loaded = ctypes.CDLL(str(compiled(text, folder / "kernels.so")))
     loaded.emu_error.restype = ctypes.c_char_p
     return loaded
 
@@ -44,9 +49,9 @@ def build_libcuda(folder: Path, wanted: list[str]) -> Path:
     """
     header = HEADER.with_name("fake_cuda.h")
     text = f"""#include "{header}"
-{_host_source()}
+{_host_source(source())}
 static int fake::run(const char* name, dim3 grid, dim3 block, void** a) {{
-{_dispatch("fake")}
+{_dispatch("fake", kernel_names())}
 }}
 """
     there = set(re.findall(r"^int (cu\w+)\(", header.read_text(encoding="utf-8"), re.MULTILINE))
@@ -71,15 +76,15 @@ def libcuda_for_pycuda(folder: Path) -> Path | None:
     return folder
 
 
-def _host_source() -> str:
-    return source().replace('extern "C" __global__', "__global__")
+def _host_source(text: str) -> str:
+    return text.replace('extern "C" __global__', "__global__")
 
 
-def _dispatch(space: str) -> str:
+def _dispatch(space: str, names: list[str]) -> str:
     cases = [
         f'    if (!strcmp(name, "{name}"))'
         f" return emu::launch([](void** a) {{ {space}::call({name}, a); }}, grid, block, a);"
-        for name in kernel_names()
+        for name in names
     ]
     return "\n".join(
         [*cases, '    return snprintf(emu::error, sizeof emu::error, "no kernel %s", name), 1;']
@@ -92,6 +97,19 @@ def _compile(text: str, library: Path, *flags: str) -> Path:
     path.write_text(text, encoding="utf-8")
     options = ["-O1", "-std=c++17", "-ffp-contract=off", "-fPIC", "-shared", "-w", "-fwrapv"]
     subprocess.run(["g++", *options, *flags, "-o", str(library), str(path)], check=True)
+    return library
+
+
+def _compile_watched(text: str, library: Path) -> Path:
+    """With calls before every access to memory, but without the library that usually answers."""
+    path = library.with_suffix(".cpp")
+    path.write_text(text, encoding="utf-8")
+    made = path.with_suffix(".o")
+    flags = ["-O1", "-std=c++17", "-ffp-contract=off", "-fPIC", "-w", "-fwrapv", "-g0"]
+    subprocess.run(
+        ["g++", *flags, "-fsanitize=thread", "-c", "-o", str(made), str(path)], check=True
+    )
+    subprocess.run(["g++", "-shared", "-o", str(library), str(made)], check=True)
     return library
 
 
@@ -111,7 +129,7 @@ class Buffer:
 
 
 class EmulatedDriver:
-    """``kdc_core.cuda.kernels.Driver`` on the host."""
+    """``kdc_core.cuda.driver.Driver`` on the host."""
 
     def __init__(self, library: ctypes.CDLL, order: int = 0, skipped_barrier: int = -1) -> None:
         self.library = library
@@ -126,6 +144,9 @@ class EmulatedDriver:
     def release(self, buffer: Buffer) -> None:
         self.buffers.remove(buffer)
 
+    def address(self, buffer: Buffer) -> int:
+        return buffer.pointer
+
     def clear(self, buffer: Buffer) -> None:
         buffer.bytes[:] = 0
 
@@ -135,6 +156,9 @@ class EmulatedDriver:
 
     def download(self, buffer: Buffer) -> np.ndarray:
         return buffer.bytes.view(buffer.dtype).reshape(buffer.shape).copy()
+
+    def download_all(self, buffers) -> list[np.ndarray]:
+        return [self.download(buffer) for buffer in buffers]
 
     def launch(self, name, grid, block, *args) -> None:
         values = [
@@ -152,3 +176,24 @@ class EmulatedDriver:
 
     def close(self) -> None:
         self.buffers.clear()
+
+
+class EmulatedGpu(EmulatedDriver):
+    """What ``PycudaDriver`` has beyond a ``Driver``: it can stand in its place."""
+
+    name, stream = "emulated GPU (sm_90), no library", SimpleNamespace(handle=1)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error) -> None:
+        pass
+
+    def ending(self):
+        return nullcontext()
+
+    def mark(self) -> float:
+        return time.perf_counter()
+
+    def milliseconds(self, start: float, end: float) -> float:
+        return 1e3 * (end - start)

@@ -2,7 +2,9 @@
 //
 // It keeps what a real driver keeps and hides: a context stack per thread, the owner and size of
 // every allocation. A call without a context, a copy beyond an allocation, a free of what is not
-// there are errors; `fake_leaks` counts what was never freed.
+// there are errors; `fake_leaks` counts what was never freed. $KDC_FAKE_GPU makes it fail as real ones
+// do: "init=803" (driver and library do not fit), "devices=0", "memory=BYTES", "launches=N" (lost
+// after N kernels: every later call fails).
 #pragma once
 #include <map>
 #include <mutex>
@@ -13,19 +15,27 @@
 
 namespace fake {
 
-enum { OK = 0, INVALID_VALUE = 1, NO_CONTEXT = 201, INVALID_HANDLE = 400, NOT_FOUND = 500 };
+enum { OK = 0, INVALID_VALUE = 1, NO_MEMORY = 2, NO_CONTEXT = 201, INVALID_HANDLE = 400, LOST = 719 };
 
 static std::mutex lock;
 static std::map<uintptr_t, size_t> device, host;
 static std::set<uintptr_t> handles;  // streams, events, modules
 static std::set<std::string> names;
 static int retained = 0, out_of_context = 0;
+static long launched = 0, downloaded = 0;
 static thread_local std::vector<int> stack;
 static uintptr_t next = 1;
 
+static long setting(const char* name, long otherwise) {
+    const char* text = getenv("KDC_FAKE_GPU");
+    size_t length = strlen(name);
+    bool there = text && !strncmp(text, name, length) && text[length] == '=';
+    return there ? atol(text + length + 1) : otherwise;
+}
+
 static int in_context() {
-    if (!stack.empty()) return OK;
-    return ++out_of_context, NO_CONTEXT;
+    if (stack.empty()) return ++out_of_context, NO_CONTEXT;
+    return launched > setting("launches", 1L << 40) ? LOST : OK;
 }
 
 static bool holds(const std::map<uintptr_t, size_t>& memory, uintptr_t at, size_t size) {
@@ -52,6 +62,9 @@ static int drop(void* handle) {
 static int take(std::map<uintptr_t, size_t>& memory, uintptr_t* out, size_t size) {
     std::lock_guard<std::mutex> guard(lock);
     if (int bad = in_context()) return bad;
+    size_t used = size;
+    for (auto& block : memory) used += block.second;
+    if ((long)used > setting("memory", 1L << 40)) return NO_MEMORY;
     *out = (uintptr_t)malloc(size);
     memset((void*)*out, 0xa5, size);
     memory[*out] = size;
@@ -84,15 +97,18 @@ static int run(const char* name, dim3 grid, dim3 block, void** packed);  // made
 }  // namespace fake
 
 extern "C" {
-int cuInit(unsigned) { return 0; }
+int cuInit(unsigned) { return (int)fake::setting("init", 0); }
 int cuDriverGetVersion(int* v) { return *v = 13000, 0; }
-int cuDeviceGetCount(int* n) { return *n = 1, 0; }
-int cuDeviceGet(int* device, int i) { return *device = i, i ? 101 : 0; }
+int cuDeviceGetCount(int* n) { return *n = (int)fake::setting("devices", 1), 0; }
+int cuDeviceGet(int* device, int i) { return *device = i, i >= fake::setting("devices", 1) ? 101 : 0; }
 int cuDeviceGetName(char* out, int size, int) { return snprintf(out, size, "emulated GPU"), 0; }
 int cuDeviceComputeCapability(int* major, int* minor, int) { return *major = 9, *minor = 0, 0; }
 int cuDeviceGetAttribute(int* out, int, int) { return *out = 1, 0; }
 int cuGetErrorString(int code, const char** out) {
-    *out = code == fake::NO_CONTEXT ? "invalid device context" : "error of the fake driver";
+    *out = code == fake::NO_CONTEXT  ? "invalid device context"
+           : code == fake::NO_MEMORY ? "out of memory"
+           : code == fake::LOST      ? "unspecified launch failure"
+                                     : "error of the fake driver";
     return 0;
 }
 int cuDevicePrimaryCtxRetain(void** context, int) { return *context = (void*)7, ++fake::retained, 0; }
@@ -143,6 +159,7 @@ int cuMemcpyDtoHAsync_v2(void* to, uintptr_t from, size_t size, void*) {
     if (int bad = fake::in_context()) return bad;
     if (!fake::holds(fake::device, from, size)) return fake::INVALID_VALUE;
     if (!fake::holds(fake::host, (uintptr_t)to, size)) return fake::INVALID_VALUE;
+    fake::downloaded += size;
     return memcpy(to, (void*)from, size), 0;
 }
 int cuMemsetD8Async(uintptr_t at, unsigned char value, size_t size, void*) {
@@ -154,11 +171,13 @@ int cuMemsetD8Async(uintptr_t at, unsigned char value, size_t size, void*) {
 int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
                    unsigned bz, unsigned, void*, void**, void** extra) {
     std::lock_guard<std::mutex> guard(fake::lock);
+    ++fake::launched;
     if (int bad = fake::in_context()) return bad;
     return fake::run((const char*)function, {gx, gy, gz}, {bx, by, bz}, (void**)extra[1]) ? 719 : 0;
 }
 int fake_leaks() {
     return (int)(fake::device.size() + fake::host.size() + fake::handles.size()) + fake::retained;
 }
+int fake_downloaded() { return (int)fake::downloaded; }  // bytes
 int fake_out_of_context() { return fake::out_of_context; }
 }

@@ -16,6 +16,7 @@ __version__ = "10.3.0"
 MARK = b"fake plan\n"
 built: list[bytes] = []  # every ONNX file that a builder was given
 refuse = 0  # how many of the next plans do not load
+answer = None  # what the network says to an image; None: what the model in the plan says
 
 
 class NetworkDefinitionCreationFlag(enum.IntEnum):
@@ -30,6 +31,10 @@ class MemoryPoolType(enum.IntEnum):
 class BuilderFlag(enum.IntEnum):
     FP16 = 0
     TF32 = 7
+
+
+class IProgressMonitor:
+    pass
 
 
 class Logger:
@@ -55,6 +60,12 @@ class Builder:
 
     def build_serialized_network(self, network, config):
         assert config.profiles[0].shapes[1][0] == "image"
+        if config.progress_monitor:
+            config.progress_monitor.phase_start("Building engine", None, 2)
+            for step in range(2):
+                if not config.progress_monitor.step_complete("Building engine", step):
+                    return None
+            config.progress_monitor.phase_finish("Building engine")
         return MARK + network["onnx"]
 
 
@@ -65,6 +76,8 @@ class _Profile:
 
 
 class _Config:
+    progress_monitor = None
+
     def __init__(self):
         self.profiles = []
 
@@ -156,7 +169,8 @@ class _Context:
 
     def execute_async_v3(self, stream):
         assert stream
-        outputs = self.session.run(["fields", "seg"], {"image": self._view("image")})
+        image = self._view("image")
+        outputs = answer(image) if answer else self.session.run(None, {"image": image})
         for name, value in zip(("fields", "seg"), outputs, strict=True):
             self._view(name)[:] = value
         return True

@@ -4,11 +4,13 @@ import faulthandler
 import multiprocessing
 import os
 import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import emulator
 import numpy as np
 import pytest
 
@@ -23,8 +25,10 @@ from kdc_core.cuda.kernels import PEOPLE, SLOTS, Kernels, Layout
 from kdc_core.cuda.scene import crowd, static
 from kdc_core.decode.assign import assign
 from kdc_core.decode.centroid import select
+from kdc_core.decode.group import _votes_at
 from kdc_core.decode.hough import find_peaks, vote
 from kdc_core.engines.preprocess import preprocess
+from kdc_core.skeleton import CENTRE, A
 from kdc_core.types import Frame
 
 HOUGH = HoughConfig()
@@ -56,6 +60,22 @@ def same_votes_and_peaks(driver, fields, hough=HOUGH) -> None:
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
 
 
+def same_poses(driver, fields, poses, config=CentroidConfig()) -> None:  # noqa: B008
+    """Disks equal, σ and confidence within the roundings of exp and cube root."""
+    kernels = on_gpu(driver, fields)
+    kernels.vote()
+    found = kernels.measure(poses, config)
+    read = _votes_at(vote(fields, HOUGH), poses.xy, HOUGH.vote_stride)
+    disk = np.where(poses.matched, poses.disk, read)
+    np.testing.assert_array_equal(found.disk, disk)
+    poses = replace(poses, disk=disk.astype(np.float32))
+    expected = select(fields, poses, config)
+    for name in ("sigma", "scale", "confidence"):
+        np.testing.assert_allclose(
+            getattr(found, name), getattr(expected, name), rtol=1e-5, atol=1e-5, err_msg=name
+        )
+
+
 def same_map(driver, fields, poses, mode, config=AssignConfig()) -> np.ndarray:  # noqa: B008
     centroids = select(fields, poses, CentroidConfig(mode=mode))
     ids = 7 * np.arange(len(poses)) + 1
@@ -79,6 +99,23 @@ def test_votes_and_peaks(gpu, scene, order):
 ])  # fmt: skip
 def test_votes_and_peaks_of_other_settings(gpu, hough):
     same_votes_and_peaks(gpu(), SMALL["noise"](5)[0], hough)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("scene", SMALL)
+def test_what_is_read_at_poses(gpu, scene, order):
+    """Also people with few claimed anchors, with none but the CENTRE, and anchors outside."""
+    fields, poses = SMALL[scene](order)
+    rng = np.random.default_rng(order)
+    claimed = rng.uniform(size=poses.matched.shape) < 0.5
+    claimed[0] = np.arange(A) == CENTRE
+    claimed[1, 2:] = False
+    far = poses.xy + rng.normal(0, 30, poses.xy.shape).astype(np.float32)
+    poses = replace(
+        poses, matched=claimed, xy=np.where(claimed[..., None], poses.xy, far),
+        vis=poses.vis * claimed,
+    )  # fmt: skip
+    same_poses(gpu(order), fields, poses)
 
 
 def test_a_plateau_gives_its_first_cell(gpu):
@@ -136,19 +173,14 @@ def work_of_every_barrier(driver) -> None:
     """The smallest work that goes through all barriers with something to lose at each."""
     fields, poses = SMALL["crowd"](4)
     same_votes_and_peaks(driver, fields)
+    same_poses(driver, fields, poses)
     same_map(driver, fields, poses, "weighted", AssignConfig(mean_shift_steps=1))
 
 
 @pytest.mark.parametrize("line", BARRIERS)
 def test_every_barrier_is_needed(gpu, line):
     """Without it some order of the threads gives another result, or reads wild."""
-    fork = multiprocessing.get_context("fork")
-    codes = []
-    for order in ORDERS:
-        child = fork.Process(target=_try, args=(lambda o=order: gpu(o, skipped_barrier=line),))
-        child.start()
-        child.join()
-        codes.append(child.exitcode)
+    codes = (_exit_code(_try, lambda o=order: gpu(o, skipped_barrier=line)) for order in ORDERS)
     assert any(codes), f"kernels.cu:{line}: nothing notices that this barrier is gone"
 
 
@@ -157,10 +189,66 @@ def test_the_work_passes_with_all_barriers(gpu):
         work_of_every_barrier(gpu(order))
 
 
+SEEN = 77  # exit code of a process in which the watch has seen a hazard
+REDUCTION = """
+extern "C" __global__ void __launch_bounds__(64)
+reduce(const int* values, int* total) {
+    __shared__ int sums[64];
+    int me = threadIdx.x;
+    sums[me] = values[me];
+    for (int step = 32; step; step /= 2) {
+        __syncthreads();
+        if (me < step) sums[me] += sums[me + step];
+    }
+    if (me == 0) total[0] = sums[0];
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
+def test_no_hazard_in_shared_memory(tmp_path):
+    """No kernel writes and reads a place of shared memory between two barriers."""
+    library = emulator.build(tmp_path, watched=True)
+    for order in ORDERS:
+        work_of_every_barrier(emulator.EmulatedDriver(library, order))
+    for line in BARRIERS:  # the watch is awake: it sees every barrier that is gone
+        codes = (_exit_code(_watched, library, order, line) for order in ORDERS)
+        assert SEEN in codes, f"kernels.cu:{line}"
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
+def test_the_watch_sees_what_a_compiler_could_make_a_hazard(tmp_path):
+    """A tree reduction is right, but racecheck warned of its last line on a GPU."""
+    driver = emulator.EmulatedDriver(emulator.build(tmp_path, REDUCTION, watched=True))
+    values, total = driver.allocate((64,), np.int32), driver.allocate((1,), np.int32)
+    driver.upload(values, np.arange(64, dtype=np.int32))
+    with pytest.raises(RuntimeError, match=r"threads 0 \(r\) and 0 \(w\)"):
+        driver.launch("reduce", (1,), (64,), values, total)
+    assert driver.download(total)[0] == 64 * 63 / 2
+
+
+def _exit_code(target, *args) -> int:
+    """Of a copy of this process: without a barrier it may read wild and die."""
+    child = multiprocessing.get_context("fork").Process(target=target, args=args)
+    child.start()
+    child.join()
+    return child.exitcode
+
+
 def _try(driver) -> None:
     sys.stderr = open(os.devnull, "w")  # the traceback is expected
     faulthandler.disable()
     work_of_every_barrier(driver())
+
+
+def _watched(library, order, line) -> None:
+    faulthandler.disable()
+    try:
+        work_of_every_barrier(emulator.EmulatedDriver(library, order, line))
+    except RuntimeError as error:
+        os._exit(SEEN if "hazard in shared memory" in str(error) else 1)
+    except AssertionError:
+        os._exit(1)
 
 
 @pytest.mark.parametrize("size, longest, tolerance", [
@@ -187,5 +275,5 @@ def test_kernels_do_not_name_what_the_host_does():
     bounds = re.findall(r"__launch_bounds__\((\d+)\)\s*\n(\w+)\(", "\n".join(LINES))
     host = Path(source.__file__).with_name("kernels.py").read_text(encoding="utf-8")
     for threads, name in bounds:
-        call = host[host.index(f'"{name}"') :][:120]
+        call = host[host.index(f'"{name}"') :][:120].replace("32 * A", str(32 * A))
         assert f"({threads},)" in call or "_TILE" in call

@@ -38,11 +38,12 @@ def test_a_real_builder_makes_an_engine(model, precision):
 
 @needs_rtx
 @pytest.mark.skipif(not default_model().is_file(), reason="the weights are not there")
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_shipped_model_becomes_an_engine(precision):
     trt = load_tensorrt()
-    plan, _ = build(trt, onnx_text(default_model(), precision), 640, precision == "fp16")
-    assert len(plan) > default_model().stat().st_size / 3
+    text = onnx_text(default_model(), precision, [picture()])
+    plan, _ = build(trt, text, 640, precision == "fp16")
+    assert len(plan) > default_model().stat().st_size / 6
 
 
 @needs_rtx
@@ -108,6 +109,21 @@ def test_kept_engines_are_checked(model, tmp_path, monkeypatch, caplog):
     assert kept(wanted, tmp_path) is None and "manifest cannot be read" in caplog.text
 
 
+def test_the_manifest_is_as_its_schema_says(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(building, "build", lambda *_: (b"plan", b""))
+    build_kept(Trt, building.recipe(Trt, model, "GPU", "fp32", 640), model, folder=tmp_path)
+    manifest = json.loads(next(tmp_path.glob("*.json")).read_text(encoding="utf-8"))
+    path = Path(__file__).parents[2] / "trt_engines" / "manifest.schema.json"
+    schema = json.loads(path.read_text(encoding="utf-8"))
+    recipe = schema["properties"]["recipe"]
+    assert sorted(manifest) == sorted(schema["required"])
+    assert sorted(manifest["recipe"]) == sorted(recipe["required"])
+    assert set(recipe["properties"]["precision"]["enum"]) == set(PRECISIONS)
+    digest = re.compile(schema["properties"]["engine_sha256"]["pattern"])
+    assert digest.match(manifest["engine_sha256"])
+    assert digest.match(manifest["recipe"]["onnx_sha256"])
+
+
 def test_unknown_precision(model):
     with pytest.raises(ValueError, match=r"expected one of .*, got 'fp8'"):
         building.recipe(Trt, model, "GPU", "fp8", 640)
@@ -131,3 +147,38 @@ def test_runner_over_a_fake_tensorrt(model, libcuda, tmp_path):
         "leaks: 0 calls without a context: 0",
     ]  # fmt: skip
     assert " fp16, " in lines[9]
+
+
+def test_pipeline_on_the_fake_gpu(model, libcuda, tmp_path):
+    """Two pipelines in four threads say what the CPU decoder says; dense fields stay there."""
+    script = Path(__file__).with_name("drive_pipeline.py")
+    done = run([str(script), str(model)], libcuda, KDC_ENGINES=str(tmp_path))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines() == [
+        "GpuPipeline found people: True", "label image and candidates only: True",
+        "in track mode: True",
+        "leaks: 0 calls without a context: 0",
+    ]  # fmt: skip
+    assert "Warning" not in done.stderr
+
+
+@pytest.mark.parametrize("fault, lines", [
+    ("", ["opened fake_tensorrt 10.3.0 fp16, emulated GPU (sm_90)", "5 frames"]),
+    ("init=803", ["not on a GPU: driver: driver and its library do not fit", "opened CPU",
+                  "5 frames"]),
+    ("devices=0", ["not on a GPU: GPU: the driver finds no GPU", "opened CPU", "5 frames"]),
+    ("memory=100000", ["opened fake_tensorrt", *2 * ["GPU out of memory: cuMemAlloc failed"]]),
+    ("launches=20", ["opened fake_tensorrt", "GPU lost: ", "GPU lost: "]),
+    ("launches=0", ["opened fake_tensorrt", "GPU lost: ", "GPU lost: "]),
+])  # fmt: skip
+def test_a_gpu_that_fails(model, libcuda, tmp_path, fault, lines):
+    """It falls back when it is opened, and stops with one line later; it never hangs."""
+    script = Path(__file__).with_name("drive_faults.py")
+    where = {"KDC_ENGINES": str(tmp_path), "KDC_FAKE_GPU": fault}
+    done = run([str(script), str(model)], libcuda, **where)
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = [line for line in done.stdout.splitlines() if not line.startswith("building")]
+    assert len(said) == len(lines) + 1 and said[-1] == "closed", done.stdout
+    for line, expected in zip(said, lines, strict=False):
+        assert expected in line, done.stdout
+    assert "Traceback" not in done.stderr

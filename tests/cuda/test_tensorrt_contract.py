@@ -1,7 +1,7 @@
 """Every name of TensorRT that our builder and runner use exists, in every generation.
 
-The bindings are real (1 MB wheels in the folder ``$KDC_TRT_WHEELS``; ``make test-cuda-sim`` fetches
-them); their libraries are stubs, which is enough to import them.
+The bindings are real (wheels of 1 MB, which ``make test`` fetches); their libraries are stubs, with
+which they can be imported.
 """
 
 import ast
@@ -25,8 +25,12 @@ CLASSES = {
     "self._engine": "ICudaEngine", "self._context": "IExecutionContext",
 }  # fmt: skip
 #: used only where hasattr, or the branch around it, says so
-OPTIONAL = {"BuilderFlag.FP16", "BuilderFlag.TF32", "IBuilderConfig.clear_flag"}
-WHEELS = sorted(Path(os.environ.get("KDC_TRT_WHEELS", "/nowhere")).glob("tensorrt_*.whl"))
+OPTIONAL = {
+    "BuilderFlag.FP16", "BuilderFlag.TF32", "IBuilderConfig.clear_flag", "IProgressMonitor",
+    "IBuilderConfig.progress_monitor",
+}  # fmt: skip
+WHEELS = Path(os.environ.get("KDC_TRT_WHEELS") or Path(sys.prefix) / "trt_wheels")
+VERSIONS = ("8.6.1", "10.16.1.11", "11.4.0.106")
 #: a C function that returns NULL, for each that the bindings look up while they are imported
 STUB = "void* {name}(void) {{ return 0; }}"
 
@@ -34,7 +38,7 @@ STUB = "void* {name}(void) {{ return 0; }}"
 def names_in_use() -> set[str]:
     """``Class.attribute`` of every TensorRT object in our two files."""
     used = set()
-    for name in ("build", "tensorrt"):
+    for name in ("build", "progress", "tensorrt"):
         source = Path(engines.__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Attribute):
@@ -53,13 +57,17 @@ def test_the_names_are_found_in_our_files():
     assert len(used) > 25
 
 
-@pytest.fixture(scope="module", params=WHEELS or [None], ids=lambda w: w and w.name.split("-")[1])
+@pytest.fixture(scope="module", params=VERSIONS)
 def bindings(request, tmp_path_factory) -> tuple[str, dict[str, str]]:
     """Module name, and an environment in which it can be imported."""
-    if request.param is None or shutil.which("gcc") is None:
-        pytest.skip("needs gcc and bindings in $KDC_TRT_WHEELS: make test-cuda-sim")
+    wheel = next(WHEELS.glob(f"tensorrt_*bindings-{request.param}-*.whl"), None)
+    if wheel is None or shutil.which("gcc") is None:
+        pytest.skip(
+            f"TensorRT {request.param}: no bindings for this Python in {WHEELS} (make test fetches "
+            "what there is), or no gcc"
+        )
     folder = tmp_path_factory.mktemp("trt")
-    zipfile.ZipFile(request.param).extractall(folder)
+    zipfile.ZipFile(wheel).extractall(folder)
     binary = next(folder.glob("*/tensorrt.so"))
     listing = subprocess.run(["readelf", "-dW", "--dyn-syms", str(binary)],
                              capture_output=True, text=True, check=True).stdout  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,6 @@ def models(tmp_path_factory) -> Models:
     torch = pytest.importorskip("torch", reason="export needs torch")
     pytest.importorskip("onnx", reason="export needs onnx")
     from kdc_core.engines.export import export
-    from kdc_core.engines.torch import save_checkpoint
     from kdc_core.network.model import KdcNet, NetworkConfig
 
     torch.manual_seed(0)
@@ -35,5 +35,6 @@ def models(tmp_path_factory) -> Models:
         net.heads.seg.weight *= 30
     folder = tmp_path_factory.mktemp("models")
     checkpoint, onnx = folder / "small.pt", folder / "small.onnx"
-    save_checkpoint(net, net.config.info("lite", 160), checkpoint)
+    info = asdict(net.config.info("lite", 160))
+    torch.save({"model": net.state_dict(), "info": info, "network": asdict(net.config)}, checkpoint)
     return Models(checkpoint, onnx, export(checkpoint, onnx))

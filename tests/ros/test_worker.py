@@ -19,7 +19,10 @@ class Recorder:
         self.started = threading.Semaphore(0)
         self.go = threading.Semaphore(0)
 
-    def __call__(self, item: object) -> None:
+    def failed(self, source: str, error: Exception) -> None:
+        self.errors.append(f"{source}: {error}")
+
+    def __call__(self, source: str, item: object) -> None:
         self.started.release()
         assert self.go.acquire(timeout=5)
         if item == "bad":
@@ -34,7 +37,7 @@ def work():
 
 @pytest.fixture
 def worker(work):
-    worker = NewestWorker(work, work.errors.append)
+    worker = NewestWorker(work, work.failed)
     yield worker
     work.go.release(1000)
     assert worker.stop()
@@ -48,54 +51,81 @@ def wait(condition) -> None:
 
 
 def test_only_the_newest_of_what_came_meanwhile_is_worked_on(worker, work):
-    worker.put(1)
+    worker.put("a", 1)
     assert work.started.acquire(timeout=5)
     for item in (2, 3, 4):
-        worker.put(item)
+        worker.put("a", item)
     work.go.release(2)
     wait(lambda: len(work.done) == 2)
     assert work.done == [1, 4]
-    assert worker.dropped == 2
+    assert worker.dropped("a") == 2
 
 
 def test_a_slow_consumer_is_never_more_than_one_item_behind(worker, work):
     for item in range(50):
-        worker.put(item)
+        worker.put("a", item)
         if item % 10 == 0:
             work.go.release()
             time.sleep(0.005)
     work.go.release(10)
     wait(lambda: work.done and work.done[-1] == 49)
-    assert len(work.done) + worker.dropped == 50
+    assert len(work.done) + worker.dropped("a") == 50
     assert work.done == sorted(work.done)
 
 
 def test_an_error_is_reported_and_the_next_item_is_worked_on(worker, work):
     work.go.release(2)
-    worker.put("bad")
+    worker.put("a", "bad")
     wait(lambda: work.errors)
-    worker.put("good")
+    worker.put("a", "good")
     wait(lambda: work.done)
     assert work.done == ["good"]
-    assert [str(error) for error in work.errors] == ["bad item"]
+    assert work.errors == ["a: bad item"]
 
 
 def test_stop_finishes_the_item_in_work_and_drops_the_waiting_one(work):
-    worker = NewestWorker(work, work.errors.append)
-    worker.put(1)
+    worker = NewestWorker(work, work.failed)
+    worker.put("a", 1)
     assert work.started.acquire(timeout=5)
-    worker.put(2)
+    worker.put("a", 2)
     threading.Timer(0.05, work.go.release).start()
     assert worker.stop()
-    worker.put(3)
+    worker.put("a", 3)
     time.sleep(0.02)
     assert work.done == [1]
 
 
 def test_stop_says_so_when_the_work_does_not_end(work):
-    worker = NewestWorker(work, work.errors.append)
-    worker.put(1)
+    worker = NewestWorker(work, work.failed)
+    worker.put("a", 1)
     assert work.started.acquire(timeout=5)
     assert not worker.stop(timeout=0.05)
     work.go.release()
     assert worker.stop()
+
+
+def test_sources_take_turns_however_fast_one_of_them_is(worker, work):
+    worker.put("a", "a0")
+    assert work.started.acquire(timeout=5)
+    worker.put("slow", "s1")
+    for item in ("a1", "a2", "a3"):
+        worker.put("a", item)
+    worker.put("slow", "s2")
+    work.go.release(1)
+    assert work.started.acquire(timeout=5)  # now s2 is in work: its place in the queue was first
+    worker.put("slow", "s3")
+    work.go.release(3)
+    wait(lambda: len(work.done) == 4)
+    assert work.done == ["a0", "s2", "a3", "s3"]
+    assert (worker.dropped("a"), worker.dropped("slow")) == (2, 1)
+
+
+def test_discarded_items_are_not_worked_on(worker, work):
+    worker.put("a", 1)
+    assert work.started.acquire(timeout=5)
+    worker.put("b", 2)
+    worker.discard()
+    work.go.release(2)
+    worker.put("a", 3)
+    wait(lambda: len(work.done) == 2)
+    assert work.done == [1, 3] and worker.dropped("b") == 0

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from training_set import annotation, entry, write_set
 
 torch = pytest.importorskip("torch", reason="training needs torch")
@@ -139,11 +142,56 @@ def test_broken_input_is_counted_and_the_rest_is_used(tmp_path):
     assert "3 x picture broken" in str(report)
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=8,
+)
+WRONG = JSON | st.sampled_from(
+    [10**400, [1e9, 1e9, 2] * 17, [math.nan] * 51, [[math.nan] * 6], [[1e9] * 6],
+     {"counts": [5], "size": [160, 200]}, {"counts": [5, -3], "size": [160, 200]},
+     {"counts": "x", "size": [160, 200]}]
+)  # fmt: skip
+FIELDS = [*sorted(annotation(1, 1, (0, 0), 1.0)), "pseudo_mask", "mask_conf"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(st.sampled_from(FIELDS), WRONG, max_size=3))
+def test_any_value_in_any_field_leaves_a_usable_picture(tmp_path_factory, changes):
+    folder = tmp_path_factory.mktemp("set")
+    good = annotation(1, 1, (60, 80), 0.8)
+    path = write_set(folder, [entry(1)], [good])
+    wrong = {**annotation(2, 1, (140, 80), 0.8, pseudo_mask=True, mask_conf=0.9), **changes}
+    path.write_text(json.dumps({"images": [entry(1)], "annotations": [good, wrong]}))
+    pack = read_coco(path, LoadReport())
+    assert len(pack) == 1 and 1 <= len(pack.area) <= 2
+    for name in ("keypoints", "area", "box", "mask_weight"):
+        assert np.isfinite(getattr(pack, name)).all(), name
+    assert (pack.area > 0).all() and pack.mask_weight.max() <= 1
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"annotations": []}', '{"images": 3}', "\x00"])
 def test_files_that_are_no_annotations_give_one_line(tmp_path, text):
     path = tmp_path / "bad.json"
     path.write_text(text)
     with pytest.raises(ValueError, match="expected a COCO annotation file"):
+        read_coco(path, LoadReport())
+
+
+def test_people_have_the_category_that_the_file_says(tmp_path):
+    labels = [
+        annotation(1, 1, (60, 80), 0.8, category_id=3), annotation(2, 1, (140, 80), 0.8)
+    ]  # fmt: skip
+    path = write_set(tmp_path, [entry(1)], labels)
+    content = json.loads(path.read_text())
+    categories = [{"id": 1, "name": "dog"}, {"id": 3, "name": "person"}]
+    path.write_text(json.dumps({**content, "categories": categories}))
+    pack = read_coco(path, LoadReport())
+    assert len(pack.area) == 1
+    assert pack.box[0, 0] == pytest.approx(labels[0]["bbox"][0])
+    path.write_text(json.dumps({**content, "categories": [{"id": 1, "name": "dog"},
+                                                          {"id": 2, "name": "cat"}]}))  # fmt: skip
+    with pytest.raises(ValueError, match="no category is called person, got cat, dog"):
         read_coco(path, LoadReport())
 
 

@@ -7,7 +7,9 @@ import time
 
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="training needs torch")
+
+from batches import two_masks  # noqa: E402
 
 from kdc_core.config import ModelInfo  # noqa: E402
 from kdc_core.skeleton import CENTRE, CHANNELS, A, channel_slices  # noqa: E402
@@ -22,21 +24,10 @@ NOSE, RIGHT_SHOULDER = 0, 6
 
 
 def two_people() -> Batch:
-    """128x128 pixels; person 0 is columns 16-47, rows 16-79; person 1 columns 72-103, 24-87."""
-    owner = torch.zeros(1, 128, 128, dtype=torch.uint8)
-    owner[0, 16:80, 16:48] = 1
-    owner[0, 24:88, 72:104] = 2
-    keypoints = torch.zeros(1, 2, 17, 3)
-    for k, x, y, v in ((5, 40, 24, 2), (6, 24, 24, 2), (11, 36, 60, 1), (13, 36, 76, 2)):
-        keypoints[0, 0, k] = torch.tensor([x, y, v])
-        keypoints[0, 1, k] = torch.tensor([x + 56, y + 8, v])
-    return Batch(
-        image=torch.zeros(1, 3, 128, 128, dtype=torch.uint8),
-        owner=owner,
-        ignore=torch.zeros_like(owner),
-        keypoints=keypoints,
-        area=torch.tensor([[2048.0, 2048.0]]),
-        mask_weight=torch.ones(1, 2),
+    """Both have the same four keypoints at the same places of their masks."""
+    places = ((5, 40, 24, 2), (6, 24, 24, 2), (11, 36, 60, 1), (13, 36, 76, 2))
+    return two_masks(
+        *((0, *place) for place in places), *((1, k, x + 56, y + 8, v) for k, x, y, v in places)
     )
 
 

@@ -7,7 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="training needs torch")
+
+from batches import two_masks  # noqa: E402
 
 from kdc_core.config import DecodeConfig, ModelInfo  # noqa: E402
 from kdc_core.decode import decode  # noqa: E402
@@ -21,33 +23,19 @@ NOSE, LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP = 0, 5, 6, 11
 
 
 def two_people() -> Batch:
-    """128x128 pixels; person 0 is columns 16-47, rows 16-79; person 1 columns 72-103, 24-87."""
-    owner = torch.zeros(1, 128, 128, dtype=torch.uint8)
-    owner[0, 16:80, 16:48] = 1
-    owner[0, 24:88, 72:104] = 2
-    keypoints = torch.zeros(1, 2, 17, 3)
-    keypoints[0, 0, LEFT_SHOULDER] = torch.tensor([24.0, 20.0, 2.0])
-    keypoints[0, 0, RIGHT_SHOULDER] = torch.tensor([56.0, 40.0, 2.0])
-    keypoints[0, 0, LEFT_HIP] = torch.tensor([24.0, 60.0, 1.0])
-    keypoints[0, 1, NOSE] = torch.tensor([88.0, 100.0, 2.0])
-    keypoints[0, 1, RIGHT_SHOULDER] = torch.tensor([72.0, 40.0, 1.0])
-    return Batch(
-        image=torch.zeros(1, 3, 128, 128, dtype=torch.uint8),
-        owner=owner,
-        ignore=torch.zeros_like(owner),
-        keypoints=keypoints,
-        area=torch.tensor([[2048.0, 2048.0]]),
-        mask_weight=torch.ones(1, 2),
-    )
+    """Some keypoints lie outside of their own person's mask, as annotators place them."""
+    return two_masks(
+        (0, LEFT_SHOULDER, 24, 20, 2), (0, RIGHT_SHOULDER, 56, 40, 2), (0, LEFT_HIP, 24, 60, 1),
+        (1, NOSE, 88, 100, 2), (1, RIGHT_SHOULDER, 72, 40, 1),
+    )  # fmt: skip
 
 
 def apart() -> Batch:
     """The same two people with a trunk of four keypoints each, inside their own masks."""
-    keypoints = torch.zeros(1, 2, 17, 3)
-    for k, x, y in ((5, 40, 24), (6, 24, 24), (11, 38, 56), (12, 26, 56)):
-        keypoints[0, 0, k] = torch.tensor([x, y, 2])
-        keypoints[0, 1, k] = torch.tensor([x + 56, y + 8, 2])
-    return dataclasses.replace(two_people(), keypoints=keypoints)
+    places = ((5, 40, 24), (6, 24, 24), (11, 38, 56), (12, 26, 56))
+    return two_masks(
+        *((0, *place, 2) for place in places), *((1, k, x + 56, y + 8, 2) for k, x, y in places)
+    )
 
 
 def with_ignore(batch: Batch, bits: int) -> Batch:

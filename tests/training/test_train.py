@@ -189,11 +189,22 @@ def test_average_follows_fast_at_first_then_slowly():
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("device", "tpu"), ("crop", 100), ("batch", 0), ("precision", "int8")]
+    ("field", "value"),
+    [
+        ("device", "tpu"),
+        ("crop", 100),
+        ("batch", 0),
+        ("precision", "int8"),
+        ("preset", "large"),
+        ("iterations", 0),
+        ("lr", -1.0),
+        ("ema", math.nan),
+        ("log-every", 0),
+    ],
 )
 def test_bad_settings_are_one_line_errors(field, value):
     with pytest.raises(ValueError, match=f"--{field}: expected"):
-        TrainConfig(**{field: value})
+        TrainConfig(**{field.replace("-", "_"): value})
 
 
 def test_wrong_checkpoints_are_one_line_errors(small_set, tmp_path):

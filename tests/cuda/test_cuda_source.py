@@ -12,8 +12,8 @@ from kdc_core.skeleton import CHANNELS, DIRECTED, OUT_EDGES
 ARCHS = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_120")
 REGISTERS = 64  # 4 blocks of 256 threads then fit a multiprocessor
 KERNELS = (
-    "preprocess", "hough_splat", "find_maxima", "pick_peaks", "read_peaks", "pool", "membership",
-    "mean_shift", "paint",
+    "preprocess", "hough_splat", "find_maxima", "pick_peaks", "read_peaks", "read_poses", "pool",
+    "membership", "mean_shift", "paint",
 )  # fmt: skip
 
 
@@ -49,17 +49,22 @@ def test_nvcc_uses_few_registers_and_spills_none(tmp_path):
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    used = [int(n) for n in re.findall(r"Used (\d+) registers", done.stderr)]
-    assert len(used) == len(ARCHS) * len(KERNELS)
-    assert max(used) <= REGISTERS
-    assert set(re.findall(r"(\d+) bytes spill", done.stderr)) == {"0"}
-    assert "warning" not in done.stderr
+    check_report(done.stderr, len(ARCHS) * len(KERNELS))
+
+
+def check_report(text: str, functions: int) -> None:
+    """What ptxas says of registers and spills."""
+    used = [int(n) for n in re.findall(r"Used (\d+) registers", text)]
+    assert len(used) == functions and max(used) <= REGISTERS
+    assert set(re.findall(r"(\d+) bytes spill", text)) == {"0"}
+    assert "warning" not in text
 
 
 @pytest.mark.skipif(not has_nvrtc(), reason="no NVRTC: pip install nvidia-cuda-nvrtc")
 @pytest.mark.parametrize("arch", ARCHS)
 def test_nvrtc_compiles(arch):
-    code = source.compile_with_nvrtc(arch, source.source())
+    code, log = source.compile_with_nvrtc(arch, source.source(), "--ptxas-options=-v")
+    check_report(log, len(KERNELS))
     assert code.startswith(b"\x7fELF")
     assert all(name.encode() in code for name in KERNELS)
 

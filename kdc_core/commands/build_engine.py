@@ -1,0 +1,96 @@
+"""``kdc build-engine``: a TensorRT engine, built before it is needed."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from kdc_core.commands.options import natural
+from kdc_core.engines import LONG_SIDES, default_model
+from kdc_core.engines.precision import PRECISIONS
+from kdc_core.engines.progress import Watch
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``kdc build-engine``."""
+    parser.add_argument(
+        "--model", type=Path, metavar="FILE", help="ONNX file; default: the weights with KDC"
+    )
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="fp16", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--long-side", type=natural, metavar="PIXELS",
+        help="longest side of the network's input; default: as trained",
+    )  # fmt: skip
+    parser.add_argument(
+        "--images", metavar="SOURCE",
+        help="int8: pictures like those to come, as in kdc run: a folder or a video",
+    )  # fmt: skip
+    parser.add_argument(
+        "--count", type=natural, default=64, metavar="N",
+        help="int8: how many of them; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR",
+        help="default: where engines are looked for, $KDC_ENGINES or the user's cache",
+    )  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="build it even if it is there")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Build the engine, or say that it is there."""
+    from kdc_core.cuda.probe import gpu_name
+    from kdc_core.engines import build
+    from kdc_core.engines.tensorrt import read_info
+
+    model = args.model or default_model()
+    if not model.is_file():
+        raise ValueError(f"{model}: no such model file")
+    longest = args.long_side or read_info(model).longest
+    if not LONG_SIDES[0] <= longest <= LONG_SIDES[1]:
+        raise ValueError(
+            f"--long-side: expected {LONG_SIDES[0]} to {LONG_SIDES[1]} pixels, got {longest}"
+        )
+    if args.precision == "int8" and not args.images:
+        raise ValueError("int8 needs pictures like those to come: --images FOLDER")
+    trt = build.load_tensorrt()
+    wanted = build.recipe(trt, model, gpu_name(), args.precision, longest)
+    path = build.engine_path(wanted, args.out)
+    if not args.force and build.kept(wanted, args.out):
+        print(f"{path} is there already")
+        return 0
+    start = time.perf_counter()
+    images = calibration(args.images, args.count, longest) if args.precision == "int8" else ()
+    with tqdm(unit="step", leave=False, disable=None) as bar:
+        plan = build.build_kept(trt, wanted, model, images, args.out, _watch(bar))
+    print(
+        f"{path}: {len(plan) / 1e6:.1f} MB, {args.precision} for {wanted.gpu}, {wanted.tensorrt}, "
+        f"{time.perf_counter() - start:.0f} s"
+    )
+    return 0
+
+
+def calibration(source: str, count: int, longest: int) -> Iterator[np.ndarray]:
+    """Network inputs from a folder of pictures or a video."""
+    from kdc_core.engines.preprocess import preprocess
+    from kdc_core.source import open_source
+
+    frames = islice(open_source(source), count)
+    for frame in tqdm(frames, "calibration", count, unit="picture", leave=False, disable=None):
+        yield preprocess(frame, longest)[0]
+
+
+def _watch(bar: tqdm) -> Watch:
+    def watch(phase: str, done: int, steps: int) -> None:
+        bar.set_description_str(phase[:40], refresh=False)
+        bar.total, bar.n = steps, done
+        bar.refresh()
+
+    return watch

@@ -1,0 +1,1 @@
+"""Recordings (rosbag2) to people and figures, without ROS."""

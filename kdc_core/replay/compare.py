@@ -1,0 +1,209 @@
+"""Two replays of the same recording side by side: what changed, and where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from kdc_core.draw import overlay
+from kdc_core.evaluate.plots import Series, curves
+from kdc_core.evaluate.report import write_json
+from kdc_core.replay import baseline, cameras, messages
+from kdc_core.replay.bag import Bag
+from kdc_core.replay.diary import thumbnail
+from kdc_core.replay.play import RUN, SUMMARY
+from kdc_core.replay.report import figure, page, table
+from kdc_core.types import People
+
+SHOWN = 8  # frames that differ most
+APART = 1.0  # seconds between two of them
+Place = tuple[str, int]  # camera's output prefix, stamp in ns
+
+
+def compare(a: Path, b: Path, out: Path) -> dict[str, Any]:
+    """Write ``compare.html`` and ``compare.json``.
+
+    Returns:
+        The content of ``compare.json``: figures of both, and how much the frames differ.
+
+    Raises:
+        ValueError: one of them is not the output of a replay, or they have no frame in common.
+    """
+    summaries = [_summary(path) for path in (a, b)]
+    runs = [people_in(path / "people") for path in (a, b)]
+    differing: dict[Place, float] = {}
+    first = next(runs[0], None)
+    second = next(runs[1], None)
+    while first and second:  # both are in the order of the recording
+        if first[0] == second[0]:
+            differing[first[0]] = difference(first[1], second[1])
+            first, second = next(runs[0], None), next(runs[1], None)
+        elif first[0][1] <= second[0][1]:
+            first = next(runs[0], None)
+        else:
+            second = next(runs[1], None)
+    if not differing:
+        raise ValueError(f"{a} and {b}: have no frame in common: not of the same recording?")
+    rows = _rows(*summaries)
+    worst = _worst(differing)
+    content = {
+        "a": str(a), "b": str(b), "frames": len(differing),
+        "equal_frames": sum(value == 0 for value in differing.values()),
+        "mean_difference": round(float(np.mean(list(differing.values()))), 6),
+        "figures": {name: [before, after] for name, before, after in rows},
+        "most_different": [
+            {"camera": p, "stamp_ns": s, "difference": round(differing[p, s], 4)} for p, s in worst
+        ],
+    }  # fmt: skip
+    out.mkdir(parents=True, exist_ok=True)
+    _page(out / "compare.html", content, differing, _thumbnails(a, b, worst))
+    write_json(out / "compare.json", content)
+    return content
+
+
+def people_in(bag: Path) -> Iterator[tuple[Place, People]]:
+    """Everybody in every frame of a bag that a replay has written."""
+    source = Bag(bag)
+    try:
+        arrays: dict[Place, Any] = {}
+        wanted = {t for t in source.topics if t.endswith(("/persons", "/mask"))}
+        for message in source.messages(wanted):
+            content = messages.decode(message.data, message.kind)
+            prefix, _, kind = message.topic.rpartition("/")
+            place = (prefix, messages.stamp_of(content.header))
+            if kind == "persons":
+                arrays[place] = content
+            elif place in arrays:
+                yield place, messages.people_of(arrays.pop(place), messages.labels_of(content))
+    finally:
+        source.close()
+
+
+def difference(a: People, b: People) -> float:
+    """How much two answers differ: who has no counterpart, and 1 − IoU of the masks that have."""
+    sizes = int(a.ids.max(initial=0)) + 1, int(b.ids.max(initial=0)) + 1
+    joint = np.bincount(
+        a.labels.ravel().astype(np.intp) * sizes[1] + b.labels.ravel(),
+        minlength=sizes[0] * sizes[1],
+    ).reshape(sizes)
+    common = joint[a.ids][:, b.ids]
+    union = joint.sum(axis=1)[a.ids, None] + joint.sum(axis=0)[b.ids] - common
+    iou = common / np.maximum(union, 1)
+    rows, columns = linear_sum_assignment(iou, maximize=True)
+    good = iou[rows, columns] > 0
+    shown = [int(np.isin(p.ids, p.labels).sum()) for p in (a, b)]
+    return float(sum(shown) - 2 * good.sum() + (1 - iou[rows, columns][good]).sum())
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ValueError(f"{folder}: expected the output folder of kdc replay") from None
+
+
+def _rows(a: dict[str, Any], b: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(figure, of a, of b)."""
+    rows: list[tuple[str, Any, Any]] = [("frames", a["frames"], b["frames"])]
+    for topic in sorted(a["cameras"].keys() & b["cameras"].keys()):
+        for name, value in a["cameras"][topic].items():
+            rows.append(
+                (f"{topic}: {name.replace('_', ' ')}", value, b["cameras"][topic].get(name))
+            )
+    for name, section, key in baseline.FIGURES:
+        values = [((s["truth"] or {}).get(section) or {}).get(key) for s in (a, b)]
+        if values != [None, None]:
+            rows.append((name, *values))
+    return rows
+
+
+def _worst(differing: dict[Place, float]) -> list[Place]:
+    """Frames that differ most, not more than one a second."""
+    chosen: list[Place] = []
+    for place in sorted(differing, key=lambda p: (-differing[p], p)):
+        apart = all(abs(place[1] - other[1]) > APART * messages.NS for other in chosen)
+        if differing[place] > 0 and apart and len(chosen) < SHOWN:
+            chosen.append(place)
+    return chosen
+
+
+def _thumbnails(a: Path, b: Path, worst: list[Place]) -> dict[Place, bytes]:
+    """Both answers drawn over the recording's own pictures, where it is still there."""
+    pictures = _pictures(a, set(worst))
+    answers = [{p: people for p, people in people_in(path / "people") if p in pictures}
+               for path in (a, b)]  # fmt: skip
+    made = {}
+    for place, image in pictures.items():
+        both = [overlay(image, answer[place]) for answer in answers]
+        made[place] = thumbnail(cv2.hconcat(both), 2)
+    return made
+
+
+def _pictures(run: Path, wanted: set[Place]) -> dict[Place, np.ndarray]:
+    try:
+        path = Path(json.loads((run / RUN).read_text(encoding="utf-8"))["bag"])
+        bag = Bag(path)
+    except (OSError, ValueError, KeyError):
+        return {}  # the recording has been moved: the figures stand without pictures
+    found = {}
+    try:
+        prefixes = cameras.prefixes(list(_summary(run)["cameras"]))
+        for message in bag.messages(set(prefixes)):
+            try:
+                content = messages.decode(message.data, message.kind)
+                stamp = messages.stamp_of(content.header) or message.time
+                if (prefixes[message.topic], stamp) in wanted:
+                    found[prefixes[message.topic], stamp] = messages.picture(content)
+            except ValueError:
+                continue  # the replays skipped it too
+    finally:
+        bag.close()
+    return found
+
+
+def _page(
+    path: Path, content: dict[str, Any], differing: dict[Place, float], pictures: dict[Place, bytes]
+) -> None:
+    start = min(stamp for _, stamp in differing)
+    rows = [
+        [name, _shown(before), _shown(after), _change(before, after)]
+        for name, (before, after) in content["figures"].items()
+    ]
+    series = []
+    for camera in sorted({prefix for prefix, _ in differing}):
+        places = [p for p in differing if p[0] == camera]
+        times = [(stamp - start) / messages.NS for _, stamp in places]
+        series.append(Series(camera, times, [differing[p] for p in places], steps=True))
+    parts = [
+        "<h1>What changed</h1>",
+        f"<p>A: {escape(content['a'])}<br>B: {escape(content['b'])}</p>",
+        f"<p>{content['equal_frames']} of {content['frames']} frames are equal.</p>",
+        table(rows, ["", "A", "B", "change"]),
+        "<h2>Where</h2>",
+        "<p>People without a counterpart, and 1 - IoU of the masks that have one.</p>",
+        curves(series, "seconds", "difference"),
+        "<h2>Frames that differ most (left A, right B)</h2>",
+    ]
+    for entry in content["most_different"]:
+        place = (entry["camera"], entry["stamp_ns"])
+        time = (place[1] - start) / messages.NS
+        caption = f"{place[0]}, {time:.2f} s: difference {entry['difference']:.2f}"
+        parts.append(figure(pictures[place], caption) if place in pictures else f"<p>{caption}</p>")
+    page(path, "Two replays", parts)
+
+
+def _shown(value: Any) -> Any:
+    return "-" if value is None else value
+
+
+def _change(before: Any, after: Any) -> str:
+    if not isinstance(before, int | float) or not isinstance(after, int | float):
+        return ""
+    return f"{after - before:+.4g}" if after != before else ""

@@ -1,0 +1,200 @@
+"""A recording from its first picture to its last: people, figures, report."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from kdc_core.evaluate.report import write_json
+from kdc_core.pipeline import Pipeline
+from kdc_core.replay import cameras, messages, truth
+from kdc_core.replay.bag import Bag, Message
+from kdc_core.replay.diary import Diary
+from kdc_core.replay.judge import Judge
+from kdc_core.replay.output import Output
+from kdc_core.replay.report import write_report
+from kdc_core.track import VideoDecoder
+from kdc_core.types import Frame, People
+
+SUMMARY, RUN = "summary.json", "run.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is replayed, and how."""
+
+    topics: tuple[str, ...] = ()  # cameras; empty: all
+    start: float = 0.0  # seconds into the recording
+    duration: float = 0.0  # seconds, 0 = to the end
+    realtime: bool = False
+    rate: float = 1.0  # of the recording's pace, real time only
+    truth: str = ""  # COCO file or MOTS text beside the recording
+    truth_topic: str = ""  # PersonArrays in it; empty: each camera's …/truth/persons
+    storage: str = "mcap"  # of the bag that is written
+
+
+class Replay:
+    """One run of one recording; ``run`` does it all."""
+
+    def __init__(self, path: Path, out: Path, pipeline: Pipeline, settings: Settings) -> None:
+        self.path, self.out = path, out
+        self.pipeline, self.config, self.settings = pipeline, pipeline.config, settings
+        self._aside = 0.0  # seconds spent on what a robot does not do: reading, writing, judging
+
+    def run(self, conditions: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Replay, and write everything into the output folder; ``summary.json`` comes last.
+
+        Args:
+            conditions: what the figures depend on beyond the settings, for the summary.
+
+        Returns:
+            The content of ``summary.json``. Offline it depends on the recording, the weights and
+            the settings alone.
+
+        Raises:
+            ValueError: nothing can be replayed, or the truth cannot be read.
+        """
+        began = time.perf_counter()
+        (self.out / SUMMARY).unlink(missing_ok=True)
+        self._note()
+        self.bag = Bag(self.path)
+        try:
+            topics = cameras.choose(self.bag, list(self.settings.topics))
+            self.prefixes = cameras.prefixes(topics)
+            file = Path(self.settings.truth) if self.settings.truth else None
+            self.truth = truth.load(self.bag, self.prefixes, file, self.settings.truth_topic)
+            if self.truth.by_index and self.settings.start:
+                raise ValueError(f"{file}: counts frames from the beginning: leave --start out")
+            self._begin(topics)
+            try:
+                self._play()
+            finally:
+                self.output.close()
+            summary = self._summary(conditions or {})
+        finally:
+            self.bag.close()
+        write_report(self.out / "report.html", summary, self.diaries)
+        seconds, frames = time.perf_counter() - began, summary["frames"]
+        self._note(seconds=round(seconds, 2), frames_per_second=round(frames / seconds, 2))
+        write_json(self.out / SUMMARY, summary)
+        return summary
+
+    def _note(self, **more: Any) -> None:
+        """What differs from machine to machine and from run to run."""
+        where = {"bag": str(self.path.resolve()), "host": platform.node(), "pid": os.getpid()}
+        write_json(self.out / RUN, {**where, **more})
+
+    def _begin(self, topics: list[str]) -> None:
+        self.decoders = {topic: VideoDecoder(self.config) for topic in topics}
+        self.diaries = {topic: Diary(topic) for topic in topics}
+        self.judge = Judge() if self.truth else None
+        self.output = Output(self.out, self.settings.storage)
+        self._count = 0
+        self._stamps: dict[str, int] = {}
+
+    def _play(self) -> None:
+        start = self.bag.start + round(self.settings.start * messages.NS)
+        stop = self.bag.end
+        if self.settings.duration:
+            stop = min(stop, start + round(self.settings.duration * messages.NS))
+        recorded = self._received(self.bag.messages(set(self.prefixes), start, stop))
+        if self.settings.realtime:
+            pace = cameras.paced(recorded, self.settings.rate, self._dropped, self._clock)
+            for message, arrived in pace:
+                self._frame(message, arrived)
+            return
+        total = sum(self.bag.counts[topic] for topic in self.prefixes)
+        shown = tqdm(recorded, self.path.name, total, unit="frame", disable=None, leave=False)
+        for message in shown:
+            self._frame(message)
+
+    def _received(self, recorded: Iterator[Message]) -> Iterator[Message]:
+        while True:
+            began = time.perf_counter()
+            message = next(recorded, None)
+            self._aside += time.perf_counter() - began
+            if message is None:
+                return
+            self.diaries[message.topic].received += 1
+            yield message
+
+    def _clock(self) -> float:
+        """Seconds that stand still while something is done that a robot does not do."""
+        return time.perf_counter() - self._aside
+
+    def _dropped(self, message: Message) -> None:
+        self.diaries[message.topic].dropped += 1
+
+    def _frame(self, message: Message, arrived: float | None = None) -> None:
+        """One picture to people, written and judged; or skipped and counted."""
+        skipped, topic = self.bag.skipped, message.topic
+        if not message.data:
+            skipped.add(topic, "zero-length message")
+            return
+        reason = "message does not decode"
+        try:
+            content = messages.decode(message.data, message.kind)
+            reason = "picture does not decode"
+            image = messages.picture(content)
+        except ValueError as error:
+            skipped.add(topic, reason, error)
+            return
+        stamp = messages.stamp_of(content.header) or message.time  # drivers that do not stamp
+        back = (self._stamps.get(topic, -1) - stamp) / messages.NS
+        if back >= 0:
+            skipped.add(topic, "stamp jumps back" if back else "stamp repeats", f"by {back:.3f} s")
+            return
+        self._stamps[topic] = stamp
+        frame = Frame(image, stamp / messages.NS)
+        people = self.pipeline(frame, self.decoders[topic])
+        if arrived is not None:
+            self.diaries[topic].latency.append((self._clock() - arrived) * 1e3)
+        began = time.perf_counter()
+        self._write(message, content.header, frame, stamp, people)
+        self._aside += time.perf_counter() - began
+
+    def _write(self, message: Message, head: Any, frame: Frame, stamp: int, people: People) -> None:
+        topic, decoder = message.topic, self.decoders[message.topic]
+        head = messages.header(stamp, head.frame_id)
+        self.output.persons(self.prefixes[topic], message, head, people)
+        self.output.switches(self.prefixes[topic], message, head, decoder.switches)
+        self._count += 1
+        width, height = frame.size
+        entry = {
+            "id": self._count, "file_name": f"{stamp}", "width": width, "height": height,
+            "topic": topic, "stamp_ns": stamp,
+        }  # fmt: skip
+        self.output.texts(entry, message.index + 1, people)
+        known = self.truth.find(topic, stamp, message.index)
+        wrong = self.judge.add(entry, people, known) if self.judge and known is not None else None
+        seconds = (message.time - self.bag.start) / messages.NS
+        self.diaries[topic].add(seconds, frame, stamp, people, decoder.switches, wrong)
+
+    def _summary(self, conditions: dict[str, Any]) -> dict[str, Any]:
+        if not self._count:
+            reasons = "; ".join(
+                f"{e['count']} x {e['reason']} ({e['where']})" for e in self.bag.skipped.entries()
+            )
+            raise ValueError(
+                f"{self.path}: none of its pictures could be used: {reasons or 'none'}"
+            )
+        settings = asdict(self.settings)
+        if settings["truth"]:
+            settings["truth"] = Path(settings["truth"]).name
+        return {
+            "bag": self.path.name,
+            "clock": "real time" if self.settings.realtime else "offline",
+            "frames": self._count,
+            "cameras": {topic: diary.figures() for topic, diary in self.diaries.items()},
+            "truth": self.judge.figures() if self.judge else None,
+            "skipped": self.bag.skipped.entries(),
+            "settings": settings,
+            "conditions": {"decoder": asdict(self.config), **conditions},
+        }

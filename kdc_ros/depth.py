@@ -1,0 +1,96 @@
+"""The newest depth pictures, and the one that was taken with a given picture.
+
+Matched by stamps and not by a synchroniser in front of the node: that would hold every picture
+back until a depth picture comes, and without one there would be no people at all.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from kdc_core.depth import Depth
+from kdc_ros.images import to_metres
+
+KEPT = 10  # pictures; a third of a second
+
+
+class DepthInput:
+    """Subscribed to a depth camera; ``take`` is called from another thread."""
+
+    def __init__(self, node: Node, topic: str, info_topic: str) -> None:
+        self._node = node
+        self._lock = threading.Lock()
+        self._recent: deque[Image] = deque(maxlen=KEPT)
+        self._info: CameraInfo | None = None
+        qos = QoSProfile(depth=KEPT, reliability=ReliabilityPolicy.BEST_EFFORT)
+        options = QoSOverridingOptions.with_default_policies()
+        self._subscriptions = [
+            node.create_subscription(kind, name, keep, qos, qos_overriding_options=options)
+            for kind, name, keep in (
+                (Image, topic, self._keep), (CameraInfo, info_topic, self._keep_info)
+            )
+        ]  # fmt: skip
+
+    def destroy(self) -> None:
+        """Unsubscribe."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+
+    def take(self, header: Header, slop: float) -> Depth:
+        """Depth at the time of a picture.
+
+        Raises:
+            ValueError: there is none within ``slop`` seconds, it is of another frame, or its
+                CameraInfo is missing or has no focal length.
+        """
+        with self._lock:
+            recent, info = list(self._recent), self._info
+        stamp = seconds(header)
+        nearest = min(recent, key=lambda one: abs(seconds(one.header) - stamp), default=None)
+        if nearest is None:
+            raise ValueError("depth: no picture yet")
+        apart = abs(seconds(nearest.header) - stamp)
+        if apart > slop:
+            raise ValueError(
+                f"depth: the nearest picture is {apart:.3f} s away, depth_slop is {slop:g}"
+            )
+        frames = nearest.header.frame_id, header.frame_id
+        if all(frames) and frames[0] != frames[1]:
+            raise ValueError(
+                f"depth: expected a picture registered to {frames[1]!r}, got one of {frames[0]!r}"
+            )
+        return _depth(nearest, info)
+
+    def _keep(self, message: Image) -> None:
+        with self._lock:
+            self._recent.append(message)
+
+    def _keep_info(self, message: CameraInfo) -> None:
+        with self._lock:
+            self._info = message
+
+
+def seconds(header: Header) -> float:
+    """The stamp."""
+    return header.stamp.sec + header.stamp.nanosec * 1e-9
+
+
+def _depth(message: Image, info: CameraInfo | None) -> Depth:
+    """Intrinsics are scaled from the size that the info speaks of to the picture's."""
+    if info is None:
+        raise ValueError("depth: no CameraInfo yet")
+    fx, _, cx, _, fy, cy = info.k[:6].tolist()
+    if fx <= 0 or fy <= 0:
+        raise ValueError("depth: the CameraInfo has no focal length, the camera is not calibrated")
+    metres = to_metres(message)
+    height, width = metres.shape
+    across, down = width / (info.width or width), height / (info.height or height)
+    principal = (cx + 0.5) * across - 0.5, (cy + 0.5) * down - 0.5
+    return Depth(metres, (fx * across, fy * down), principal)

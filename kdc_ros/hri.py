@@ -1,0 +1,162 @@
+"""People as ROS4HRI bodies (REP 155), where hri_msgs is installed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from hri_msgs.msg import (
+    IdsList,
+    NormalizedPointOfInterest2D,
+    NormalizedRegionOfInterest2D,
+    Skeleton2D,
+)
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+
+from kdc_core.types import People
+from kdc_ros.images import to_message
+from kdc_ros.messages import Result
+
+BODIES = "/humans/bodies"
+#: COCO's keypoints in Skeleton2D's order; NECK, at index 1, is not among them
+COCO = {
+    Skeleton2D.NOSE: 0, Skeleton2D.RIGHT_SHOULDER: 6, Skeleton2D.RIGHT_ELBOW: 8,
+    Skeleton2D.RIGHT_WRIST: 10, Skeleton2D.LEFT_SHOULDER: 5, Skeleton2D.LEFT_ELBOW: 7,
+    Skeleton2D.LEFT_WRIST: 9, Skeleton2D.RIGHT_HIP: 12, Skeleton2D.RIGHT_KNEE: 14,
+    Skeleton2D.RIGHT_ANKLE: 16, Skeleton2D.LEFT_HIP: 11, Skeleton2D.LEFT_KNEE: 13,
+    Skeleton2D.LEFT_ANKLE: 15, Skeleton2D.LEFT_EYE: 1, Skeleton2D.RIGHT_EYE: 2,
+    Skeleton2D.LEFT_EAR: 3, Skeleton2D.RIGHT_EAR: 4,
+}  # fmt: skip
+LEFT_SHOULDER, RIGHT_SHOULDER = 5, 6
+
+
+@dataclass(frozen=True)
+class Body:
+    """Publishers of one body."""
+
+    roi: Publisher
+    cropped: Publisher
+    skeleton: Publisher
+
+
+class Bodies:
+    """Publishes the bodies of one camera; their topics come and go with the people.
+
+    Used by one thread. Topics of single bodies have no QoS overrides: a parameter for each person
+    who ever came by would never go away.
+    """
+
+    def __init__(self, node: Node, letter: str) -> None:
+        """``letter`` begins the ids of this camera's bodies."""
+        self._node = node
+        self._tracked = node.create_publisher(IdsList, f"{BODIES}/tracked", QoSProfile(depth=1))
+        self._letter = letter
+        self._bodies: dict[str, Body] = {}
+
+    @property
+    def ids(self) -> list[str]:
+        """Bodies that are there now."""
+        return list(self._bodies)
+
+    def publish(self, result: Result, others: list[str]) -> None:
+        """All about the bodies of one picture; ``others`` are those of other cameras."""
+        people = result.people
+        ids = [body_id(self._letter, identity) for identity in people.ids.tolist()]
+        for gone in self._bodies.keys() - set(ids):
+            self._remove(gone)
+        for row, name in enumerate(ids):
+            body = self._bodies.get(name) or self._add(name)
+            if body.roi.get_subscription_count():
+                body.roi.publish(roi(result, row))
+            if body.cropped.get_subscription_count():
+                body.cropped.publish(cropped(result, row))
+            if body.skeleton.get_subscription_count():
+                body.skeleton.publish(skeleton(result, row))
+        self._tracked.publish(IdsList(header=result.header, ids=others + ids))
+
+    def rest(self) -> None:
+        """Nobody is there any more."""
+        for name in list(self._bodies):
+            self._remove(name)
+        self._tracked.publish(IdsList())
+
+    def destroy(self) -> None:
+        """Take the topics away."""
+        for name in list(self._bodies):
+            self._remove(name)
+        self._node.destroy_publisher(self._tracked)
+
+    def _add(self, name: str) -> Body:
+        topics = (
+            (NormalizedRegionOfInterest2D, "roi"),
+            (Image, "cropped"),
+            (Skeleton2D, "skeleton2d"),
+        )
+        body = Body(*(
+            self._node.create_publisher(kind, f"{BODIES}/{name}/{topic}", QoSProfile(depth=1))
+            for kind, topic in topics
+        ))  # fmt: skip
+        self._bodies[name] = body
+        return body
+
+    def _remove(self, name: str) -> None:
+        body = self._bodies.pop(name)
+        for publisher in (body.roi, body.cropped, body.skeleton):
+            self._node.destroy_publisher(publisher)
+
+
+def body_id(letter: str, identity: int) -> str:
+    """REP 155: short, of letters and digits, beginning with a letter; not persistent."""
+    return f"{letter}{identity}"
+
+
+def roi(result: Result, row: int) -> NormalizedRegionOfInterest2D:
+    """The person's box, 0 to 1."""
+    people = result.people
+    height, width = people.labels.shape
+    box = (people.boxes[row] / (width, height, width, height)).clip(0, 1)
+    x1, y1, x2, y2 = box.tolist()
+    return NormalizedRegionOfInterest2D(
+        header=result.header, xmin=x1, ymin=y1, xmax=x2, ymax=y2, c=_share(people.score[row])
+    )
+
+
+def cropped(result: Result, row: int) -> Image:
+    """The picture inside the person's box, at least one pixel."""
+    image = result.frame.image
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = result.people.boxes[row].tolist()
+    x1, y1 = min(max(int(x1), 0), width - 1), min(max(int(y1), 0), height - 1)
+    x2, y2 = min(max(round(x2), x1 + 1), width), min(max(round(y2), y1 + 1), height)
+    return to_message(image[y1:y2, x1:x2], "bgr8", result.header)
+
+
+def skeleton(result: Result, row: int) -> Skeleton2D:
+    """18 points, 0 to 1; the neck is between the shoulders and as sure as the less sure one."""
+    points = _normalised(result.people, row)
+    places = np.zeros((18, 3))
+    places[list(COCO)] = points[list(COCO.values())]
+    shoulders = points[[LEFT_SHOULDER, RIGHT_SHOULDER]]
+    places[Skeleton2D.NECK, :2] = shoulders[:, :2].mean(axis=0)
+    places[Skeleton2D.NECK, 2] = shoulders[:, 2].min()
+    places[(places[:, :2] < 0).any(axis=1) | (places[:, :2] > 1).any(axis=1)] = 0  # out of view
+    return Skeleton2D(
+        header=result.header,
+        skeleton=[NormalizedPointOfInterest2D(x=x, y=y, c=c) for x, y, c in places.tolist()],
+    )
+
+
+def _normalised(people: People, row: int) -> np.ndarray:
+    """Keypoints (17, 3): x, y as shares of the picture, confidence."""
+    height, width = people.labels.shape
+    points = people.keypoints[row].astype(float)
+    points[:, :2] = (points[:, :2] + 0.5) / (width, height)
+    points[:, 2] = points[:, 2].clip(0, 1)
+    return points
+
+
+def _share(value: float) -> float:
+    return float(min(max(value, 0.0), 1.0))

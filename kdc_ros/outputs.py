@@ -1,0 +1,161 @@
+"""What the node publishes about one camera; each message is only made while somebody listens."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from geometry_msgs.msg import TransformStamped
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
+
+from kdc_core.depth import place
+from kdc_msgs.msg import CentroidSwitch, PersonArray
+from kdc_ros import images, markers, messages
+from kdc_ros.messages import Result
+from kdc_ros.params import NodeConfig
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def installed(package: str) -> bool:
+    """Whether an optional ROS package can be imported."""
+    return importlib.util.find_spec(package) is not None
+
+
+def require(package: str, wanted_by: str) -> None:
+    """Say how to get a package that a parameter needs.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    if not installed(package):
+        name = package.replace("_", "-")
+        raise ValueError(f"{wanted_by}: needs {package}: apt install ros-$ROS_DISTRO-{name}")
+
+
+class Outputs:
+    """Topics below ``prefix``, such as ``~`` or ``/front/kdc``, and what is global: TF and bodies.
+
+    ``letter`` begins the names of this camera's bodies.
+    """
+
+    def __init__(self, node: LifecycleNode, prefix: str, letter: str, config: NodeConfig) -> None:
+        """Create the publishers.
+
+        Raises:
+            ValueError: a parameter asks for a package that is not installed.
+        """
+        self.cropped_masks = config.cropped_masks
+        self._node = node
+        self._prefix = prefix
+        self._letter = letter
+        self._label_info: LifecyclePublisher | None = None
+        self._threshold = config.threshold
+        self._topics: list[tuple[LifecyclePublisher, Callable[[Result], Iterable[Any]]]] = []
+        self._add("persons", PersonArray, 10, self._persons)
+        self._add("events", CentroidSwitch, 50, messages.events)
+        self._add("mask", Image, 5, _mask)
+        self._add("skeletons", MarkerArray, 5, lambda result: [markers.skeletons(result)])
+        self._add("overlay", Image, 5, _overlay)
+        self._add("overlay/compressed", CompressedImage, 5, _overlay_jpeg)
+        if installed("vision_msgs"):
+            self._add_vision()
+        self._tf = self._transforms() if config.depth_topic and installed("tf2_msgs") else None
+        self.bodies = self._hri() if config.publish_hri else None
+
+    def greet(self, header: Header) -> None:
+        """Publish what is said once, after activation."""
+        if self._label_info is not None:
+            from kdc_ros.detections import label_info
+
+            self._label_info.publish(label_info(header, self._threshold))
+
+    def publish(self, result: Result, others: list[str]) -> None:
+        """Everything that somebody listens to; ``others`` are the bodies of other cameras."""
+        for publisher, make in self._topics:
+            if publisher.get_subscription_count():
+                for message in make(result):
+                    publisher.publish(message)
+        if self._tf is not None and result.points is not None:
+            self._tf.publish(self._tf.msg_type(transforms=self._frames(result)))
+        if self.bodies is not None:
+            self.bodies.publish(result, others)
+
+    def rest(self) -> None:
+        """Nothing is looked at any more: nobody is tracked."""
+        if self.bodies is not None:
+            self.bodies.rest()
+
+    def destroy(self) -> None:
+        """Take the topics away."""
+        if self.bodies is not None:
+            self.bodies.destroy()
+        for publisher, _ in self._topics:
+            self._node.destroy_lifecycle_publisher(publisher)
+        for publisher in filter(None, (self._label_info, self._tf)):
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def _create(self, kind: type, topic: str, qos: QoSProfile) -> LifecyclePublisher:
+        return self._node.create_lifecycle_publisher(
+            kind, topic, qos, qos_overriding_options=QoSOverridingOptions.with_default_policies()
+        )
+
+    def _add(
+        self, name: str, kind: type, depth: int, make: Callable[[Result], Iterable[Any]]
+    ) -> None:
+        publisher = self._create(kind, f"{self._prefix}/{name}", QoSProfile(depth=depth))
+        self._topics.append((publisher, make))
+
+    def _add_vision(self) -> None:
+        from vision_msgs.msg import Detection2DArray, LabelInfo
+
+        from kdc_ros.detections import detections
+
+        self._add("detections", Detection2DArray, 10, lambda result: [detections(result)])
+        self._label_info = self._create(LabelInfo, f"{self._prefix}/label_info", LATCHED)
+
+    def _transforms(self) -> LifecyclePublisher:
+        from tf2_msgs.msg import TFMessage
+
+        return self._create(TFMessage, "/tf", QoSProfile(depth=100))
+
+    def _hri(self) -> Any:
+        require("hri_msgs", "publish_hri")
+        from kdc_ros.hri import Bodies
+
+        return Bodies(self._node, self._letter)
+
+    def _persons(self, result: Result) -> list[PersonArray]:
+        return [messages.person_array(result, self.cropped_masks)]
+
+    def _frames(self, result: Result) -> list[TransformStamped]:
+        """``body_<id>`` of everybody whose distance is known, turned as the camera is."""
+        frames = []
+        places = place(result.points).tolist()
+        for identity, (x, y, z) in zip(result.people.ids.tolist(), places, strict=True):
+            if z == z:  # not NaN
+                frame = TransformStamped(header=result.header)
+                frame.child_frame_id = f"body_{self._letter}{identity}"
+                at = frame.transform.translation
+                at.x, at.y, at.z = x, y, z
+                frame.transform.rotation.w = 1.0
+                frames.append(frame)
+        return frames
+
+
+def _mask(result: Result) -> list[Image]:
+    return [images.to_message(result.people.labels, "mono16", result.header)]
+
+
+def _overlay(result: Result) -> list[Image]:
+    return [images.to_message(result.overlay, "bgr8", result.header)]
+
+
+def _overlay_jpeg(result: Result) -> list[CompressedImage]:
+    return [images.to_jpeg(result.overlay, result.header)]

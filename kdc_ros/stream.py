@@ -1,0 +1,179 @@
+"""One camera: its subscription, its people over time, its outputs, its health."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CompressedImage, Image
+
+from kdc_core.depth import lift
+from kdc_core.pipeline import Pipeline
+from kdc_core.track import VideoDecoder
+from kdc_core.types import Frame, People
+from kdc_ros import images
+from kdc_ros.depth import DepthInput, seconds
+from kdc_ros.messages import Result
+from kdc_ros.monitor import Monitor
+from kdc_ros.outputs import Outputs
+from kdc_ros.params import NodeConfig
+from kdc_ros.worker import NewestWorker
+
+Arrival = tuple[Image | CompressedImage, float]  # message, when it came
+
+
+class Stream:
+    """Receives in the executor's thread, works in the worker's.
+
+    ``node.config`` is read for every picture: live parameters act on the next one.
+    """
+
+    def __init__(self, node: LifecycleNode, topic: str, prefix: str, letter: str) -> None:
+        """Create the outputs; pictures come after ``open``.
+
+        Raises:
+            ValueError: a parameter asks for a package that is not installed.
+        """
+        config: NodeConfig = node.config
+        self.topic = topic  # resolved, with the transport's suffix
+        self.monitor = Monitor()
+        self.outputs = Outputs(node, prefix, letter, config)
+        self._node = node
+        self._video = VideoDecoder(config.decode) if config.tracking else None
+        self._forget = False
+        self._worker: NewestWorker[Stream, Arrival | None] | None = None
+        self._subscription = None
+        self._depth: DepthInput | None = None
+        self._reliability = ReliabilityPolicy.BEST_EFFORT
+
+    def open(self, worker: NewestWorker[Stream, Arrival | None]) -> None:
+        """Subscribe; pictures go to the worker."""
+        config = self._node.config
+        self.monitor = Monitor()
+        self._worker = worker
+        if config.depth_topic:
+            self._depth = DepthInput(self._node, config.depth_topic, config.depth_info_topic)
+        self._subscribe(self._wanted_reliability())
+
+    def close(self) -> None:
+        """Unsubscribe: without a camera there is nothing to do, and nothing is done."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+        if self._depth is not None:
+            self._depth.destroy()
+            self._depth = None
+
+    def changed(self, before: NodeConfig) -> None:
+        """Parameters changed; who was tracked by a lower threshold or another mode is forgotten."""
+        config = self._node.config
+        self.outputs.cropped_masks = config.cropped_masks
+        raised = config.threshold > before.threshold
+        self._forget |= raised or config.centroid_mode != before.centroid_mode
+
+    def follow_publishers(self) -> None:
+        """Cameras come and go: large pictures only arrive whole when reliability is used."""
+        if self._subscription is None:
+            return
+        wanted = self._wanted_reliability()
+        if wanted != self._reliability:
+            self._node.get_logger().info(f"{self.topic}: publishers offer {wanted.name.lower()}")
+            self._node.destroy_subscription(self._subscription)
+            self._subscribe(wanted)
+
+    def status(self, state: str, engine: str) -> DiagnosticStatus:
+        """How it goes, for /diagnostics."""
+        dropped = self._worker.dropped(self) if self._worker else 0
+        return self.monitor.status(state, engine, dropped, self._node.config.stale_after)
+
+    def process(self, pipeline: Pipeline, arrival: Arrival, others: list[str]) -> None:
+        """A picture to people and out; ``others`` are the bodies of other cameras.
+
+        Raises:
+            ValueError: the picture is broken.
+        """
+        message, arrived = arrival
+        decode = images.to_bgr if isinstance(message, Image) else images.compressed_to_bgr
+        header = message.header
+        # a driver that does not stamp must not stop the tracker's time
+        stamp = seconds(header) or time.monotonic()
+        frame = Frame(decode(message), stamp, header.frame_id)
+        people = self._people(pipeline, frame)
+        points = self._points(people, message) if self._depth is not None else None
+        switches = self._video.switches if self._video else ()
+        self.outputs.publish(Result(frame, header, people, points, switches), others)
+        self.monitor.processed(arrived, len(people))
+
+    def _people(self, pipeline: Pipeline, frame: Frame) -> People:
+        if self._video is None:
+            return pipeline(frame)
+        if self._forget:
+            self._forget = False
+            self._video.reset()
+            self._video.tracker.mode = self._node.config.centroid_mode
+        return pipeline(frame, self._video)
+
+    def _points(self, people: People, message: Image | CompressedImage) -> np.ndarray | None:
+        """Keypoints in space; people without them are better than none."""
+        depth = self._depth
+        if depth is None:  # closed meanwhile
+            return None
+        try:
+            return lift(people, depth.take(message.header, self._node.config.depth_slop))
+        except ValueError as error:
+            self.monitor.complained(str(error))
+            return None
+
+    def _subscribe(self, reliability: ReliabilityPolicy) -> None:
+        """Subscribe; its reliability has a parameter of its own and can change: no override."""
+        self._reliability = reliability
+        compressed = self._node.config.image_transport == "compressed"
+        self._subscription = self._node.create_subscription(
+            CompressedImage if compressed else Image, self.topic, self._receive,
+            QoSProfile(depth=1, reliability=reliability),
+            qos_overriding_options=QoSOverridingOptions(
+                (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH)
+            ),
+        )  # fmt: skip
+
+    def _wanted_reliability(self) -> ReliabilityPolicy:
+        """Reliable if asked for, or if every publisher that is there now offers it."""
+        asked = self._node.config.image_reliability
+        if asked != "auto":
+            return ReliabilityPolicy[asked.upper()]
+        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        offers = {one.qos_profile.reliability for one in publishers}
+        if not offers:
+            return self._reliability
+        reliable = offers == {ReliabilityPolicy.RELIABLE}
+        return ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+
+    def _receive(self, message: Image | CompressedImage) -> None:
+        """Runs in the executor: only keeps the message, which is replaced by a newer one."""
+        if self._worker is not None:
+            self._worker.put(self, (message, self.monitor.received()))
+
+
+def places(topics: list[str], own: str, compressed: bool) -> list[tuple[str, str]]:
+    """(topic to subscribe to, where its outputs go) of resolved image topics.
+
+    One camera's outputs are the node's own; those of several are in each camera's namespace,
+    below the node's name ``own``. The transport's suffix comes after the remapping, as
+    image_transport does it.
+
+    Raises:
+        ValueError: two cameras are in one namespace.
+    """
+    suffix = "/compressed" if compressed else ""
+    if len(topics) == 1:
+        return [(topics[0] + suffix, "~")]
+    spaces = [topic.rpartition("/")[0] for topic in topics]
+    if len(set(spaces)) < len(spaces):
+        raise ValueError(
+            f"image_topics: expected every camera in a namespace of its own, got {topics}"
+        )
+    return [(topic + suffix, f"{space}/{own}") for topic, space in zip(topics, spaces, strict=True)]

@@ -1,0 +1,12 @@
+"""The ``kdc`` command with a fake TensorRT in place of the real one; see test_build_engine.py."""
+
+import sys
+
+import fake_tensorrt
+
+sys.modules["tensorrt"] = fake_tensorrt
+
+from kdc_core.cli import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

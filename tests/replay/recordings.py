@@ -1,0 +1,139 @@
+"""Recordings of drawn people, written with the types of a real one, and an engine that knows them.
+
+The truth of every frame is known: ``shots`` gives it, ``Known`` answers with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+
+from kdc_core.config import ModelInfo
+from kdc_core.evaluate.clips import Clip, Drawn, Shot, line
+from kdc_core.replay import messages
+from kdc_core.skeleton import CENTRE, K
+from kdc_core.types import Fields, Frame, People, Phase
+from tests.scenes import Scene
+
+BEGIN = 1_700_000_000_000_000_000  # ns
+INFO = ModelInfo(longest=320)
+RATE = 10.0  # frames per second
+
+
+@lru_cache(maxsize=1)
+def crossing() -> Clip:
+    """Two people who pass each other behind a pillar."""
+    figures = (
+        Drawn(line(60, 210, 60), 150, colour=(90, 160, 220)),
+        Drawn(line(260, 220, -55), 165, colour=(200, 120, 90)),
+    )
+    return Clip(figures, pillars=lambda t: [(150.0, 0.0, 175.0, 240.0)])
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What is recorded."""
+
+    frames: int = 12
+    clip: Clip = field(default_factory=crossing)
+    topic: str = "/camera/image_raw"
+    storage: str = "mcap"
+    compression: CompressionMode = CompressionMode.NONE
+    truth: bool = False
+    jpeg: bool = False
+
+    def shots(self) -> list[tuple[int, Shot]]:
+        """(stamp in ns, truth) of every frame."""
+        return [(stamp(i), self.clip.at(i / RATE)) for i in range(self.frames)]
+
+    def write(self, path: Path) -> Path:
+        """Write the bag."""
+        with writer(path, self.storage, self.compression) as bag:
+            record(bag, self)
+        return path
+
+
+def stamp(index: int) -> int:
+    return BEGIN + round(index / RATE * messages.NS)
+
+
+def writer(path: Path, storage: str = "mcap", compression=CompressionMode.NONE) -> Writer:
+    bag = Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()])
+    bag.set_compression(compression, CompressionFormat.ZSTD)
+    return bag
+
+
+def connect(bag: Writer, topic: str, kind: str):
+    return bag.add_connection(topic, kind, typestore=messages.store())
+
+
+def record(bag: Writer, recording: Recording) -> None:
+    """Pictures, and the truth if asked for."""
+    kind = messages.COMPRESSED if recording.jpeg else messages.IMAGE
+    camera = connect(bag, recording.topic, kind)
+    space = recording.topic.rpartition("/")[0]
+    if recording.truth:
+        persons = connect(bag, f"{space}/truth/persons", messages.PERSONS)
+        mask = connect(bag, f"{space}/truth/mask", messages.IMAGE)
+    for time, shot in recording.shots():
+        head = messages.header(time, "optical")
+        bag.write(camera, time, messages.encode(picture(shot.image, head, recording.jpeg)))
+        if recording.truth:
+            array = messages.person_array(people_of(shot), head)
+            labels = shot.owner.astype(np.uint16)
+            bag.write(persons, time, messages.encode(array))
+            bag.write(mask, time, messages.encode(messages.label_image(labels, head)))
+
+
+def picture(image: np.ndarray, head, jpeg: bool = False):
+    if not jpeg:
+        return messages.image_message(image, head)
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].ravel()
+    return messages.compressed_message(data, "bgr8; jpeg compressed bgr8", head)
+
+
+def people_of(shot: Shot) -> People:
+    """The truth as people; ids are figures from 1."""
+    count = len(shot.share)
+    keypoints = shot.keypoints.astype(np.float32).copy()
+    visible = keypoints[..., 2] == 2
+    keypoints[..., 2] = keypoints[..., 2] > 0
+    boxes = np.zeros((count, 4), np.float32)
+    for row in range(count):
+        rows, columns = np.nonzero(shot.owner == row + 1)
+        if len(rows):
+            boxes[row] = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    return People(
+        ids=np.arange(1, count + 1), score=np.ones(count, np.float32),
+        mask_score=np.ones(count, np.float32), keypoints=keypoints, visible=visible, boxes=boxes,
+        centroid=np.full(count, CENTRE), centroid_xy=np.zeros((count, 2), np.float32),
+        labels=shot.owner.astype(np.uint16), phase=np.full(count, Phase.CONFIRMED, np.uint8),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def _fields(clip: Clip, index: int) -> Fields:
+    seen = clip.at(index / RATE).seen()
+    points = seen.keypoints if len(seen.share) else np.zeros((0, K, 3), np.float32)
+    return Scene(seen.owner, points).fields(INFO)
+
+
+class Known:
+    """An engine that answers with the fields of the shot that was taken at the frame's stamp."""
+
+    name = "known"
+
+    def __init__(self, recording: Recording) -> None:
+        self.info = INFO
+        self._clip = recording.clip
+
+    def __call__(self, frame: Frame) -> Fields:
+        return _fields(self._clip, round((frame.stamp - BEGIN / 1e9) * RATE))
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,140 @@
+"""``kdc replay`` as a user calls it: the shipped network, exit codes, many recordings at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from recordings import Recording
+
+from kdc_core.cli import main
+from kdc_core.engines import default_model
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["--engine", "onnxruntime", "--long-side", "160", "--threads", "1"]
+
+pytestmark = pytest.mark.skipif(not default_model().is_file(), reason="no weights in the tree")
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory):
+    return Recording(frames=6, truth=True).write(tmp_path_factory.mktemp("one") / "bag")
+
+
+def test_replay_writes_beside_the_recording_and_says_what(bag, capsys):
+    assert main(["replay", str(bag), *SMALL]) == 0
+    out = bag.parent / "bag_kdc"
+    said = capsys.readouterr().out
+    assert "/camera/image_raw: frames 6" in said and str(out / "report.html") in said
+    summary = json.loads((out / "summary.json").read_text())
+    assert len(summary["conditions"]["weights_sha256"]) == 64
+    assert summary["clock"] == "offline"
+
+
+def test_the_network_gives_the_same_bytes_twice(bag, tmp_path):
+    files = ("summary.json", "keypoints.json", "report.html", "people/people.mcap")
+    texts = []
+    for name in ("a", "b"):
+        assert main(["replay", str(bag), "--out", str(tmp_path / name), *SMALL]) == 0
+        texts.append([(tmp_path / name / file).read_bytes() for file in files])
+    assert texts[0] == texts[1]
+
+
+def test_exit_code_3_when_something_was_skipped(tmp_path, capsys):
+    path = Recording(frames=4).write(tmp_path / "bag")
+    (path / "metadata.yaml").unlink()
+    assert main(["replay", str(path), *SMALL]) == 3
+    assert "skipped 1 x missing (metadata.yaml)" in capsys.readouterr().out
+
+
+def test_exit_code_4_when_a_figure_fell(bag, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["replay", str(bag), "--out", str(out), *SMALL, "--baseline"]
+    summary = tmp_path / "baseline.json"
+    summary.write_text(json.dumps({"truth": {"segm": {"AP": 0.0}}}))
+    assert main([*command, str(summary)]) == 0
+    summary.write_text(json.dumps({"truth": {"segm": {"AP": 0.99}, "tracks": {"HOTA": 0.99}}}))
+    assert main([*command, str(summary)]) == 4
+    said = capsys.readouterr().err
+    assert "mask AP: 0.9900 -> " in said and "HOTA: 0.9900 -> " in said
+    assert main([*command, str(summary), "--margin", "1"]) == 0
+
+
+@pytest.mark.parametrize("words, complaint", [
+    ([], "expected a recording, or --compare A B"),
+    (["nowhere"], "no such recording"),
+    ([".", "--model", "none.onnx"], "none.onnx: no such model file"),
+    ([".", "--rate", "0"], "--rate: expected a pace above 0"),
+    ([".", "--baseline", "none.json"], "none.json: No such file"),
+    (["--compare", "a", "b"], "a: expected the output folder"),
+])  # fmt: skip
+def test_mistakes_are_one_line(bag, words, complaint, capsys):
+    words = [str(bag) if word == "." else word for word in words]
+    assert main(["replay", *words]) == 2
+    assert complaint in capsys.readouterr().err
+
+
+def folder_of(tmp_path, count, frames=4):
+    for number in range(count):
+        Recording(frames=frames, truth=True).write(tmp_path / "bags" / f"walk_{number}x")
+    return tmp_path / "bags"
+
+
+def test_a_folder_is_replayed_by_processes_and_resumed(tmp_path, capsys):
+    bags, out = folder_of(tmp_path, 3), tmp_path / "out"
+    (bags / "walk_1x" / "walk_1x.mcap").write_bytes(b"rubbish")
+    command = ["replay", str(bags), "--out", str(out), "--jobs", "2", *SMALL]
+    assert main(command) == 3
+    merged = json.loads((out / "summary.json").read_text())
+    assert merged["frames"] == 8 and sorted(merged["bags"]) == ["walk_0x", "walk_2x"]
+    assert merged["truth"]["recordings"] == 2
+    assert merged["skipped"][0]["where"] == "walk_1x"
+    told = (out / "walk_0x" / "summary.json").stat().st_mtime_ns
+    assert main(command) == 3  # finished ones are not replayed again
+    assert (out / "walk_0x" / "summary.json").stat().st_mtime_ns == told
+    assert main([*command, "--min-score", "0.5"]) == 3  # other settings: they are
+    assert (out / "walk_0x" / "summary.json").stat().st_mtime_ns != told
+
+
+def killed_once(out: Path, killed: list[int]) -> None:
+    """Kill the first worker that says in its run.json that it has begun."""
+    end = time.monotonic() + 60
+    while not killed and time.monotonic() < end:
+        for file in out.glob("*/run.json"):
+            if not (file.parent / "summary.json").exists():
+                try:
+                    pid = json.loads(file.read_text())["pid"]
+                except (ValueError, KeyError):
+                    continue  # being written
+                if pid != os.getpid():
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+                    break
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("ray", [False, True])
+def test_a_killed_worker_loses_nothing(tmp_path, ray):
+    if ray:
+        pytest.importorskip("ray", reason="ray is not installed: pip install 'kdc_ros[ray]'")
+    bags, out = folder_of(tmp_path, 3, frames=15), tmp_path / "out"
+    killed: list[int] = []
+    watch = threading.Thread(target=killed_once, args=(out, killed), daemon=True)
+    watch.start()
+    command = [sys.executable, "-m", "kdc_core.cli", "replay", str(bags), "--out", str(out),
+               "--jobs", "2", *SMALL, *(["--ray"] if ray else [])]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    watch.join(1)
+    assert killed, "no worker was killed"
+    assert done.returncode == 0, done.stderr
+    merged = json.loads((out / "summary.json").read_text())
+    assert merged["frames"] == 45 and merged["skipped"] == []
+    results = {(out / name / "keypoints.json").read_bytes() for name in merged["bags"]}
+    assert len(merged["bags"]) == 3 and len(results) == 1  # all recordings show the same

@@ -1,0 +1,90 @@
+"""Two replays side by side, and the guard against getting worse."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from recordings import Known, Recording
+
+from kdc_core.replay import baseline
+from kdc_core.replay.compare import compare, difference, people_in
+from kdc_core.types import Frame
+
+
+class Blind(Known):
+    """Sees what was there a second ago in the second half."""
+
+    def __call__(self, frame):
+        late = frame.stamp - 1_700_000_000 > 0.95
+        return super().__call__(Frame(frame.image, frame.stamp - 0.4 * late))
+
+
+@pytest.fixture
+def two(play, tmp_path):
+    recording = Recording(frames=20, truth=True)
+    bag = recording.write(tmp_path / "bag")
+    good, a = play(recording, bag, "a")
+    bad, b = play(recording, bag, "b", engine=Blind(recording))
+    return good, a, bad, b
+
+
+def test_compare_finds_where_two_runs_differ(two, tmp_path):
+    _, a, _, b = two
+    content = compare(a, b, tmp_path / "c")
+    assert content["frames"] == 20 and 9 <= content["equal_frames"] <= 11
+    assert all(e["stamp_ns"] - 1_700_000_000 * 10**9 > 9e8 for e in content["most_different"])
+    before, after = content["figures"]["mask AP"]
+    assert before > after + 0.1
+    page = (tmp_path / "c" / "compare.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == len(content["most_different"]) >= 1
+    assert json.loads((tmp_path / "c" / "compare.json").read_text()) == content
+
+
+def test_compare_with_itself_finds_nothing(two, tmp_path):
+    _, a, _, _ = two
+    content = compare(a, a, tmp_path / "c")
+    assert (content["equal_frames"], content["most_different"]) == (20, [])
+
+
+def test_compare_without_the_recording_still_has_figures(two, tmp_path):
+    _, a, _, b = two
+    (tmp_path / "bag").rename(tmp_path / "moved")
+    assert compare(a, b, tmp_path / "c")["frames"] == 20
+    assert "data:image" not in (tmp_path / "c" / "compare.html").read_text()
+
+
+def test_difference_counts_people_and_lacking_overlap(two):
+    _, a, _, _ = two
+    people = dict(people_in(a / "people"))
+    first = next(iter(people.values()))
+    assert len(first) == 2 and difference(first, first) == 0
+    from dataclasses import replace
+
+    labels = first.labels.copy()
+    labels[labels == 2] = 0
+    assert difference(first, replace(first, labels=labels)) == 1
+
+
+def test_folders_that_are_no_replays_are_refused(two, tmp_path):
+    with pytest.raises(ValueError, match="expected the output folder of kdc replay"):
+        compare(two[1], tmp_path, tmp_path / "c")
+
+
+def test_baseline_tells_what_fell_and_by_how_much(two):
+    good, a, bad, _ = two
+    before = baseline.read(a)
+    assert baseline.fallen(good, before, 0.0) == []
+    lines = baseline.fallen(bad, before, 0.01)
+    assert any(line.startswith(f"mask AP: {good['truth']['segm']['AP']:.4f} -> ") for line in lines)
+    assert baseline.fallen(bad, before, 1.0) == []
+    assert baseline.fallen({"truth": None}, before, 0.01)[0].endswith("no figure (margin 0.01)")
+
+
+def test_a_baseline_without_truth_is_refused(tmp_path):
+    (tmp_path / "summary.json").write_text('{"truth": null}')
+    with pytest.raises(ValueError, match="no figures against a truth"):
+        baseline.read(tmp_path)
+    (tmp_path / "summary.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"expected a summary.json"):
+        baseline.read(tmp_path / "summary.json")

@@ -1,0 +1,179 @@
+"""Broken recordings: what can be read is evaluated, what cannot is counted with its reason."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from recordings import Recording, connect, picture, stamp, writer
+from rosbags.rosbag2 import CompressionMode
+
+from kdc_core.replay import messages
+from kdc_core.replay.bag import Bag, bags_in
+
+CAMERA = "/camera/image_raw"
+
+
+def storage_of(path):
+    return next(p for p in path.iterdir() if p.suffix in (".mcap", ".db3", ".zstd"))
+
+
+def cut(path, share):
+    file = storage_of(path)
+    file.write_bytes(file.read_bytes()[: int(file.stat().st_size * share)])
+
+
+def reasons(summary):
+    return {e["reason"]: e["count"] for e in summary["skipped"]}
+
+
+@pytest.mark.parametrize("storage, compression", [
+    ("mcap", CompressionMode.NONE), ("mcap", CompressionMode.STORAGE),
+    ("mcap", CompressionMode.FILE), ("sqlite3", CompressionMode.NONE),
+    ("sqlite3", CompressionMode.MESSAGE),
+])  # fmt: skip
+def test_a_truncated_bag_is_read_up_to_the_break(play, tmp_path, storage, compression):
+    recording = Recording(frames=30, storage=storage, compression=compression)
+    path = recording.write(tmp_path / "bag")
+    cut(path, 0.7)
+    summary, _ = play(recording, path)
+    assert 10 <= summary["frames"] < 30
+    assert reasons(summary) == {"storage file is damaged": 1}
+
+
+def test_a_damaged_chunk_costs_its_own_messages_alone(play, tmp_path):
+    recording = Recording(frames=30, compression=CompressionMode.STORAGE)
+    path = recording.write(tmp_path / "bag")
+    file = storage_of(path)
+    data = bytearray(file.read_bytes())
+    middle = data.index(b"zstd", len(data) // 3) + 40
+    data[middle : middle + 40] = bytes(40)
+    file.write_bytes(data)
+    summary, _ = play(recording, path)
+    assert 20 <= summary["frames"] < 30
+    assert reasons(summary) == {"storage file is damaged": 1}
+
+
+def test_without_metadata_the_files_are_read_in_order(play, tmp_path):
+    recording = Recording(frames=5)
+    path = recording.write(tmp_path / "bag")
+    (path / "metadata.yaml").unlink()
+    summary, _ = play(recording, path)
+    assert summary["frames"] == 5 and reasons(summary) == {"missing": 1}
+    (path / "metadata.yaml").write_text("a: [")
+    assert reasons(play(recording, path)[0]) == {"unreadable": 1}
+    single, _ = play(recording, storage_of(path), "single")
+    assert single["frames"] == 5 and single["skipped"] == []
+
+
+def test_a_split_that_is_gone_is_reported(play, tmp_path):
+    recording = Recording(frames=5)
+    path = recording.write(tmp_path / "bag")
+    yaml = (path / "metadata.yaml").read_text()
+    (path / "metadata.yaml").write_text(
+        yaml.replace("  - bag.mcap", "  - bag.mcap\n  - b_1.mcap", 1)
+    )
+    summary, _ = play(recording, path)
+    assert summary["frames"] == 5 and reasons(summary) == {"storage file is missing": 1}
+
+
+def test_bad_messages_are_counted_and_the_rest_is_evaluated(play, tmp_path):
+    recording = Recording(frames=4)
+    shots = recording.shots()
+    path = tmp_path / "bag"
+    good = [messages.encode(picture(shot.image, messages.header(t, ""))) for t, shot in shots]
+    wrong = picture(shots[0][1].image, messages.header(stamp(9), ""))
+    wrong.encoding = "bayer_unheard_of"
+    back = picture(shots[3][1].image, messages.header(stamp(1), ""))
+    empty = messages.image_message(shots[0][1].image[:0, :0], messages.header(stamp(9), ""))
+    with writer(path) as bag:
+        camera = connect(bag, CAMERA, messages.IMAGE)
+        lidar = bag.add_connection(
+            "/lidar", "our_msgs/msg/Sweep", msgdef="uint8[] data\n", rihs01="RIHS01_0"
+        )
+        for index, data in enumerate([
+            good[0], good[1], b"", good[2], good[2][:50], messages.encode(wrong), good[3],
+            messages.encode(back), good[3], messages.encode(empty),
+        ]):  # fmt: skip
+            bag.write(camera, stamp(index), data)
+            bag.write(lidar, stamp(index), b"\x00\x01\x00\x00abcd")
+    summary, _ = play(recording, path)
+    assert summary["frames"] == 4
+    assert reasons(summary) == {
+        "zero-length message": 1, "message does not decode": 1, "picture does not decode": 2,
+        "stamp jumps back": 1,
+        "stamp repeats": 1,
+    }  # fmt: skip
+    first = {e["reason"]: e["first"] for e in summary["skipped"]}
+    assert (
+        first["stamp jumps back"] == "by 0.200 s"
+        and "bayer_unheard_of" in first["picture does not decode"]
+    )
+    asked, _ = play(recording, path, "asked", topics=(CAMERA, "/lidar"))
+    assert reasons(asked)["not a picture: our_msgs/msg/Sweep"] == 10
+
+
+def test_pictures_without_a_stamp_get_the_time_of_recording(play, tmp_path):
+    recording = Recording(frames=3)
+    path = tmp_path / "bag"
+    with writer(path) as bag:
+        camera = connect(bag, CAMERA, messages.IMAGE)
+        for time, shot in recording.shots():
+            message = picture(shot.image, messages.header(0, ""))
+            bag.write(camera, time, messages.encode(message))
+    summary, out = play(recording, path)
+    assert summary["frames"] == 3 and summary["skipped"] == []
+    assert str(stamp(2)) in (out / "images.json").read_text()
+
+
+def test_nothing_to_read_is_one_line(tmp_path):
+    (tmp_path / "bag").mkdir()
+    (tmp_path / "bag" / "bag_0.mcap").write_bytes(b"no bag at all")
+    with pytest.raises(ValueError, match="no messages can be read from this recording"):
+        Bag(tmp_path / "bag")
+    with pytest.raises(ValueError, match="no such recording"):
+        bags_in(tmp_path / "nowhere")
+
+
+def test_a_folder_of_recordings_is_told_from_one_in_parts(tmp_path):
+    for name in ("b_0", "b_1"):
+        path = Recording(frames=1).write(tmp_path / "apart" / name)
+        (path / f"{name}.mcap").rename(tmp_path / "apart" / f"{name}x.mcap")
+    found = [p.name for p in bags_in(tmp_path / "apart")]
+    assert found == ["b_0", "b_0x.mcap", "b_1", "b_1x.mcap"]
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    for number in range(2):
+        (tmp_path / "apart" / f"b_{number}x.mcap").rename(parts / f"walk_{number}.mcap")
+    assert bags_in(parts) == [parts]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    path = Recording(frames=3, jpeg=True).write(tmp_path_factory.mktemp("whole") / "bag")
+    return storage_of(path).read_bytes()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_no_damage_raises_anything_but_one_line(whole, tmp_path, data):
+    """Bytes overwritten and cut anywhere: messages come or a ValueError, never a crash."""
+    broken = bytearray(whole)
+    for _ in range(data.draw(st.integers(0, 4))):
+        at = data.draw(st.integers(0, len(broken) - 1))
+        broken[at] = data.draw(st.integers(0, 255))
+    broken = broken[: data.draw(st.integers(0, len(broken)))]
+    file = tmp_path / "broken.mcap"
+    file.write_bytes(broken)
+    try:
+        bag = Bag(file)
+    except ValueError as error:
+        assert "no messages can be read" in str(error)
+        return
+    for message in bag.messages(set(bag.topics)):
+        try:
+            content = messages.decode(message.data, message.kind)
+            messages.picture(content)
+        except (ValueError, AttributeError):
+            pass
+    bag.close()

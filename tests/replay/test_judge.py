@@ -1,0 +1,231 @@
+"""Figures against the truth, computed a second time from the definitions."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from pycocotools import mask as rle
+from recordings import Known, Recording, stamp
+from scipy.optimize import linear_sum_assignment
+
+from kdc_core.replay import messages
+from kdc_core.skeleton import OKS_SIGMAS
+
+LEVELS = np.arange(0.5, 1.0, 0.05)
+
+
+class Shifted(Known):
+    """Knows the people a frame late in every third frame: masks are off, some are lost."""
+
+    def __call__(self, frame):
+        late = round(frame.stamp * 10) % 3 == 0
+        from kdc_core.types import Frame
+
+        return super().__call__(Frame(frame.image, frame.stamp - 0.2 * late))
+
+
+def truth_masks(recording):
+    return [
+        {w + 1: shot.owner == w + 1 for w in range(2) if (shot.owner == w + 1).any()}
+        for _, shot in recording.shots()
+    ]
+
+
+def found_masks(out, frames):
+    answers = [[] for _ in range(frames)]
+    for entry in json.loads((out / "masks.json").read_text()):
+        answers[entry["image_id"] - 1].append(
+            (entry["track_id"], entry["score"], rle.decode(entry["segmentation"]).astype(bool))
+        )
+    return answers
+
+
+def iou(a, b):
+    return (a & b).sum() / (a | b).sum()
+
+
+def average_precision(truth, answers, similarity):
+    """COCO's AP by hand: greedy matching by score, precision envelope at 101 recalls."""
+    total = sum(len(t) for t in truth)
+    values = []
+    for level in LEVELS:
+        hits = []
+        for wanted, given in zip(truth, answers, strict=True):
+            taken = set()
+            for answer in sorted(given, key=lambda a: -a[1]):
+                free = [(similarity(answer, w, wanted[w]), w) for w in wanted if w not in taken]
+                best = max(free, default=(0.0, None))
+                good = best[0] >= level - 1e-12
+                taken |= {best[1]} if good else set()
+                hits.append((answer[1], good))
+        hits.sort(key=lambda h: -h[0])
+        right = np.cumsum([good for _, good in hits])
+        precision = right / np.arange(1, len(hits) + 1)
+        recall = right / total
+        at = [precision[recall >= r - 1e-12].max(initial=0) for r in np.linspace(0, 1, 101)]
+        values.append(np.mean(at))
+    return float(np.mean(values))
+
+
+def hota(truth, answers):
+    """HOTA from its definition, with dictionaries and loops."""
+    pairs, seen, given = {}, {}, {}
+    frames = []
+    for wanted, found in zip(truth, answers, strict=True):
+        table = {(w, a[0]): iou(wanted[w], a[2]) for w in wanted for a in found}
+        for w in wanted:
+            seen[w] = seen.get(w, 0) + 1
+        for a in found:
+            given[a[0]] = given.get(a[0], 0) + 1
+        for (w, a), value in table.items():
+            row = sum(v for (x, _), v in table.items() if x == w)
+            column = sum(v for (_, y), v in table.items() if y == a)
+            if value > 0:
+                pairs[w, a] = pairs.get((w, a), 0.0) + value / (row + column - value)
+        frames.append((list(wanted), [a[0] for a in found], table))
+    align = {(w, a): v / (seen[w] + given[a] - v) for (w, a), v in pairs.items()}
+    scores = []
+    for level in np.arange(1, 20) * 0.05:
+        matches = {}
+        for wanted, found, table in frames:
+            gain = np.array([[align.get((w, a), 0) * table[w, a] for a in found] for w in wanted])
+            gain = gain.reshape(len(wanted), len(found))
+            for i, j in zip(*linear_sum_assignment(-gain), strict=True):
+                if table[wanted[i], found[j]] >= level - 1e-9:
+                    key = (wanted[i], found[j])
+                    matches[key] = matches.get(key, 0) + 1
+        true = sum(matches.values())
+        detection = true / (sum(seen.values()) + sum(given.values()) - true)
+        association = sum(n * n / (seen[w] + given[a] - n) for (w, a), n in matches.items())
+        scores.append(np.sqrt(detection * association / max(true, 1)))
+    return float(np.mean(scores))
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory, config):
+    from kdc_core.pipeline import Pipeline
+    from kdc_core.replay.play import Replay, Settings
+
+    folder = tmp_path_factory.mktemp("judged")
+    recording = Recording(frames=24, truth=True)
+    out = folder / "out"
+    bag = recording.write(folder / "bag")
+    summary = Replay(bag, out, Pipeline(Shifted(recording), config), Settings()).run()
+    return recording, summary["truth"], out, bag
+
+
+def test_mask_ap_equals_an_independent_computation(judged):
+    recording, figures, out, _ = judged
+    expected = average_precision(
+        truth_masks(recording), found_masks(out, 24), lambda a, _, mask: iou(mask, a[2])
+    )
+    assert 0.3 < expected < 0.97
+    assert figures["segm"]["AP"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_keypoint_ap_equals_an_independent_computation(judged):
+    recording, figures, out, _ = judged
+    truth, areas = [], []
+    for _, shot in recording.shots():
+        truth.append({w: shot.keypoints[w] for w in range(2) if (shot.owner == w + 1).any()})
+        areas.append({w: (shot.owner == w + 1).sum() for w in range(2)})
+    answers = [[] for _ in truth]
+    for entry in json.loads((out / "keypoints.json").read_text()):
+        frame = entry["image_id"] - 1
+        points = np.reshape(entry["keypoints"], (17, 3))
+        answers[frame].append((frame, entry["score"], points))
+
+    def oks(answer, who, points):
+        known = points[:, 2] > 0
+        d2 = ((answer[2][:, :2] - points[:, :2]) ** 2).sum(1)
+        values = np.exp(-d2 / (2 * areas[answer[0]][who] * (2 * OKS_SIGMAS) ** 2))
+        return float(values[known].mean())
+
+    expected = average_precision(truth, answers, oks)
+    assert 0.3 < expected < 0.99
+    assert figures["keypoints"]["AP"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_hota_equals_an_independent_computation(judged):
+    recording, figures, out, _ = judged
+    expected = hota(truth_masks(recording), found_masks(out, 24))
+    assert 0.3 < expected < 0.97
+    assert figures["tracks"]["HOTA"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_idf1_and_switches_equal_an_independent_computation(judged):
+    recording, figures, out, _ = judged
+    truth, answers = truth_masks(recording), found_masks(out, 24)
+    names = sorted({a[0] for found in answers for a in found})
+    together = np.zeros((2, len(names)))
+    for wanted, found in zip(truth, answers, strict=True):
+        for w, mask in wanted.items():
+            for a in found:
+                together[w - 1, names.index(a[0])] += iou(mask, a[2]) >= 0.5
+    rows, columns = linear_sum_assignment(-together)
+    total = sum(map(len, truth)) + sum(map(len, answers))
+    expected = 2 * together[rows, columns].sum() / total
+    assert figures["tracks"]["IDF1"] == pytest.approx(expected, abs=1e-6)
+    assert figures["tracks"]["people"] == 2
+
+
+def test_truth_beside_the_recording_gives_the_same_figures(judged, play, tmp_path):
+    recording, expected, _, bag = judged
+    images, annotations, lines = [], [], []
+    for index, (time, shot) in enumerate(recording.shots()):
+        seconds = f"{time // messages.NS}.{time % messages.NS:09d}"
+        images.append({"id": index, "width": 320, "height": 240, "file_name": "", "stamp": seconds})
+        for w in range(2):
+            own = np.asfortranarray(shot.owner == w + 1, np.uint8)
+            if not own.any():
+                continue
+            shape = rle.encode(own)
+            counts = shape["counts"].decode()
+            annotations.append({
+                "id": len(annotations), "image_id": index, "category_id": 1, "track_id": w + 1,
+                "bbox": rle.toBbox(shape).tolist(), "area": int(own.sum()), "iscrowd": 0,
+                "segmentation": {"size": [240, 320], "counts": counts},
+                "keypoints": shot.keypoints[w].astype(float).ravel().tolist(),
+            })  # fmt: skip
+            lines.append(f"{index + 1} {2001 + w} 2 240 320 {counts}")
+    coco, mots = tmp_path / "truth.json", tmp_path / "truth.txt"
+    coco.write_text(json.dumps({"images": images, "annotations": annotations}))
+    mots.write_text("\n".join(lines))
+    engine = Shifted(recording)
+    by_coco, _ = play(recording, bag, "coco", engine=engine, truth=str(coco))
+    for kind in ("segm", "keypoints"):
+        assert by_coco["truth"][kind]["AP"] == pytest.approx(expected[kind]["AP"], abs=1e-9)
+    assert by_coco["truth"]["tracks"] == expected["tracks"]
+    by_mots, _ = play(recording, bag, "mots", engine=engine, truth=str(mots))
+    assert by_mots["truth"]["tracks"] == expected["tracks"]
+    assert by_mots["truth"]["segm"]["AP"] == pytest.approx(expected["segm"]["AP"], abs=1e-9)
+    assert by_mots["truth"]["keypoints"]["AP"] is None  # MOTS has none
+    with pytest.raises(ValueError, match="leave --start out"):
+        play(recording, bag, "late", engine=engine, truth=str(mots), start=0.5)
+
+
+def test_frames_without_truth_are_not_judged(judged, play, tmp_path):
+    recording, _, _, bag = judged
+    file = tmp_path / "truth.json"
+    entry = {"id": 1, "width": 320, "height": 240, "stamp_ns": stamp(3), "file_name": ""}
+    file.write_text(json.dumps({"images": [entry], "annotations": []}))
+    summary, _ = play(recording, bag, truth=str(file))
+    assert (summary["frames"], summary["truth"]["frames"]) == (24, 1)
+    assert summary["truth"]["segm"]["AP"] is None
+
+
+@pytest.mark.parametrize("text, complaint", [
+    ("{}", "expected a COCO annotation file"),
+    ('{"images": [{"id": 1, "width": 2, "height": 2}], "annotations": []}', "`stamp`"),
+])  # fmt: skip
+def test_what_is_no_truth_is_refused(judged, play, tmp_path, text, complaint):
+    recording, _, _, bag = judged
+    file = tmp_path / "truth.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=complaint):
+        play(recording, bag, truth=str(file))
+    (tmp_path / "truth.txt").write_text("1 2001 2 240\n")
+    with pytest.raises(ValueError, match=r"truth.txt:1: expected `frame id class"):
+        play(recording, bag, truth=str(tmp_path / "truth.txt"))

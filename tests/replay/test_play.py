@@ -1,0 +1,180 @@
+"""Offline replay: the same bytes every time, from every kind of recording."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from recordings import Known, Recording, record, stamp, writer
+from rosbags.rosbag2 import CompressionMode
+
+from kdc_core.replay import messages
+from kdc_core.replay.bag import Bag
+from kdc_core.replay.cameras import paced, prefixes
+from kdc_core.replay.compare import people_in
+
+RESULTS = ("keypoints.json", "masks.json", "images.json", "mot_camera_image_raw.txt",
+           "mots_camera_image_raw.txt")  # fmt: skip
+
+
+def contents(out: Path, skip: tuple[str, ...] = ("run.json",)) -> dict[str, bytes]:
+    files = sorted(p for p in out.rglob("*") if p.is_file() and p.name not in skip)
+    return {str(p.relative_to(out)): p.read_bytes() for p in files}
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_twice_the_same_bytes(play, tmp_path, storage):
+    recording = Recording(truth=True)
+    bag = recording.write(tmp_path / "bag")
+    first = contents(play(recording, bag, "a", storage=storage)[1])
+    assert first == contents(play(recording, bag, "b", storage=storage)[1])
+    assert {"summary.json", "report.html", "people/metadata.yaml", *RESULTS} <= set(first)
+
+
+@pytest.mark.parametrize("compression", list(CompressionMode))
+def test_every_storage_gives_the_same_results(play, tmp_path, compression):
+    recording = Recording(truth=True)
+    expected = contents(play(recording, recording.write(tmp_path / "plain"), "a")[1])
+    for storage in ("mcap", "sqlite3"):
+        if (storage, compression) == ("sqlite3", CompressionMode.STORAGE):
+            continue  # there is no such thing
+        other = Recording(truth=True, storage=storage, compression=compression)
+        summary, out = play(recording, other.write(tmp_path / storage), f"out_{storage}")
+        assert {name: (out / name).read_bytes() for name in RESULTS} == {
+            name: expected[name] for name in RESULTS
+        }
+        assert summary["truth"] == json.loads(expected["summary.json"])["truth"]
+        assert summary["skipped"] == []
+
+
+def test_output_bag_keeps_stamps_and_says_what_the_files_say(play, tmp_path):
+    recording = Recording()
+    _, out = play(recording, recording.write(tmp_path / "bag"))
+    answers = dict(people_in(out / "people"))
+    assert [place for place in answers] == [("/camera/kdc", stamp(i)) for i in range(12)]
+    skeletons = json.loads((out / "keypoints.json").read_text())
+    assert sum(len(people) for people in answers.values()) == len(skeletons) > 12
+    first = [s for s in skeletons if s["image_id"] == 1]
+    people = answers["/camera/kdc", stamp(0)]
+    assert people.ids.tolist() == [s["track_id"] for s in first]
+    assert np.allclose(people.keypoints.reshape(len(first), -1), [s["keypoints"] for s in first],
+                       atol=0.006)  # fmt: skip
+    assert set(np.unique(people.labels)) == {0, *people.ids.tolist()}
+    bag = Bag(out / "people")
+    assert bag.topics["/camera/kdc/persons"] == "kdc_msgs/msg/PersonArray"
+    message = next(bag.messages({"/camera/kdc/persons"}))
+    assert (message.time, messages.decode(message.data, message.kind).header.frame_id) == (
+        stamp(0), "optical",
+    )  # fmt: skip
+    bag.close()
+
+
+def test_split_files_are_read_in_order_of_recording(play, tmp_path):
+    whole = Recording(frames=22)
+    expected = contents(play(whole, whole.write(tmp_path / "whole"), "a")[1])
+    split = tmp_path / "split"
+    split.mkdir()
+    names = []
+    for part in range(11):  # split_10 comes after split_9, not after split_1
+        with writer(tmp_path / f"p{part}") as bag:
+            record(bag, _Part(part))
+        names.append(f"split_{part}.mcap")
+        (tmp_path / f"p{part}" / f"p{part}.mcap").rename(split / names[-1])
+    yaml = (tmp_path / "p0" / "metadata.yaml").read_text()
+    listed = "relative_file_paths:\n  - " + "\n  - ".join(names)
+    (split / "metadata.yaml").write_text(yaml.replace("relative_file_paths:\n  - p0.mcap", listed))
+    summary, out = play(whole, split, "b")
+    assert summary["frames"] == 22 and summary["skipped"] == []
+    for name in RESULTS:
+        assert (out / name).read_bytes() == expected[name]
+
+
+class _Part(Recording):
+    """Frames 2n and 2n + 1."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(frames=22)
+        object.__setattr__(self, "number", number)
+
+    def shots(self):
+        return super().shots()[2 * self.number : 2 * self.number + 2]
+
+
+def test_several_cameras_raw_and_compressed(play, tmp_path):
+    left = Recording(topic="/left/image_raw", frames=6)
+    right = Recording(topic="/right/image_raw/compressed", frames=6, jpeg=True)
+    path = tmp_path / "bag"
+    with writer(path) as bag:
+        record(bag, left)
+        record(bag, right)
+    summary, out = play(left, path)
+    assert sorted(summary["cameras"]) == ["/left/image_raw", "/right/image_raw/compressed"]
+    assert {prefix for (prefix, _), _ in people_in(out / "people")} == {"/left/kdc", "/right/kdc"}
+    one, _ = play(left, path, "one", topics=("/right/image_raw/compressed",))
+    assert list(one["cameras"]) == ["/right/image_raw/compressed"] and one["frames"] == 6
+    with pytest.raises(ValueError, match="no pictures on /nowhere; topics with pictures: /left"):
+        play(left, path, "none", topics=("/nowhere",))
+
+
+def test_cameras_that_share_a_namespace_do_not_share_outputs():
+    assert prefixes(["/a/left", "/a/right/compressed", "/b/image_raw"]) == {
+        "/a/left": "/a/left/kdc", "/a/right/compressed": "/a/right/kdc", "/b/image_raw": "/b/kdc",
+    }  # fmt: skip
+    assert prefixes(["/image_raw"]) == {"/image_raw": "/kdc"}
+
+
+def test_start_and_duration_choose_frames(play, tmp_path):
+    recording = Recording()
+    path = recording.write(tmp_path / "bag")
+    summary, out = play(recording, path, start=0.35, duration=0.5)
+    stamps = [image["stamp_ns"] for image in json.loads((out / "images.json").read_text())]
+    assert stamps == [stamp(i) for i in range(4, 9)]
+    assert summary["cameras"]["/camera/image_raw"]["seconds"] == 0.4
+    assert (out / "mot_camera_image_raw.txt").read_text().startswith("1,")
+
+
+def test_pace_drops_what_is_replaced_while_somebody_works():
+    recorded = [_Recorded("/a", 100 * i) for i in range(10)] + [_Recorded("/b", 250)]
+    recorded.sort(key=lambda m: m.time)
+    now, dropped, worked = [0.0], [], []
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    steps = paced(iter(recorded), 1.0, dropped.append, lambda: now[0], sleep)
+    for message, arrived in steps:
+        worked.append((message.topic, message.time // 10**6, round(now[0] - arrived, 3)))
+        now[0] += 0.25  # the network takes 250 ms, the camera gives a frame every 100
+    assert worked == [("/a", 0, 0.0), ("/a", 200, 0.05), ("/b", 250, 0.25), ("/a", 700, 0.05),
+                      ("/a", 900, 0.1)]  # fmt: skip
+    assert [m.time // 10**6 for m in dropped] == [100, 300, 400, 500, 600, 800]
+
+
+class _Recorded:
+    def __init__(self, topic: str, ms: int) -> None:
+        self.topic, self.time = topic, ms * 10**6
+
+
+def test_realtime_counts_and_times(play, tmp_path):
+    import time
+
+    recording = Recording(frames=20)
+    known = Known(recording)
+
+    class Slow(Known):
+        def __init__(self) -> None:
+            self.info = known.info
+
+        def __call__(self, frame):
+            time.sleep(0.2)
+            return known(frame)
+
+    summary, out = play(recording, recording.write(tmp_path / "bag"), engine=Slow(),
+                        realtime=True)  # fmt: skip
+    figures = summary["cameras"]["/camera/image_raw"]
+    assert figures["received"] == 20 == figures["frames"] + figures["dropped"]
+    assert 6 <= figures["frames"] <= 11  # 2 s, 200 ms each and what decoding takes
+    assert 200 <= figures["latency_p50_ms"] < 450
+    assert "Latency" in (out / "report.html").read_text()

@@ -1,0 +1,54 @@
+"""A camera for measurements: the same picture again and again, stamped when it leaves.
+
+usage: sender.py TOPIC WIDTHxHEIGHT FPS SECONDS [reliable]; prints how many it has sent.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import numpy as np
+import rclpy
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from kdc_ros.images import to_message
+
+RCLError = rclpy_implementation.RCLError
+
+
+def main(topic: str, size: str, fps: float, seconds: float, reliability: str) -> None:
+    rclpy.init()
+    node = rclpy.create_node("sender")
+    qos = QoSProfile(depth=5, reliability=ReliabilityPolicy[reliability.upper()])
+    publisher = node.create_publisher(Image, topic, qos)
+    width, height = map(int, size.split("x"))
+    noise = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
+    message = to_message(noise, "bgr8", Header(frame_id="optical"))
+    while rclpy.ok() and not publisher.get_subscription_count():
+        time.sleep(0.05)
+    time.sleep(1.0)  # until both sides know each other
+    start, sent = time.monotonic(), 0
+    while rclpy.ok() and sent < fps * seconds:
+        message.header.stamp = node.get_clock().now().to_msg()
+        publisher.publish(message)
+        sent += 1
+        time.sleep(max(0.0, start + sent / fps - time.monotonic()))
+    print(json.dumps({"sent": sent}), flush=True)
+    time.sleep(2.0)  # the last ones may still be on their way
+    node.destroy_node()
+    rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    topic, size, fps, seconds, *rest = sys.argv[1:]
+    try:
+        main(topic, size, float(fps), float(seconds), (rest or ["best_effort"])[0])
+    except (KeyboardInterrupt, RCLError):  # told to stop
+        pass
+    finally:
+        rclpy.try_shutdown()

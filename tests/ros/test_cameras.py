@@ -1,0 +1,174 @@
+"""Several cameras, the switch, people over time, simulated time; over real DDS."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+from blobs import picture
+from diagnostic_msgs.msg import DiagnosticArray
+from harness import Running, header, image_message
+from load import Usage, sender, still, values
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage, Image
+from visualization_msgs.msg import Marker, MarkerArray
+
+from kdc_core.types import Phase
+from kdc_msgs.msg import CentroidSwitch, PersonArray
+from kdc_ros.images import compressed_to_bgr
+
+RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+
+
+def test_two_cameras_keep_their_sizes_stamps_and_ids(probe):
+    topics = '["/front/image_raw", "/back/image_raw"]'
+    with still(0.02, image_topics=topics):
+        heard = {name: probe.listen(PersonArray, f"/{name}/kdc/persons") for name in TWO}
+        reports = probe.listen(DiagnosticArray, "/diagnostics")
+        cameras = {name: probe.advertise(Image, f"/{name}/image_raw", RELIABLE) for name in TWO}
+        for name in TWO:
+            probe.until(
+                lambda name=name: probe.node.count_publishers(f"/{name}/kdc/persons"), "no output"
+            )
+        probe.spin(0.5)
+        start, sent = time.monotonic(), {name: 0 for name in TWO}
+        while time.monotonic() < start + 3:
+            for name, (size, fps, seconds) in TWO.items():
+                if sent[name] < (time.monotonic() - start) * fps:
+                    sent[name] += 1
+                    message = image_message(np.zeros((size[1], size[0], 3), np.uint8), sent[name])
+                    message.header.frame_id, message.header.stamp.sec = name, seconds
+                    cameras[name].publish(message)
+            probe.executor.spin_once(timeout_sec=0.005)
+        probe.spin(1.5)
+    for name, (_, _, seconds) in TWO.items():
+        assert len(heard[name]) >= 0.5 * sent[name], (name, len(heard[name]), sent[name])
+        assert {m.header.frame_id for m in heard[name]} == {name}
+        assert {m.header.stamp.sec for m in heard[name]} == {seconds}
+        numbers = [m.header.stamp.nanosec for m in heard[name]]
+        assert numbers == sorted(set(numbers)), "each picture at most once, in order"
+    names = {status.name for status in reports[-1].status}
+    assert names == {f"/kdc: /{name}/image_raw" for name in TWO}
+    for index, name in enumerate(TWO):
+        assert int(values(reports[-1], index)["pictures received"]) >= 0.9 * sent[name]
+
+
+#: camera → size, pictures per second, seconds of its stamps
+TWO = {"front": ((640, 480), 12, 1000), "back": ((320, 240), 25, 2000)}
+
+
+def test_a_fast_camera_does_not_starve_a_slow_one(probe):
+    topics = '["/front/image_raw", "/back/image_raw"]'
+    with still(0.1, image_topics=topics):
+        slow = probe.listen(PersonArray, "/front/kdc/persons")
+        fast = probe.listen(PersonArray, "/back/kdc/persons")
+        with (
+            sender(60, 5, "/back/image_raw", "320x240", "reliable") as back,
+            sender(4, 5, "/front/image_raw", "640x480", "reliable") as front,
+        ):
+            for process in (back, front):
+                probe.until(lambda p=process: p.process.poll() is not None, "goes on", 40)
+            sent = json.loads(front.process.stdout.readline())["sent"]
+    assert len(slow) >= 0.8 * sent, (len(slow), sent)
+    assert len(fast) >= 15
+
+
+def test_cameras_in_one_namespace_are_refused():
+    with Running.module("node", image_topics='["/left", "/right"]') as node:
+        code, _, err = node.end()
+    assert code == 2 and "every camera in a namespace of its own" in err, err
+    assert "Traceback" not in err
+
+
+def test_switched_off_it_does_nothing(probe):
+    with still(0.0) as node:
+        persons = probe.listen(PersonArray, "/kdc/persons")
+        reports = probe.listen(DiagnosticArray, "/diagnostics")
+        with sender(30, 9) as camera:
+            probe.until(lambda: len(persons) > 20, "no results")
+            probe.enable(False)
+            probe.until(lambda: not probe.node.count_subscribers("/image_raw"), "subscribed")
+            probe.spin(1.2)
+            quiet, before = len(persons), Usage.of(node.process.pid)
+            probe.spin(2.0)
+            used = Usage.of(node.process.pid).cpu - before.cpu
+            assert len(persons) == quiet
+            assert used < 0.05 * 2.0, f"{used / 2:.1%} of a core"
+            assert reports[-1].status[0].message == "disabled"
+            probe.enable(True)
+            probe.until(lambda: len(persons) > quiet + 20, "no results after switching on")
+            assert camera.process.poll() is None, "the camera had to go on during the test"
+
+
+@pytest.mark.timeout(120)
+def test_people_who_cross_keep_their_ids_and_their_switches_are_events(probe):
+    pytest.importorskip("torch", reason="perfect fields are made by the training targets")
+    with Running("tests/ros/actors.py") as node:
+        persons = probe.listen(PersonArray, "/kdc/persons")
+        events = probe.listen(CentroidSwitch, "/kdc/events")
+        camera = probe.advertise(Image, "/image_raw", RELIABLE)
+        probe.until(lambda: probe.node.count_publishers("/kdc/persons"), "no output")
+        probe.spin(1.0)
+        blank = np.zeros((240, 320, 3), np.uint8)
+        for k in range(34):
+            message = image_message(blank, int(k / 15 * 1e9) % 10**9)
+            message.header.stamp.sec += int(k / 15)
+            count = len(persons)
+            camera.publish(message)
+            probe.until(lambda count=count: len(persons) > count, f"no answer to picture {k}")
+        probe.spin(0.5)
+        assert node.process.poll() is None
+    assert {p.id for m in persons for p in m.people} == {1, 2}
+    assert {p.phase for p in persons[-1].people} == {Phase.CONFIRMED}
+
+    def x_of(message):
+        return {p.id: p.box.x_offset for p in message.people}
+
+    first, last = x_of(persons[0]), x_of(persons[-1])
+    assert first[1] < first[2] and last[1] > last[2], "they have crossed"
+    assert events, "in front of each other, other keypoints carry them"
+    assert all(event.id in (1, 2) and event.from_anchor != event.to_anchor for event in events)
+    assert all(event.reason for event in events)
+
+
+def test_time_may_be_simulated_and_pause(probe):
+    with Running.blobs(use_sim_time="true"):
+        persons = probe.listen(PersonArray, "/kdc/persons")
+        reports = probe.listen(DiagnosticArray, "/diagnostics")
+        clock = probe.node.create_publisher(Clock, "/clock", 10)
+        camera = probe.advertise(Image, "/image_raw", RELIABLE)
+        probe.until(lambda: clock.get_subscription_count(), "nobody follows the clock")
+        tick = Clock()
+        for second in (100, 101, 101, 101):  # it stands still, pictures go on
+            tick.clock.sec = second
+            clock.publish(tick)
+            count = len(persons)
+            camera.publish(image_message(picture((20, 30, 60, 150)), second))
+            probe.until(lambda count=count: len(persons) > count, "no answer")
+        probe.until(
+            lambda: reports and reports[-1].header.stamp.sec == 101, "diagnostics in other time"
+        )
+        assert [m.header for m in persons[-4:]] == [header(s) for s in (100, 101, 101, 101)]
+
+
+def test_pictures_for_people_are_made_only_while_somebody_looks(probe):
+    with Running.blobs(cropped_masks="true"):
+        persons = probe.listen(PersonArray, "/kdc/persons")
+        skeletons = probe.listen(MarkerArray, "/kdc/skeletons")
+        overlays = probe.listen(CompressedImage, "/kdc/overlay/compressed")
+        camera = probe.advertise(Image, "/image_raw", RELIABLE)
+        probe.until(lambda: probe.node.count_publishers("/kdc/overlay/compressed"), "no output")
+        probe.spin(0.5)
+        camera.publish(image_message(picture((20, 30, 60, 150)), 9))
+        probe.until(lambda: persons and skeletons and overlays, "something is missing")
+    (person,) = persons[-1].people
+    assert (person.mask.width, person.mask.height) == (40, 120)
+    assert set(person.mask.data) == {255}
+    assert overlays[-1].header == header(9) == skeletons[-1].markers[0].header
+    assert compressed_to_bgr(overlays[-1]).shape == (240, 320, 3)
+    kinds = [marker.type for marker in skeletons[-1].markers[1:]]
+    assert kinds == [Marker.LINE_LIST, Marker.SPHERE_LIST, Marker.TEXT_VIEW_FACING]
+    assert skeletons[-1].markers[0].action == Marker.DELETEALL

@@ -1,0 +1,220 @@
+"""Outputs of other people's message types: REP 155, vision_msgs, TF, and depth behind them."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+from blobs import picture
+from harness import Running, header, image_message
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
+from standins import provide
+
+from kdc_core.types import Frame, People, Phase
+from kdc_msgs.msg import PersonArray
+from kdc_ros.images import to_bgr, to_message
+from kdc_ros.messages import Result
+from kdc_ros.params import NodeConfig
+
+RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+BOXES = ((40, 60, 80, 180), (200, 120, 240, 160))
+pytestmark = pytest.mark.timeout(300)  # the first time it compiles
+
+
+@pytest.fixture(scope="module")
+def environment():
+    return provide()
+
+
+@pytest.fixture(scope="module")
+def node(environment):
+    with Running.blobs(
+        environment, publish_hri="true", depth_topic="/depth", depth_info_topic="/depth_info"
+    ) as node:
+        yield node
+
+
+def scene(probe, camera, boxes, index: int, heard: list) -> None:
+    """Send a picture until it is answered."""
+    count = len(heard)
+
+    def answered():
+        camera.publish(image_message(picture(*boxes), index))
+        probe.spin(0.15)
+        return len(heard) > count
+
+    probe.until(answered, "no answer")
+
+
+def bodies_there(probe) -> set[str]:
+    """Ids that have a topic of their own."""
+    names = [name for name, _ in probe.node.get_topic_names_and_types()]
+    return {name.split("/")[3] for name in names
+            if name.startswith("/humans/bodies/") and name.endswith("/skeleton2d")
+            and probe.node.count_publishers(name)}  # fmt: skip
+
+
+def test_bodies_come_and_go_with_their_topics(probe, node):
+    from hri_msgs.msg import IdsList, NormalizedRegionOfInterest2D, Skeleton2D
+
+    tracked = probe.listen(IdsList, "/humans/bodies/tracked")
+    camera = probe.advertise(Image, "/image_raw", RELIABLE)
+    scene(probe, camera, BOXES, 1, tracked)
+    assert tracked[-1].ids == ["a1", "a2"] and tracked[-1].header == header(1)
+    probe.until(lambda: bodies_there(probe) == {"a1", "a2"}, "no topics of the bodies")
+    rois = probe.listen(NormalizedRegionOfInterest2D, "/humans/bodies/a2/roi")
+    crops = probe.listen(Image, "/humans/bodies/a2/cropped")
+    skeletons = probe.listen(Skeleton2D, "/humans/bodies/a2/skeleton2d")
+    scene(probe, camera, BOXES, 2, skeletons)
+    probe.until(lambda: rois and crops, "no region or no cropped picture")
+    roi = rois[-1]
+    assert (roi.xmin, roi.ymin, roi.xmax, roi.ymax) == pytest.approx(
+        (200 / 320, 120 / 240, 240 / 320, 160 / 240)
+    )
+    assert roi.c == pytest.approx(200 / 255) and roi.header == header(2)
+    assert to_bgr(crops[-1]).shape == (40, 40, 3) and (to_bgr(crops[-1]) == 200).all()
+    nose = skeletons[-1].skeleton[Skeleton2D.NOSE]
+    assert (nose.x, nose.y, nose.c) == pytest.approx((220 / 320, 140 / 240, 0.5), abs=0.003)
+
+    scene(probe, camera, BOXES[:1], 3, tracked)
+    probe.until(lambda: tracked[-1].ids == ["a1"], "the second body stays")
+    probe.until(lambda: bodies_there(probe) == {"a1"}, "the topics of the second body stay")
+    probe.enable(False)
+    probe.until(lambda: tracked[-1].ids == [], "somebody is tracked although it is switched off")
+    probe.until(lambda: not bodies_there(probe), "topics of bodies stay")
+    probe.enable(True)
+
+
+def test_detections_carry_the_ids_and_what_their_class_means_is_latched(probe, node):
+    from vision_msgs.msg import Detection2DArray, LabelInfo
+
+    detections = probe.listen(Detection2DArray, "/kdc/detections")
+    persons = probe.listen(PersonArray, "/kdc/persons")
+    labels = []
+    probe.node.create_subscription(LabelInfo, "/kdc/label_info", labels.append, LATCHED)
+    probe.until(lambda: labels, "a latched message does not come late")
+    camera = probe.advertise(Image, "/image_raw", RELIABLE)
+    scene(probe, camera, BOXES, 4, detections)
+    probe.until(lambda: persons, "no persons")
+    found = detections[-1].detections
+    assert [one.id for one in found] == [str(p.id) for p in persons[-1].people] == ["1", "2"]
+    box = found[1].bbox
+    assert (box.size_x, box.size_y) == (40, 40)
+    assert (box.center.position.x, box.center.position.y) == (219.5, 139.5)
+    hypothesis = found[1].results[0].hypothesis
+    assert hypothesis.score == pytest.approx(200 / 255)
+    (person,) = labels[-1].class_map
+    assert (str(person.class_id), person.class_name) == (hypothesis.class_id, "person")
+    assert labels[-1].threshold == pytest.approx(NodeConfig().threshold)
+
+
+@pytest.mark.parametrize(("encoding", "unit"), [("16UC1", 1000), ("32FC1", 1)])
+def test_depth_gives_places_in_space_and_frames(probe, node, encoding, unit):
+    from tf2_msgs.msg import TFMessage
+
+    persons = probe.listen(PersonArray, "/kdc/persons")
+    frames = probe.listen(TFMessage, "/tf")
+    depths = probe.node.create_publisher(Image, "/depth", 10)
+    infos = probe.node.create_publisher(CameraInfo, "/depth_info", 10)
+    camera = probe.advertise(Image, "/image_raw", RELIABLE)
+    probe.until(lambda: depths.get_subscription_count(), "depth is not subscribed")
+    metres = np.full((120, 160), 2.5)  # half the size of the picture
+    metres[:, 80:] = 4.0
+    values = (metres * unit).astype(np.uint16 if unit == 1000 else np.float32)
+    depth = to_message(values, encoding, header(7))
+    info = CameraInfo(header=header(7), width=160, height=120)
+    info.k = [100.0, 0.0, 79.5, 0.0, 100.0, 59.5, 0.0, 0.0, 1.0]
+
+    def placed():
+        infos.publish(info)
+        depths.publish(depth)
+        scene(probe, camera, BOXES, 7, persons)
+        return persons[-1].people[0].keypoints_3d and frames
+
+    probe.until(placed, "no places")
+    near, far = sorted(persons[-1].people, key=lambda p: p.box.x_offset)
+    at = near.keypoints_3d[5]
+    assert (at.x, at.y, at.z) == pytest.approx(
+        ((59.5 / 2 - 0.25 - 79.5) / 100 * 2.5, 0.0, 2.5), abs=0.02
+    )
+    assert far.keypoints_3d[0].z == 4.0
+    names = {one.child_frame_id: one for one in frames[-1].transforms}
+    assert set(names) == {f"body_a{near.id}", f"body_a{far.id}"}
+    body = names[f"body_a{near.id}"]
+    assert body.header.frame_id == "optical" and body.transform.rotation.w == 1.0
+    assert body.transform.translation.z == pytest.approx(2.5)
+
+
+def test_depth_of_another_time_or_frame_leaves_people_in_the_picture(probe, node):
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    persons = probe.listen(PersonArray, "/kdc/persons")
+    reports = probe.listen(DiagnosticArray, "/diagnostics")
+    camera = probe.advertise(Image, "/image_raw", RELIABLE)
+
+    def complained(words, index, **change):
+        def told():
+            message = image_message(picture(*BOXES), index)
+            for name, value in change.items():
+                setattr(message.header, name, value)
+            camera.publish(message)
+            probe.spin(0.2)
+            return reports and words in reports[-1].status[0].message
+
+        return told
+
+    probe.until(complained("the nearest picture is", 800_000_000), "no complaint about time")
+    assert len(persons[-1].people) == 2 and not persons[-1].people[0].keypoints_3d
+    probe.until(
+        complained("registered to 'thermal', got one of 'optical'", 7, frame_id="thermal"),
+        "no complaint about the frame",
+    )
+    assert len(persons[-1].people) == 2
+
+
+def test_skeleton2d_has_the_order_of_the_message_file(environment):
+    from hri_msgs.msg import Skeleton2D
+
+    from kdc_ros.hri import skeleton
+
+    keypoints = np.zeros((1, 17, 3), np.float32)
+    keypoints[0, :, 0] = 10 * np.arange(17) + 9.5  # COCO keypoint k is at x = (10 k + 10) / 200
+    keypoints[0, :, 1] = 49.5
+    keypoints[0, :, 2] = np.linspace(0.1, 0.9, 17)
+    one = np.ones(1, np.float32)
+    people = People(
+        ids=np.array([3]), score=one, mask_score=one, keypoints=keypoints,
+        visible=np.ones((1, 17), bool), boxes=np.zeros((1, 4), np.float32),
+        centroid=np.array([0]), centroid_xy=np.zeros((1, 2), np.float32),
+        labels=np.zeros((100, 200), np.uint16), phase=np.array([Phase.CONFIRMED], np.uint8),
+    )  # fmt: skip
+    made = skeleton(Result(Frame(np.zeros((100, 200, 3), np.uint8)), header(1), people), 0)
+    order = ["NOSE", None, "RIGHT_SHOULDER", "RIGHT_ELBOW", "RIGHT_WRIST", "LEFT_SHOULDER",
+             "LEFT_ELBOW", "LEFT_WRIST", "RIGHT_HIP", "RIGHT_KNEE", "RIGHT_ANKLE", "LEFT_HIP",
+             "LEFT_KNEE", "LEFT_ANKLE", "LEFT_EYE", "RIGHT_EYE", "LEFT_EAR",
+             "RIGHT_EAR"]  # fmt: skip
+    from kdc_core.skeleton import KEYPOINTS
+
+    for index, name in enumerate(order):
+        point = made.skeleton[index]
+        assert point.y == pytest.approx(0.5)
+        if name is None:  # the neck: mean of the shoulders, 5 and 6
+            assert Skeleton2D.NECK == index
+            assert point.x == pytest.approx((60 + 70) / 2 / 200)
+            assert point.c == pytest.approx(keypoints[0, 5, 2])
+        else:
+            coco = KEYPOINTS.index(name.lower())
+            assert getattr(Skeleton2D, name) == index
+            assert point.x == pytest.approx((10 * coco + 10) / 200), name
+            assert point.c == pytest.approx(keypoints[0, coco, 2])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("hri_msgs") is not None, reason="hri_msgs is there")
+def test_what_is_asked_for_and_not_installed_is_named():
+    with Running.blobs(publish_hri="true") as node:
+        code, _, err = node.end()
+    assert code == 2 and "publish_hri: needs hri_msgs: apt install" in err, err
+    assert "Traceback" not in err

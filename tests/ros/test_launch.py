@@ -1,0 +1,113 @@
+"""The launch file with the real launch system, where ROS 2 brings it; it is not on PyPI."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("launch_ros", reason="launch_ros comes with a ROS 2 installation only")
+
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch.launch_description_sources import get_launch_description_from_python_launch_file
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "launch" / "camera.launch.py"
+RUN = f"""
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+service = LaunchService()
+service.include_launch_description(LaunchDescription([IncludeLaunchDescription(
+    PythonLaunchDescriptionSource({str(FILE)!r}),
+    launch_arguments=[word.split(":=", 1) for word in sys.argv[1:]])]))
+sys.exit(service.run())
+"""
+pytestmark = pytest.mark.timeout(120)
+
+
+class Launched:
+    """``ros2 launch`` of the file, line by line."""
+
+    def __init__(self, **arguments: str) -> None:
+        try:
+            get_package_prefix("kdc_ros")
+        except PackageNotFoundError:
+            pytest.skip("kdc_ros is not installed: make install, or colcon build")
+        words = [f"{name}:={value}" for name, value in arguments.items()]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", RUN, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}, start_new_session=True,
+        )  # fmt: skip
+        self.said: list[str] = []
+
+    def until(self, pattern: str) -> re.Match:
+        end = time.monotonic() + 60
+        while time.monotonic() < end and (line := self.process.stdout.readline()):
+            self.said.append(line)
+            if match := re.search(pattern, line):
+                return match
+        raise AssertionError(f"{pattern!r} was not said:\n{''.join(self.said)}")
+
+    def end(self) -> str:
+        """Ctrl-C for the whole group, as a terminal does it: every node gets it twice."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        self.said.append(self.process.communicate(timeout=30)[0])
+        return "".join(self.said)
+
+
+@pytest.fixture
+def clip(tmp_path):
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (160, 120))
+    for _ in range(20):
+        writer.write(np.zeros((120, 160, 3), np.uint8))
+    writer.release()
+    return path
+
+
+def test_every_argument_is_described():
+    described = get_launch_description_from_python_launch_file(str(FILE)).get_launch_arguments()
+    names = {argument.name for argument in described}
+    assert names >= {
+        "namespace", "image", "params_file", "model", "engine", "device", "threshold",
+        "image_reliability", "image_transport", "use_sim_time", "autostart", "respawn",
+        "log_level", "publish_hri", "source", "shm_profile",
+    }  # fmt: skip
+    assert all(len(argument.description) > 10 for argument in described)
+
+
+def test_camera_and_node_find_each_other_and_end_cleanly(clip):
+    launched = Launched(source=str(clip), namespace="robot", image="eye/image_raw", threshold="0.4")
+    launched.until("waiting for pictures on /robot/eye/image_raw")
+    launched.until("publishers offer reliable")
+    text = launched.end()
+    assert text.count("process has finished cleanly") == 2, text
+    assert "Traceback" not in text
+
+
+def test_a_dead_node_is_started_again(clip):
+    launched = Launched(respawn="true")
+    pid = int(launched.until(r"\[kdc_node-1\]: process started with pid \[(\d+)\]")[1])
+    launched.until("waiting for pictures on /image_raw")
+    os.kill(pid, signal.SIGKILL)
+    again = int(launched.until(r"\[kdc_node-1\]: process started with pid \[(\d+)\]")[1])
+    assert again != pid
+    launched.until("waiting for pictures on /image_raw")
+    assert "Traceback" not in launched.end()
+
+
+def test_a_managed_node_waits(clip):
+    launched = Launched(autostart="false", log_level="info")
+    launched.until("process started")
+    time.sleep(4)
+    assert "waiting for pictures" not in launched.end()

@@ -1,0 +1,46 @@
+"""Skeletons for RViz, by hand-made people."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from test_messages import people, result
+from visualization_msgs.msg import Marker
+
+from kdc_core.skeleton import LIMBS
+from kdc_ros.markers import skeletons
+
+
+def test_every_marker_is_of_the_pictures_frame_and_of_a_person():
+    markers = skeletons(result()).markers
+    assert markers[0].action == Marker.DELETEALL
+    assert {m.header.frame_id for m in markers} == {"eye"}
+    assert {m.id for m in markers[1:]} == {7, 3}
+    assert len({(m.ns, m.id) for m in markers[1:]}) == len(markers) - 1
+    texts = [m.text for m in markers if m.type == Marker.TEXT_VIEW_FACING]
+    assert texts == ["7", "3"]
+
+
+def test_without_depth_they_lie_in_the_picture_plane():
+    found = people()
+    found.keypoints[0, :, :] = [63.0, 47.0, 1.0]  # the last pixel of 64 x 48
+    joints = next(m for m in skeletons(result(found)).markers if m.ns == "joints" and m.id == 7)
+    at = joints.points[0]
+    assert (at.x, at.y, at.z) == pytest.approx((31.5 / 64, 23.5 / 64, 1.0))
+    assert len(joints.points) == 17
+
+
+def test_with_depth_they_stand_where_the_people_are_and_unknown_joints_are_left_out():
+    points = np.ones((2, 17, 3), np.float32) * 3
+    points[0, 9] = np.nan
+    markers = skeletons(result(points=points)).markers
+    joints, limbs = (next(m for m in markers if m.ns == ns and m.id == 7)
+                     for ns in ("joints", "limbs"))  # fmt: skip
+    assert len(joints.points) == 16 and joints.points[0].z == 3.0
+    assert len(limbs.points) == 2 * sum(9 not in pair for pair in LIMBS)
+
+
+def test_a_person_without_a_joint_has_no_marker():
+    found = people()
+    found.keypoints[1, :, 2] = 0.0
+    assert {m.id for m in skeletons(result(found)).markers[1:]} == {7}

@@ -1,0 +1,279 @@
+"""What goes wrong on robots: broken pictures, wrong parameters, dying cameras, signals."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from blobs import picture
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from harness import Running, image_message
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lifecycle_msgs.msg import Transition
+from load import Usage, sender, still, values
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+from test_ros_images import REFERENCES, message, reference
+
+from kdc_msgs.msg import PersonArray
+from kdc_ros.images import ENCODINGS
+
+RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+SHM = Path("/dev/shm")
+UINT = st.integers(0, 2**32 - 1)
+QUIET = {
+    "deadline": None, "database": None,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+}  # fmt: skip
+
+
+def settled(probe, reports) -> dict[str, int]:
+    """Counts of /diagnostics once everything that was received has been dealt with."""
+
+    def told():
+        if not reports:
+            return False
+        counts = {k: int(v) for k, v in values(reports[-1]).items() if k.startswith("pictures")}
+        done = sum(n for name, n in counts.items() if name != "pictures received")
+        return counts if counts["pictures received"] == done else False
+
+    reports.clear()
+    probe.until(lambda: len(reports) >= 2 and told(), "some pictures are still unaccounted for")
+    return told()
+
+
+@st.composite
+def broken_images(draw):
+    """Images of every encoding with wrong sizes, steps, names and too little or too much data."""
+    encoding = draw(st.sampled_from(ENCODINGS))
+    made = message(REFERENCES[encoding][0](reference()), encoding)
+    for name in draw(st.sets(st.sampled_from(["width", "height", "step"]), max_size=2)):
+        near = max(0, getattr(made, name) + draw(st.integers(-3, 3)))
+        setattr(made, name, draw(st.one_of(st.just(near), UINT)))
+    made.is_bigendian = draw(st.sampled_from([0, 1, 255]))
+    if draw(st.booleans()):
+        made.encoding = draw(
+            st.one_of(st.sampled_from(ENCODINGS), st.text("abc8UF16_", max_size=9))
+        )
+    kind = draw(st.sampled_from(["whole", "cut", "noise", "none"]))
+    if kind == "cut":
+        made.data = made.data[: draw(st.integers(0, len(made.data)))]
+    elif kind != "whole":
+        made.data = b"" if kind == "none" else draw(st.binary(max_size=3000))
+    made.header.stamp.sec = draw(st.integers(-(2**31), 2**31 - 1))
+    made.header.frame_id = draw(st.text("aß/é ", max_size=4))
+    return made
+
+
+@st.composite
+def broken_compressed(draw):
+    """JPEG and PNG with bytes changed, cut off, or of another kind altogether."""
+    suffix = draw(st.sampled_from([".jpg", ".png"]))
+    data = bytearray(cv2.imencode(suffix, reference())[1].tobytes())
+    for _ in range(draw(st.integers(0, 4))):
+        data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, 255))
+    if draw(st.booleans()):
+        data = data[: draw(st.integers(0, len(data)))]
+    if draw(st.integers(0, 9)) == 0:
+        data = bytearray(draw(st.binary(max_size=500)))
+    made = CompressedImage(format=draw(st.sampled_from(["jpeg", "png", "", "rgb8; jpeg x", "?"])))
+    made.data.frombytes(bytes(data))
+    return made
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("kind", "topic", "strategy", "examples"),
+    [
+        (Image, "/image_raw", broken_images(), 1400),
+        (CompressedImage, "/image_raw/compressed", broken_compressed(), 600),
+    ],
+)
+def test_2000_broken_pictures_are_all_accounted_for(probe, kind, topic, strategy, examples):
+    transport = "compressed" if kind is CompressedImage else "raw"
+    deep = {f"qos_overrides.{topic}.subscription.depth": 200}  # so that DDS drops none
+    with Running.blobs(image_transport=transport, **deep) as node:
+        reports = probe.listen(DiagnosticArray, "/diagnostics")
+        persons = probe.listen(PersonArray, "/kdc/persons")
+        camera = probe.advertise(kind, topic, RELIABLE)
+        sent = 0
+        memory = []
+
+        @settings(max_examples=examples, **QUIET)
+        @given(strategy)
+        def send(made):
+            nonlocal sent
+            camera.publish(made)
+            sent += 1
+            probe.executor.spin_once(timeout_sec=0)
+            time.sleep(0.003)
+            if sent % 100 == 0:
+                memory.append(Usage.of(node.process.pid).rss)
+
+        send()
+        counts = settled(probe, reports)
+        assert sent >= examples
+        assert counts["pictures received"] == sent
+        assert counts["pictures failed"] > 0.1 * sent
+        assert counts["pictures processed"] > 0.05 * sent
+        assert memory[-1] - memory[len(memory) // 4] < 20, memory
+        good = image_message(picture((20, 30, 60, 150)))
+        if kind is CompressedImage:
+            good = CompressedImage(header=good.header, format="png")
+            good.data.frombytes(cv2.imencode(".png", picture((20, 30, 60, 150)))[1].tobytes())
+        count = len(persons)
+        camera.publish(good)
+        probe.until(lambda: len(persons) > count and persons[-1].people, "the node is not well")
+
+
+@pytest.mark.timeout(200)
+def test_fifty_rounds_through_the_lifecycle(probe):
+    change, usage = probe.change, []
+    with Running.blobs(autostart="false") as node:
+        persons = probe.listen(PersonArray, "/kdc/persons")
+        camera = probe.node.create_publisher(Image, "/image_raw", RELIABLE)
+        for turn in range(50):
+            assert change(Transition.TRANSITION_CONFIGURE), turn
+            assert change(Transition.TRANSITION_ACTIVATE), turn
+            if turn % 10 == 9:  # it works, and not only says so
+                count = len(persons)
+
+                def heard(count=count):
+                    camera.publish(image_message(picture((20, 30, 60, 150))))
+                    probe.spin(0.1)
+                    return len(persons) > count
+
+                probe.until(heard, f"no answer in round {turn}")
+                usage.append(Usage.of(node.process.pid))
+            assert change(Transition.TRANSITION_DEACTIVATE), turn
+            assert change(Transition.TRANSITION_CLEANUP), turn
+        assert change(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+        code, _, err = node.end(signal.SIGINT)
+    assert code == 0 and "Traceback" not in err, err
+    assert usage[-1].threads == usage[0].threads
+    assert usage[-1].rss - usage[1].rss < 10, [one.rss for one in usage]
+
+
+WRONG = [
+    ("threshold", 1.5), ("threshold", -0.1), ("threshold", float("nan")), ("threshold", "high"),
+    ("threshold", True), ("threshold", 1), ("peak_threshold", 2.0), ("mask_threshold", -1.0),
+    ("centroid_mode", "best"), ("centroid_mode", 3), ("stale_after", 0.0), ("stale_after", 1e9),
+    ("depth_slop", -0.5), ("threads", -1), ("threads", 100000), ("long_side", 5000),
+    ("engine", "torch"), ("model", "other.onnx"), ("image_transport", "theora"),
+    ("image_reliability", "maybe"), ("image_topics", ["/a", "/b"]), ("image_topics", [""]),
+    ("publish_hri", True), ("tracking", False), ("cropped_masks", "yes"), ("device", "tpu"),
+]  # fmt: skip
+
+
+def test_wrong_values_are_refused_with_a_reason_and_change_nothing(probe):
+    with Running.blobs():
+        persons = probe.listen(PersonArray, "/kdc/persons")
+        camera = probe.advertise(Image, "/image_raw", RELIABLE)
+        for name, value in WRONG:
+            result = probe.set(name, value)
+            assert not result.successful, (name, value)
+            assert len(result.reason) > 10 and "\n" not in result.reason, result.reason
+        camera.publish(image_message(picture((20, 30, 60, 150), value=100)))
+        probe.until(lambda: persons, "no answer")
+        assert len(persons[-1].people) == 1
+
+
+def test_a_changed_threshold_acts_on_the_next_picture(probe):
+    with Running.blobs():
+        persons = probe.listen(PersonArray, "/kdc/persons")
+        camera = probe.advertise(Image, "/image_raw", RELIABLE)
+        for turn, (threshold, expected) in enumerate([(0.2, 1), (0.6, 0), (0.3, 1), (0.5, 0)] * 3):
+            assert probe.set("threshold", threshold).successful
+            camera.publish(image_message(picture((20, 30, 60, 150), value=100), turn))
+            probe.until(lambda turn=turn: len(persons) > turn, "no answer")
+            assert len(persons[-1].people) == expected, (turn, threshold)
+
+
+def segments(*processes: Running) -> set[str]:
+    """Shared-memory files that processes have mapped."""
+    return set().union(*(_mapped_by(Path(f"/proc/{one.process.pid}")) for one in processes))
+
+
+def mapped() -> set[str]:
+    """Shared-memory files that any process has mapped: Fast DDS shares ports between domains."""
+    return set().union(*(_mapped_by(path) for path in Path("/proc").glob("[0-9]*")))
+
+
+def _mapped_by(process: Path) -> set[str]:
+    try:
+        lines = (process / "maps").read_text().splitlines()
+    except OSError:  # it has ended meanwhile
+        return set()
+    paths = (Path(line.rpartition(" ")[2]) for line in lines)
+    return {p.name for p in paths if p.parent == SHM and p.name.startswith(("fastrtps", "fastdds"))}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_stays_in_shared_memory(number):
+    before = {path.name for path in SHM.iterdir()}
+    with still() as node, sender(30, 60) as camera:
+        end = time.monotonic() + 20
+        while not {name for name in segments(node) & segments(camera) if "port" not in name}:
+            assert time.monotonic() < end, "no picture goes through shared memory"
+            time.sleep(0.2)
+        time.sleep(1.0)
+        used = segments(node, camera)
+        code, _, err = node.end(number, number, pause=0.02)
+        assert code == 0 and "Traceback" not in err, err
+        camera.process.send_signal(signal.SIGINT)
+        camera.process.wait(20)
+    ours = used - before - mapped()
+    assert ours
+    assert not {name for name in ours if (SHM / name).exists()}
+
+
+def test_a_killed_camera_is_reported_and_its_successor_is_heard(probe):
+    with still(stale_after="0.5") as node:
+        persons = probe.listen(PersonArray, "/kdc/persons")
+        reports = probe.listen(DiagnosticArray, "/diagnostics")
+        with sender(30, 60) as first:
+            probe.until(lambda: len(persons) > 10, "no results")
+            first.process.kill()
+            first.process.wait(10)
+        probe.until(
+            lambda: reports[-1].status[0].message.startswith("no picture for"), "no warning"
+        )
+        assert reports[-1].status[0].level == DiagnosticStatus.WARN
+        count = len(persons)
+        with sender(30, 60, reliability="reliable"):
+            probe.until(lambda: len(persons) > count + 20, "the second camera is not heard")
+            code, _, err = node.end(signal.SIGTERM)
+        assert code == 0 and "Traceback" not in err, err
+
+
+def test_a_parent_that_ends_it_needs_no_patience(probe):
+    with still(0.2) as node:
+        persons = probe.listen(PersonArray, "/kdc/persons")
+        with sender(30, 60):
+            probe.until(lambda: persons, "no results")
+            start = time.monotonic()
+            code, _, err = node.end(signal.SIGTERM)
+            assert time.monotonic() - start < 5, "one picture of 0.2 s and the clean-up"
+    assert code == 0 and "Traceback" not in err and "Error" not in err, err
+
+
+def test_memory_of_a_claimed_giant_is_never_taken(probe):
+    giant = bytearray(cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+    at = giant.index(b"\xff\xc0")
+    giant[at + 5 : at + 9] = b"\x40\x00\x40\x00"  # 16384 x 16384
+    with Running.blobs(image_transport="compressed") as node:
+        reports = probe.listen(DiagnosticArray, "/diagnostics")
+        camera = probe.advertise(CompressedImage, "/image_raw/compressed", RELIABLE)
+        before = Usage.of(node.process.pid).rss
+        made = CompressedImage(format="jpeg")
+        made.data.frombytes(bytes(giant))
+        camera.publish(made)
+        probe.until(
+            lambda: reports and "16384x16384" in values(reports[-1])["last error"], "no complaint"
+        )
+        assert Usage.of(node.process.pid).rss - before < 50

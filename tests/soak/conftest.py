@@ -1,0 +1,37 @@
+"""Long measurements, run by ``make soak`` only: their files are named so that pytest passes by."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "ros"))
+pytest.importorskip("rclpy")
+
+from kdc_ros.environment import fast_dds
+
+os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ.update(fast_dds())
+
+
+@pytest.fixture
+def probe():
+    from harness import Probe
+
+    with Probe() as probe:
+        yield probe
+
+
+@pytest.fixture
+def row(request, capsys):
+    """Prints a row of a Markdown table as soon as its figures are there."""
+
+    def show(what: str, *figures: str) -> None:
+        with capsys.disabled():
+            print(f"\n| {what} | {' | '.join(figures)} |", flush=True)
+
+    return show

@@ -1,0 +1,89 @@
+"""Keypoints in space, by hand-made depth pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kdc_core.depth import Depth, lift, place
+from kdc_core.types import People, Phase
+
+W, H = 64, 48
+
+
+def person(spot: tuple[float, float] = (30.0, 20.0), box=(20, 5, 44, 45)) -> People:
+    """One person, id 7, who fills a box; all keypoints at one spot."""
+    labels = np.zeros((H, W), np.uint16)
+    x1, y1, x2, y2 = box
+    labels[y1:y2, x1:x2] = 7
+    keypoints = np.tile(np.array([*spot, 0.9], np.float32), (1, 17, 1))
+    one = np.ones(1, np.float32)
+    return People(
+        ids=np.array([7]), score=one, mask_score=one, keypoints=keypoints,
+        visible=np.ones((1, 17), bool), boxes=np.array([box], np.float32),
+        centroid=np.array([17]), centroid_xy=np.array([spot], np.float32), labels=labels,
+        phase=np.array([Phase.CONFIRMED], np.uint8),
+    )  # fmt: skip
+
+
+def camera(metres: np.ndarray, focal=50.0) -> Depth:
+    h, w = metres.shape
+    return Depth(metres.astype(np.float32), (focal, focal), ((w - 1) / 2, (h - 1) / 2))
+
+
+def test_a_flat_wall_is_a_pinhole_cameras_picture():
+    points = lift(person(), camera(np.full((H, W), 2.0)))
+    expected = [(30 - 31.5) / 50 * 2, (20 - 23.5) / 50 * 2, 2.0]
+    assert points.shape == (1, 17, 3)
+    assert points[0] == pytest.approx(np.tile(expected, (17, 1)), abs=1e-5)
+
+
+def test_background_and_somebody_in_front_are_not_taken():
+    people = person(spot=(21.0, 20.0))
+    metres = np.full((H, W), 9.0)
+    metres[:, 20:44] = 3.0  # the person
+    metres[:, :20] = 1.0  # another one in front, beside the mask
+    metres[18:20, 20:23] = np.nan  # holes
+    assert lift(people, camera(metres))[0, :, 2] == pytest.approx(np.full(17, 3.0))
+
+
+def test_depth_of_half_the_size_gives_the_same_places():
+    wide = np.full((H, W), 2.0)
+    wide[:, :32] = 4.0
+    half = Depth(wide[::2, ::2].astype(np.float32), (25.0, 25.0), (15.5, 11.5))
+    for spot in ((26.0, 20.0), (38.0, 20.0)):
+        full = lift(person(spot), camera(wide))
+        small = lift(person(spot), half)
+        assert small[0, 0, 2] == full[0, 0, 2]
+        assert small == pytest.approx(full, abs=0.03)  # half a pixel of the principal point
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0])
+def test_without_depth_the_place_is_not_known(value):
+    points = lift(person(), camera(np.full((H, W), value)))
+    assert np.isnan(points[..., 2]).all()
+    assert np.isnan(place(points)).all()
+
+
+def test_a_keypoint_beside_the_person_or_the_picture_is_not_known():
+    metres = np.full((H, W), 2.0)
+    assert np.isnan(lift(person(spot=(5.0, 20.0)), camera(metres))[..., 2]).all()
+    assert np.isnan(lift(person(spot=(-30.0, 400.0)), camera(metres))[..., 2]).all()
+
+
+def test_a_body_is_where_its_trunk_is():
+    points = np.full((2, 17, 3), np.nan, np.float32)
+    points[0, [5, 6]] = [(0, 0, 2), (1, 0, 4)]
+    points[0, 9] = (50, 50, 50)  # a hand
+    points[1, [0, 9, 10]] = [(1, 1, 1), (2, 2, 2), (9, 9, 9)]  # no trunk: the median
+    assert place(points).tolist() == [[0.5, 0, 3], [2, 2, 2]]
+
+
+def test_nobody_has_no_place():
+    nobody = person()
+    nobody = People(
+        **{n: getattr(nobody, n)[:0] for n in nobody.__dataclass_fields__ if n != "labels"},
+        labels=np.zeros((H, W), np.uint16),
+    )
+    assert lift(nobody, camera(np.ones((H, W)))).shape == (0, 17, 3)
+    assert place(np.zeros((0, 17, 3))).shape == (0, 3)
