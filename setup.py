@@ -45,7 +45,7 @@ setup(
     maintainer_email="kdc@example.com",
     python_requires=">=3.10",
     packages=find_packages(include=["kdc_core", "kdc_core.*", "kdc_ros", "kdc_ros.*"]),
-    package_data={"kdc_core": ["weights/*.onnx", "weights/*.md", "cuda/*.cu"]},
+    package_data={"kdc_core": ["weights/*.onnx", "weights/*.md", "cuda/*.cu", "replay/msg/*.msg"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/kdc_ros"]),
         ("share/kdc_ros", ["package.xml"]),
@@ -74,6 +74,8 @@ setup(
             )
         ],
         "ros": ROS,
+        "replay": ["rosbags>=0.10", "pycocotools>=2.0.8"],
+        "ray": ["ray>=2.9"],
         "test": ["pytest", "pytest-timeout", "hypothesis", "ruff", "mypy"],
     },
     entry_points={"console_scripts": ["kdc = kdc_core.cli:main"]},

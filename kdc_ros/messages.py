@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from geometry_msgs.msg import Point
-from sensor_msgs.msg import Image, RegionOfInterest
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from kdc_core import draw
 from kdc_core.skeleton import ANCHORS
 from kdc_core.track.visibility import CentroidSwitch as Switch
 from kdc_core.types import Frame, People
-from kdc_msgs.msg import CentroidSwitch, Keypoint, Person, PersonArray
+from kdc_msgs.msg import CentroidSwitch, Person, PersonArray
 from kdc_ros.images import to_message
+
+_NO_MASK = Image()
 
 
 @dataclass(frozen=True)
@@ -34,18 +37,27 @@ class Result:
         return draw.overlay(self.frame.image, self.people)
 
 
-def person_array(result: Result, masks: bool = False) -> PersonArray:
-    """Message of everybody in one frame, best score first, in pixels of that frame."""
+def person_array(
+    result: Result, masks: bool = False, kept: list[Person] | None = None
+) -> PersonArray:
+    """Message of everybody in one frame, best score first, in pixels of that frame.
+
+    ``kept`` are messages of people to fill again, more are added as needed: making one costs as
+    much as filling three. They are those of the last array, too, which must be published by now.
+    """
     people = result.people
     height, width = people.labels.shape
-    best_first = np.argsort(-people.score, kind="stable").tolist()
+    best_first = np.argsort(-people.score, kind="stable")
+    persons = [] if kept is None else kept
+    persons.extend(Person() for _ in range(len(persons), len(people)))
     message = PersonArray(header=result.header, height=height, width=width)
-    message.people = [_person(people, row) for row in best_first]
-    for person, row in zip(message.people, best_first, strict=True):
-        if masks:
-            person.mask = _cropped(people, person, result.header)
-        if result.points is not None:
-            person.keypoints_3d = [Point(x=x, y=y, z=z) for x, y, z in result.points[row].tolist()]
+    message.people = persons[: len(people)]
+    for person, row in zip(message.people, _rows(people, best_first), strict=True):
+        _fill(person, row)
+    for person, row in zip(message.people, best_first.tolist(), strict=True):
+        person.mask = _cropped(people, person, result.header) if masks else _NO_MASK
+        places = [] if result.points is None else result.points[row].tolist()
+        person.keypoints_3d = [Point(x=x, y=y, z=z) for x, y, z in places]
     return message
 
 
@@ -60,34 +72,31 @@ def events(result: Result) -> list[CentroidSwitch]:
     ]  # fmt: skip
 
 
-def _person(people: People, row: int) -> Person:
-    anchor = int(people.centroid[row])
-    x, y = people.centroid_xy[row].tolist()
-    points = people.keypoints[row].tolist()
-    visible = people.visible[row].tolist()
-    return Person(
-        id=int(people.ids[row]),
-        phase=int(people.phase[row]),
-        score=float(people.score[row]),
-        mask_score=float(people.mask_score[row]),
-        box=_box(people.boxes[row], people.labels.shape),
-        keypoints=[
-            Keypoint(x=x, y=y, confidence=confidence, visible=seen)
-            for (x, y, confidence), seen in zip(points, visible, strict=True)
-        ],
-        centroid=anchor,
-        centroid_name=ANCHORS[anchor],
-        centroid_x=x,
-        centroid_y=y,
-    )
+def _rows(people: People, order: np.ndarray) -> Iterator[tuple]:
+    """Columns as Python values, person by person, as ``_fill`` takes them."""
+    columns = (
+        people.ids, people.phase, people.score, people.mask_score,
+        _boxes(people.boxes, people.labels.shape), people.keypoints, people.visible,
+        people.centroid, people.centroid_xy,
+    )  # fmt: skip
+    return zip(*(column[order].tolist() for column in columns), strict=True)
 
 
-def _box(box: np.ndarray, shape: tuple[int, ...]) -> RegionOfInterest:
-    """Whole pixels that contain the box, inside the picture; exact for a mask's box."""
+def _fill(person: Person, row: tuple) -> None:
+    person.id, person.phase, person.score, person.mask_score, box, points, visible = row[:7]
+    person.box.x_offset, person.box.y_offset, person.box.width, person.box.height = box
+    for keypoint, (x, y, confidence), seen in zip(person.keypoints, points, visible, strict=True):
+        keypoint.x, keypoint.y, keypoint.confidence, keypoint.visible = x, y, confidence, seen
+    person.centroid, (person.centroid_x, person.centroid_y) = row[7:]
+    person.centroid_name = ANCHORS[person.centroid]
+
+
+def _boxes(boxes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """x, y, width, height (P, 4): whole pixels inside the picture; exact for a mask's box."""
     height, width = shape
-    x1, y1 = np.floor(box[:2]).clip(0, (width - 1, height - 1)).astype(int).tolist()
-    x2, y2 = np.ceil(box[2:]).clip((x1, y1), (width, height)).astype(int).tolist()
-    return RegionOfInterest(x_offset=x1, y_offset=y1, width=x2 - x1, height=y2 - y1)
+    corner = np.floor(boxes[:, :2]).clip(0, (width - 1, height - 1))
+    opposite = np.ceil(boxes[:, 2:]).clip(corner, (width, height))
+    return np.concatenate([corner, opposite - corner], axis=1).astype(int)
 
 
 def _cropped(people: People, person: Person, header: Header) -> Image:

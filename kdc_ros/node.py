@@ -22,7 +22,7 @@ from kdc_ros.process import run
 from kdc_ros.stream import Arrival, Stream, places
 from kdc_ros.worker import NewestWorker
 
-LOOK_EVERY = 0.25  # seconds between looks at what the publishers of the input offer
+LOOK_EVERY = 0.5  # seconds between looks at what the publishers of the input offer
 
 
 def open_pipeline(config: params.NodeConfig) -> Pipeline:

@@ -8,6 +8,7 @@ from typing import Any
 
 from geometry_msgs.msg import TransformStamped
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
+from rclpy.node import PublisherEventCallbacks  # its module is another in Humble
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
@@ -15,7 +16,7 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from kdc_core.depth import place
-from kdc_msgs.msg import CentroidSwitch, PersonArray
+from kdc_msgs.msg import CentroidSwitch, Person, PersonArray
 from kdc_ros import images, markers, messages
 from kdc_ros.messages import Result
 from kdc_ros.params import NodeConfig
@@ -55,6 +56,7 @@ class Outputs:
         self._node = node
         self._prefix = prefix
         self._letter = letter
+        self._kept: list[Person] = []  # messages that are filled again
         self._label_info: LifecyclePublisher | None = None
         self._threshold = config.threshold
         self._topics: list[tuple[LifecyclePublisher, Callable[[Result], Iterable[Any]]]] = []
@@ -102,9 +104,15 @@ class Outputs:
             self._node.destroy_lifecycle_publisher(publisher)
 
     def _create(self, kind: type, topic: str, qos: QoSProfile) -> LifecyclePublisher:
+        """A publisher without rclpy's event handlers.
+
+        They warn of listeners with other QoS, who are warned themselves, and every one of them
+        costs time whenever a picture comes.
+        """
         return self._node.create_lifecycle_publisher(
-            kind, topic, qos, qos_overriding_options=QoSOverridingOptions.with_default_policies()
-        )
+            kind, topic, qos, event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )  # fmt: skip
 
     def _add(
         self, name: str, kind: type, depth: int, make: Callable[[Result], Iterable[Any]]
@@ -132,7 +140,7 @@ class Outputs:
         return Bodies(self._node, self._letter)
 
     def _persons(self, result: Result) -> list[PersonArray]:
-        return [messages.person_array(result, self.cropped_masks)]
+        return [messages.person_array(result, self.cropped_masks, self._kept)]
 
     def _frames(self, result: Result) -> list[TransformStamped]:
         """``body_<id>`` of everybody whose distance is known, turned as the camera is."""

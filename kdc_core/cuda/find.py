@@ -14,7 +14,7 @@ import numpy as np
 from kdc_core.config import DecodeConfig
 from kdc_core.cuda.kernels import Kernels, PoseReadings
 from kdc_core.decode.centroid import anchor_weights
-from kdc_core.decode.group import _scores, group
+from kdc_core.decode.group import group, instance_scores
 from kdc_core.skeleton import A
 from kdc_core.types import Centroids, Poses
 
@@ -53,6 +53,6 @@ def _select(kernels: Kernels, poses: Poses, config: DecodeConfig) -> tuple[Poses
 
 def _ranked(poses: Poses, read: PoseReadings, radius: float) -> tuple[Poses, PoseReadings]:
     """Poses with the votes at all their anchors, scored and sorted as ``group`` does."""
-    score = _scores(poses.xy, read.disk, radius / 3)
+    score = instance_scores(poses.xy, read.disk, radius)
     order = np.argsort(-score, kind="stable")
     return replace(poses, disk=read.disk.astype(np.float32), score=score)[order], read[order]

@@ -153,7 +153,7 @@ def _poses(
         disk=disk.astype(np.float32),
         vis=vis.astype(np.float32),
         matched=matched,
-        score=_scores(xy, disk, radius / 3),
+        score=instance_scores(xy, disk, radius),
     )
     poses = poses[np.argsort(-poses.score, kind="stable")]
     return poses[distinct(poses, duplicate)]
@@ -181,12 +181,15 @@ def _votes_at(votes: np.ndarray, xy: np.ndarray, vote_stride: int) -> np.ndarray
     return np.minimum(np.stack(read, axis=1) / np.float32(ONE), 1)
 
 
-def _scores(xy: np.ndarray, disk: np.ndarray, claim: float) -> np.ndarray:
-    """Soft NMS of PersonLab: a keypoint counts only for the best person that claims its place."""
+def instance_scores(xy: np.ndarray, disk: np.ndarray, radius: float) -> np.ndarray:
+    """Share of the votes a skeleton may have that it has, (P,).
+
+    PersonLab's soft NMS: a keypoint counts only for the best person within R / 3 of its place.
+    """
     first = np.argsort(-disk[:, :K].sum(axis=1), kind="stable")
     score = np.zeros(len(xy), np.float32)
     for rank, person in enumerate(first):
         distance = np.linalg.norm(xy[first[:rank], :K] - xy[person, :K], axis=2)
-        unclaimed = ~(distance < claim).any(axis=0)
+        unclaimed = ~(distance < radius / 3).any(axis=0)
         score[person] = (disk[person, :K] * unclaimed).sum() / K
     return score

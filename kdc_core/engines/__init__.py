@@ -33,7 +33,7 @@ def open_engine(
     """Open an engine on a model file; ``auto`` takes the fastest that is installed.
 
     Args:
-        name: ``auto`` or one of ``ENGINES``.
+        name: ``auto``, ``cpu`` (the fastest that needs no GPU) or one of ``ENGINES``.
         model: ``.onnx`` file, or checkpoint of ``kdc train`` for torch; default: the shipped one.
         threads: CPU threads; 0 leaves the choice to the engine (all cores).
         long_side: input pixels of the frame's longest side; default: the model's own.
@@ -48,9 +48,9 @@ def open_engine(
         raise ValueError(
             f"long side: expected {LONG_SIDES[0]} to {LONG_SIDES[1]} pixels, got {long_side}"
         )
-    if name != "auto":
+    if name not in ("auto", "cpu"):
         return _open(name, "asked for", path, threads, long_side)
-    name, reason = choose(path)
+    name, reason = choose(path, gpu=name == "auto")
     if name == "tensorrt":
         try:
             return _open(name, reason, path, threads, long_side)
@@ -62,7 +62,7 @@ def open_engine(
 
 def _open(name: str, reason: str, path: Path, threads: int, long_side: int | None) -> Engine:
     if name not in ENGINES:
-        raise ValueError(f"engine: expected auto, {', '.join(ENGINES)}, got {name!r}")
+        raise ValueError(f"engine: expected auto, cpu, {', '.join(ENGINES)}, got {name!r}")
     kind, install = ENGINES[name]
     # TensorRT has several names, and says itself what is missing
     if name != "tensorrt" and importlib.util.find_spec(name) is None:
@@ -79,10 +79,12 @@ def default_model() -> Path:
     return Path(str(files("kdc_core"))) / "weights" / "kdc_lite.onnx"
 
 
-def choose(model: Path) -> tuple[str, str]:
-    """The engine that ``auto`` takes for a model, and why."""
+def choose(model: Path, gpu: bool = True) -> tuple[str, str]:
+    """The engine that ``auto`` takes for a model, or without ``gpu`` ``cpu``, and why."""
     if model.suffix in (".pt", ".pth"):
         return "torch", "the model is a torch checkpoint"
+    if not gpu:
+        return _on_cpu()
     from kdc_core.cuda.probe import in_the_way
 
     obstacle = in_the_way()

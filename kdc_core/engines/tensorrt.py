@@ -21,6 +21,8 @@ from kdc_core.types import Fields, Frame
 
 log = logging.getLogger(__name__)
 
+SIZES = 4  # frame sizes that buffers are kept for, some 15 MB each
+
 
 class TensorrtEngine:
     """Frame → Fields; the engine file is built at the first opening and kept for the next."""
@@ -49,7 +51,8 @@ class TensorrtEngine:
         self.longest = long_side or self.info.longest
         self.trt = load_tensorrt()
         self.driver = PycudaDriver()
-        self.kernels: Kernels | None = None
+        self.kernels: Kernels | None = None  # of the newest frame
+        self._kept: dict[Layout, Kernels] = {}
         self._runtime: Any = None
         self._engine: Any = None
         self._context: Any = None
@@ -107,16 +110,24 @@ class TensorrtEngine:
         return GpuPipeline(self, config)
 
     def prepare(self, frame_size: tuple[int, int], hough: HoughConfig) -> Kernels:
-        """Buffers for frames of a size; made anew only when the size or the votes' grid changes."""
+        """Buffers for frames of a size; those of a few sizes are kept, one per kind of camera."""
         info = self.info
         letterbox = Letterbox.fit(frame_size, self.longest)
         layout = Layout(letterbox, info.stride, info.seg_stride, info.radius, hough)
         if self.kernels is not None and self.kernels.layout == layout:
             return self.kernels
-        if self.kernels is not None:
-            self.kernels.close()
-            self.kernels = None
-        kernels = Kernels(self.driver, layout)
+        self.kernels = None  # until the engine knows the other's buffers
+        kernels = self._kept.pop(layout, None)
+        if kernels is None:
+            if len(self._kept) == SIZES:
+                self._kept.pop(next(iter(self._kept))).close()
+            kernels = Kernels(self.driver, layout)
+        self._kept[layout] = kernels  # the newest is the last to go
+        self._bind(kernels)
+        self.kernels = kernels
+        return kernels
+
+    def _bind(self, kernels: Kernels) -> None:
         with self.driver:
             if not self._context.set_input_shape("image", kernels.image.shape):
                 raise ValueError(
@@ -126,8 +137,6 @@ class TensorrtEngine:
                 buffer = getattr(kernels, name)
                 self._check(name, buffer)
                 self._context.set_tensor_address(name, self.driver.address(buffer))
-        self.kernels = kernels
-        return kernels
 
     def submit(self, frame: Frame) -> None:
         """Queue a frame's way to the kernels' ``fields`` and ``seg``, after ``prepare``."""
@@ -161,6 +170,7 @@ class TensorrtEngine:
         with self.driver.ending():  # TensorRT's objects free their memory in their context
             self._context = self._engine = self._runtime = None
         self.kernels = None
+        self._kept.clear()
         self.driver.close()
 
 

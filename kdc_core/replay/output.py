@@ -69,7 +69,7 @@ class Output:
         """Centroids that moved in this frame."""
         for one in moved:
             event = messages.switch_message(one.id, one.before, one.after, one.reason, head)
-            self._bag.write(f"{prefix}/centroid_switches", message.time, event)
+            self._bag.write(f"{prefix}/events", message.time, event)
 
     def texts(self, image: dict[str, Any], index: int, people: People) -> None:
         """COCO, MOT and MOTS entries; ``index`` counts the camera's frames from 1."""

@@ -23,6 +23,7 @@ class TrackConfig:
     strong: float = 0.4  # mean of a pose's five best confidences that may start a track
     weak: float = 0.15  # … that may continue one
     max_cost: float = 0.7  # pairs that cost more are not the same person
+    max_weak: float = 0.7  # … for poses that are weak, or doubles of another
     reach: float = 0.5  # s: how far from the prediction a person may appear
     speed: float = 3.0  # s per second: people are not faster
     scale_ratio: float = 1.67  # largest change of scale between prediction and pose

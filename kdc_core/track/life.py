@@ -37,7 +37,7 @@ def cascade(
 
     present = (tracks.phase == Phase.CONFIRMED) | (tracks.phase == Phase.OCCLUDED)
     match(present, strong, cost, config.max_cost)
-    match(present, ~strong, cost, config.max_cost)
+    match(present, ~strong, cost, config.max_weak)
     match(tracks.phase == Phase.TENTATIVE, strong, cost, config.max_cost)
     stays = np.ones(len(tracks), bool)
     lost = tracks.phase == Phase.LOST

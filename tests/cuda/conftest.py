@@ -32,17 +32,19 @@ def libcuda(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory) -> Path:
-    """An ONNX file with our inputs, outputs and metadata: 3 → 16 → 188 and → 1 channels."""
+    """An ONNX file with our inputs, outputs and metadata: 3 → 16 → 16 → 188 and → 1 channels."""
     onnx = pytest.importorskip("onnx", reason="models are written with onnx")
     make, rng = onnx.helper, np.random.default_rng(0)
     weights = {
         "scale": np.float32(1 / 255), "stem": rng.normal(0, 0.3, (16, 3, 2, 2)),
+        "middle": rng.normal(0, 0.3, (16, 16, 1, 1)),
         "body": rng.normal(0, 0.2, (188, 16, 4, 4)), "mask": rng.normal(0, 0.2, (1, 16, 1, 1)),
     }  # fmt: skip
     nodes = [
         make.make_node("Mul", ["image", "scale"], ["unit"]),
         make.make_node("Conv", ["unit", "stem"], ["low"], "stem", strides=[2, 2]),
-        make.make_node("Relu", ["low"], ["active"]),
+        make.make_node("Relu", ["low"], ["warm"]),
+        make.make_node("Conv", ["warm", "middle"], ["active"], "middle"),
         make.make_node("Conv", ["active", "body"], ["fields"], "body", strides=[4, 4]),
         make.make_node("Conv", ["active", "mask"], ["logit"], "mask"),
         make.make_node("Sigmoid", ["logit"], ["seg"]),

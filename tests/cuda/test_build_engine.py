@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from test_device import run
 
+from kdc_core import engines
 from kdc_core.cli import main
 from kdc_core.commands import build_engine
 from kdc_core.cuda import probe
@@ -88,6 +89,17 @@ def test_doctor_names_what_is_in_the_way(model, libcuda, tmp_path, fault, line):
     done = kdc(libcuda, tmp_path, "doctor", "--model", model, KDC_FAKE_GPU=fault)
     assert done.returncode == 0, done.stdout + done.stderr
     assert line in done.stdout and "it is not used: the CPU does the work" in done.stdout
+
+
+def test_auto_takes_the_gpu_and_cpu_does_not_even_look(monkeypatch):
+    monkeypatch.setattr(probe, "in_the_way", lambda: "")
+    path = Path("model.onnx")
+    assert engines.choose(path) == ("tensorrt", "there are a GPU and TensorRT")
+    assert engines.choose(Path("model.pt"))[0] == "torch"
+    monkeypatch.setattr(probe, "in_the_way", lambda: "driver: none")
+    assert engines.choose(path)[1].endswith("; not on a GPU: driver: none")
+    monkeypatch.setattr(probe, "in_the_way", lambda: pytest.fail("asked"))
+    assert engines.choose(path, gpu=False)[0] in ("openvino", "onnxruntime")
 
 
 STEPS = ("_driver", "_device", "_tensorrt", "_pycuda", "compiler", "_onnx")

@@ -50,6 +50,22 @@ def test_fields_are_those_of_onnxruntime(open_engine, model, precision, toleranc
     engine.close()
 
 
+def test_buffers_of_a_few_sizes_are_kept(open_engine):
+    """Cameras of two sizes in turn cost no allocations; a fifth size takes the oldest's place."""
+    engine = open_engine()
+    sizes = [(160, 128), (128, 160), (96, 64), (64, 96), (160, 96)]
+    made = [engine.prepare(size, HoughConfig()) for size in sizes[:4]]
+    buffers = len(engine.driver.buffers)
+    assert [engine.prepare(size, HoughConfig()) for size in sizes[:4]] == made
+    assert len(engine.driver.buffers) == buffers
+    engine.prepare(sizes[0], HoughConfig())
+    engine.prepare(sizes[4], HoughConfig())
+    assert len(engine.driver.buffers) == buffers
+    assert engine.prepare(sizes[0], HoughConfig()) is made[0]
+    assert engine.prepare(sizes[1], HoughConfig()) is not made[1]
+    engine.close()
+
+
 def test_an_engine_is_built_once_and_again_when_it_does_not_load(open_engine, caplog):
     before = len(fake_tensorrt.built)
     open_engine().close()

@@ -14,7 +14,7 @@ from test_device import run
 from kdc_core.engines import build as building
 from kdc_core.engines import default_model
 from kdc_core.engines.build import MODULES, build, build_kept, kept, load_tensorrt, onnx_text
-from kdc_core.engines.precision import PRECISIONS, last_convolutions
+from kdc_core.engines.precision import PRECISIONS, outer_convolutions
 
 needs_rtx = pytest.mark.skipif(
     not any(find_spec(name) for name in MODULES),
@@ -75,13 +75,12 @@ def test_types_of_the_half_model(model):
     assert {v.type.tensor_type.elem_type for v in ends} == {onnx.TensorProto.FLOAT}
 
 
-def test_int8_leaves_the_last_convolutions_and_needs_pictures(model):
-    assert last_convolutions(onnx.load(model)) == ["body", "mask"]
+def test_int8_leaves_the_outer_convolutions_and_needs_pictures(model):
+    assert outer_convolutions(onnx.load(model)) == ["body", "mask", "stem"]
     quantised = onnx.load_from_string(onnx_text(model, "int8", [picture()]))
     readers = [n.input[1] for n in quantised.graph.node if n.op_type == "Conv"]
-    assert [("body" in name, "Dequantize" in name) for name in sorted(readers)] == [
-        (True, False), (False, False), (False, True),
-    ]  # fmt: skip
+    assert sorted(name for name in readers if "Dequantize" not in name) == ["body", "mask", "stem"]
+    assert [name.startswith("middle_Dequantize") for name in readers].count(True) == 1
     with pytest.raises(ValueError, match="expected calibration images"):
         onnx_text(model, "int8")
 

@@ -5,6 +5,7 @@ which they can be imported.
 """
 
 import ast
+import functools
 import json
 import os
 import re
@@ -102,6 +103,19 @@ def test_every_name_exists(bindings):
     version, strong, missing = json.loads(done.stdout)
     assert set(missing) <= OPTIONAL, version
     assert strong or "BuilderFlag.FP16" not in missing, "fp16 on TensorRT 8 needs the flag"
+
+
+def test_every_name_exists_in_tensorrt_for_rtx():
+    trt = pytest.importorskip("tensorrt_rtx_bindings", reason="make test installs it")
+
+    def there(name: str) -> bool:
+        try:
+            return functools.reduce(getattr, name.split("."), trt) is not None
+        except AttributeError:
+            return False
+
+    missing = {name for name in names_in_use() if not there(name)}
+    assert missing <= OPTIONAL | {"NetworkDefinitionCreationFlag.EXPLICIT_BATCH"}
 
 
 def test_without_a_gpu_the_builder_says_so(bindings):

@@ -5,6 +5,7 @@ The truth of every frame is known: ``shots`` gives it, ``Known`` answers with it
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -47,9 +48,9 @@ class Recording:
     truth: bool = False
     jpeg: bool = False
 
-    def shots(self) -> list[tuple[int, Shot]]:
+    def shots(self) -> Iterator[tuple[int, Shot]]:
         """(stamp in ns, truth) of every frame."""
-        return [(stamp(i), self.clip.at(i / RATE)) for i in range(self.frames)]
+        return ((stamp(i), self.clip.at(i / RATE)) for i in range(self.frames))
 
     def write(self, path: Path) -> Path:
         """Write the bag."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from recordings import Known, Recording
 
+from kdc_core.cli import main
 from kdc_core.replay import baseline
 from kdc_core.replay.compare import compare, difference, people_in
 from kdc_core.types import Frame
@@ -88,3 +90,20 @@ def test_a_baseline_without_truth_is_refused(tmp_path):
     (tmp_path / "summary.json").write_text("[]")
     with pytest.raises(ValueError, match=r"expected a summary.json"):
         baseline.read(tmp_path / "summary.json")
+
+
+def test_our_own_guard(play, tmp_path):
+    """The decoder and the tracker on a short rendered bag may not get worse than baseline.json.
+
+    After an improvement: ``cp`` the summary.json of this replay over its ``truth``.
+    """
+    recording = Recording(frames=24, truth=True)
+    summary, _ = play(recording, recording.write(tmp_path / "bag"))
+    before = baseline.read(Path(__file__).with_name("baseline.json"))
+    assert baseline.fallen(summary, before, 0.01) == []
+
+
+def test_the_command_compares(two, tmp_path, capsys):
+    _, a, _, b = two
+    assert main(["replay", "--compare", str(a), str(b), "--out", str(tmp_path / "c")]) == 0
+    assert "of 20 frames are equal" in capsys.readouterr().out

@@ -79,7 +79,7 @@ def test_a_split_that_is_gone_is_reported(play, tmp_path):
 
 def test_bad_messages_are_counted_and_the_rest_is_evaluated(play, tmp_path):
     recording = Recording(frames=4)
-    shots = recording.shots()
+    shots = list(recording.shots())
     path = tmp_path / "bag"
     good = [messages.encode(picture(shot.image, messages.header(t, ""))) for t, shot in shots]
     wrong = picture(shots[0][1].image, messages.header(stamp(9), ""))

@@ -86,6 +86,16 @@ def test_masks_and_places_in_space_come_on_request():
     assert second.keypoints_3d[0].x == 51.0
 
 
+def test_messages_that_are_filled_again_keep_nothing_of_the_last_picture():
+    kept = []
+    points = np.ones((2, 17, 3), np.float32)
+    first = person_array(result(points=points), masks=True, kept=kept)
+    assert len(kept) == 2 and first.people[0] is kept[0]
+    again = person_array(result(), kept=kept)
+    assert again.people == person_array(result()).people
+    assert again.people[0] is kept[0] and len(kept) == 2
+
+
 def test_every_switch_of_the_centroid_is_an_event():
     switch = CentroidSwitch(id=7, before=15, after=0, reason="left_ankle 0.7 -> 0.2", stamp=3.0)
     (event,) = events(result(switches=(switch,)))
