@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, Protocol
 import cv2
 import numpy as np
 
+from kdc_core.source import decode_image
+
 Buffer = Any  # array.array, bytes or a numpy array of bytes
 MAX_SIDE = 16384  # pixels; more is a broken message, not a camera
 MAX_PIXELS = 1 << 26  # of a compressed picture: a few broken bytes must not take gigabytes
@@ -80,12 +82,7 @@ def compressed_to_bgr(message: CompressedImage) -> np.ndarray:
     width, height = _claimed_size(message.data)
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise ValueError(f"compressed image: {width}x{height} pixels are no camera's picture")
-    # a broken JPEG decodes to a picture with a grey part: look for its end marker instead
-    broken = data[:2].tobytes() == b"\xff\xd8" and b"\xff\xd9" not in bytes(message.data)
-    try:
-        image = None if broken else cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except cv2.error:
-        image = None
+    image = decode_image(data.tobytes(), cv2.IMREAD_COLOR)
     if image is None:
         raise ValueError(
             f"compressed image: expected jpeg or png data, got {data.size} bytes that are broken "

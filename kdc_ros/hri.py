@@ -14,6 +14,7 @@ from hri_msgs.msg import (
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image
 
 from kdc_core.types import People
@@ -52,7 +53,10 @@ class Bodies:
     def __init__(self, node: Node, letter: str) -> None:
         """``letter`` begins the ids of this camera's bodies."""
         self._node = node
-        self._tracked = node.create_publisher(IdsList, f"{BODIES}/tracked", QoSProfile(depth=1))
+        self._tracked = node.create_publisher(
+            IdsList, f"{BODIES}/tracked", QoSProfile(depth=1),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )  # fmt: skip
         self._letter = letter
         self._bodies: dict[str, Body] = {}
 

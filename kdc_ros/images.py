@@ -1,35 +1,19 @@
-"""ROS images ↔ arrays, without cv_bridge: honours ``step``, byte order and every common encoding.
-
-Grey and depth pictures become three equal channels, because the network wants colour:
-``mono16`` has a known white (65535) and is scaled by it; ``16UC1`` and ``32FC1`` have none, so
-they are stretched between the smallest and largest finite value of the picture.
-"""
+"""ROS images ↔ arrays: what ``kdc_core.images`` reads, what cv_bridge adds, and the way back."""
 
 from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-MAX_SIDE = 16384  # pixels; more is a broken message, not a camera
-MAX_PIXELS = 1 << 26  # of a compressed picture: a few broken bytes must not take gigabytes
-_NO_SIZE = (0xC4, 0xC8, 0xCC)  # JPEG markers among the frame headers that are none
+from kdc_core import images
+from kdc_core.images import ENCODINGS, LAYOUTS, compressed_to_bgr, pixels
 
-
-class Layout(NamedTuple):
-    """How an encoding lies in memory and becomes BGR."""
-
-    kind: str  # numpy type character of one value
-    channels: int  # values per pixel in a row
-    to_bgr: Callable[[np.ndarray], np.ndarray]  # (rows, W, channels) or (rows, W) → (H, W, 3) uint8
-    rows: float = 1.0  # rows of data per row of the picture: 1.5 for planar chroma
-    even: str = ""  # "w": width must be even, "wh": height too
+__all__ = ["ENCODINGS", "compressed_to_bgr", "to_bgr", "to_jpeg", "to_message", "to_metres"]
 
 
 def to_bgr(message: Image) -> np.ndarray:
@@ -38,42 +22,7 @@ def to_bgr(message: Image) -> np.ndarray:
     Raises:
         ValueError: unknown encoding, or sizes, step and data do not fit together.
     """
-    layout = _LAYOUTS.get(message.encoding)
-    if layout is None:
-        return _by_cv_bridge(message)
-    try:
-        return np.ascontiguousarray(layout.to_bgr(_rows(message, layout)))
-    except cv2.error as error:
-        what = f"{message.width}x{message.height} {message.encoding}"
-        raise ValueError(f"image: {what} does not convert: {error.err}") from None
-
-
-def compressed_to_bgr(message: CompressedImage) -> np.ndarray:
-    """Picture of a JPEG or PNG message as (H, W, 3) uint8 BGR.
-
-    Raises:
-        ValueError: the data are of another kind, broken off, or a compressed depth picture.
-    """
-    data = np.frombuffer(message.data, np.uint8)
-    if "compresseddepth" in message.format.lower():
-        raise ValueError("compressed image: expected a camera picture, got compressedDepth")
-    if not data.size:
-        raise ValueError("compressed image: expected jpeg or png data, got none")
-    width, height = _claimed_size(message.data)
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise ValueError(f"compressed image: {width}x{height} pixels are no camera's picture")
-    # a broken JPEG decodes to a picture with a grey part: look for its end marker instead
-    broken = data[:2].tobytes() == b"\xff\xd8" and b"\xff\xd9" not in bytes(message.data)
-    try:
-        image = None if broken else cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise ValueError(
-            f"compressed image: expected jpeg or png data, got {data.size} bytes that are broken "
-            f"off or of another kind (format {message.format!r})"
-        )
-    return image
+    return images.to_bgr(message) if message.encoding in LAYOUTS else _by_cv_bridge(message)
 
 
 def to_metres(message: Image) -> np.ndarray:
@@ -87,7 +36,7 @@ def to_metres(message: Image) -> np.ndarray:
         raise ValueError(
             f"depth: expected 16UC1 (millimetres) or 32FC1 (metres), got {message.encoding!r}"
         )
-    metres = _rows(message, _LAYOUTS[message.encoding]).astype(np.float32) * np.float32(unit)
+    metres = pixels(message, LAYOUTS[message.encoding]).astype(np.float32) * np.float32(unit)
     return np.where(np.isfinite(metres) & (metres > 0), metres, np.nan)
 
 
@@ -106,7 +55,7 @@ def to_message(image: np.ndarray, encoding: str, header: Header) -> Image:
     Raises:
         ValueError: the array's shape or type is not the encoding's.
     """
-    layout = _LAYOUTS[encoding]
+    layout = LAYOUTS[encoding]
     channels = 1 if image.ndim == 2 else image.shape[2]
     if image.dtype != np.dtype(layout.kind) or channels != layout.channels:
         raise ValueError(f"{encoding} message: got an array of {image.shape} {image.dtype}")
@@ -121,36 +70,9 @@ def to_message(image: np.ndarray, encoding: str, header: Header) -> Image:
     return message
 
 
-def _rows(message: Image, layout: Layout) -> np.ndarray:
-    """The data as (rows, W, channels), or (rows, W) for one channel, without the padding."""
-    width, height, step = message.width, message.height, message.step
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
-        raise ValueError(f"image: expected sides of 1 to {MAX_SIDE} pixels, got {width}x{height}")
-    if ("w" in layout.even and width % 2) or ("h" in layout.even and height % 2):
-        raise ValueError(f"image: {message.encoding} needs even sides, got {width}x{height}")
-    kind = np.dtype(layout.kind).newbyteorder(">" if message.is_bigendian else "<")
-    row = width * layout.channels * kind.itemsize
-    rows = int(height * layout.rows)
-    if step < row or step % kind.itemsize:
-        raise ValueError(
-            f"image: expected a step of at least {row} bytes for {width} pixels of "
-            f"{message.encoding}, got {step}"
-        )
-    data = np.frombuffer(message.data, np.uint8)
-    least, most = step * (rows - 1) + row, step * rows  # the last row's padding may be left out
-    if not least <= data.size <= most:
-        raise ValueError(
-            f"image: expected {most} bytes for {width}x{height} {message.encoding} with step "
-            f"{step}, got {data.size}"
-        )
-    shape = (rows, width, layout.channels)[: 2 if layout.channels == 1 else 3]
-    strides = (step, layout.channels * kind.itemsize, kind.itemsize)[: len(shape)]
-    return np.ndarray(shape, kind, data, 0, strides)
-
-
 def _by_cv_bridge(message: Image) -> np.ndarray:
     """What else a ROS installation knows: cv_bridge where it is there."""
-    known = ", ".join(sorted(_LAYOUTS))
+    known = ", ".join(sorted(ENCODINGS))
     refusal = f"image: expected an encoding of {known}; got {message.encoding!r}"
     try:
         from cv_bridge import CvBridge
@@ -160,77 +82,3 @@ def _by_cv_bridge(message: Image) -> np.ndarray:
         return np.ascontiguousarray(CvBridge().imgmsg_to_cv2(message, "bgr8"))
     except Exception as error:  # its own, OpenCV's, KeyError, TypeError, ...
         raise ValueError(f"{refusal}; cv_bridge: {' '.join(str(error).split())}") from None
-
-
-def _claimed_size(data: array) -> tuple[int, int]:
-    """Width and height that the header of a PNG or JPEG speaks of; 0, 0 if there is none."""
-    head = bytes(data[:24])
-    if head[:4] == b"\x89PNG":
-        return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
-    at = 2 if head[:2] == b"\xff\xd8" else len(data)
-    while at + 9 < len(data) and data[at] == 0xFF:
-        kind, length = data[at + 1], data[at + 2] << 8 | data[at + 3]
-        if 0xC0 <= kind <= 0xCF and kind not in _NO_SIZE:
-            return data[at + 7] << 8 | data[at + 8], data[at + 5] << 8 | data[at + 6]
-        at += 1 if kind == 0xFF else 2 + length  # filled up with 0xFF, or the next segment
-    return 0, 0
-
-
-def _convert(code: int) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda image: cv2.cvtColor(np.ascontiguousarray(image), code)
-
-
-def _shifted(order: tuple[int, int, int]) -> Callable[[np.ndarray], np.ndarray]:
-    """16-bit colour: the high bytes, in BGR order."""
-    return lambda image: (image[..., list(order)] >> 8).astype(np.uint8)
-
-
-def _grey(image: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_GRAY2BGR)
-
-
-def _scaled(image: np.ndarray) -> np.ndarray:
-    """Full range of 16 bits to 8."""
-    return _grey((image >> 8).astype(np.uint8))
-
-
-def _stretched(image: np.ndarray) -> np.ndarray:
-    """Smallest to largest finite value to 0…255; NaN and infinities become 0."""
-    values = image.astype(np.float32)
-    finite = np.isfinite(values)
-    low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
-    values[~finite] = low
-    # halved, so that the span of two huge values does not overflow
-    span = max(high / 2 - low / 2, np.finfo(np.float32).tiny)
-    share = (values / 2 - low / 2) / span
-    return _grey((share * 255).astype(np.uint8))
-
-
-_LAYOUTS = {
-    "bgr8": Layout("u1", 3, lambda image: image),
-    "8UC3": Layout("u1", 3, lambda image: image),
-    "rgb8": Layout("u1", 3, _convert(cv2.COLOR_RGB2BGR)),
-    "bgra8": Layout("u1", 4, _convert(cv2.COLOR_BGRA2BGR)),
-    "8UC4": Layout("u1", 4, _convert(cv2.COLOR_BGRA2BGR)),
-    "rgba8": Layout("u1", 4, _convert(cv2.COLOR_RGBA2BGR)),
-    "bgr16": Layout("u2", 3, _shifted((0, 1, 2))),
-    "rgb16": Layout("u2", 3, _shifted((2, 1, 0))),
-    "mono8": Layout("u1", 1, _grey),
-    "8UC1": Layout("u1", 1, _grey),
-    "mono16": Layout("u2", 1, _scaled),
-    "16UC1": Layout("u2", 1, _stretched),
-    "32FC1": Layout("f4", 1, _stretched),
-    # OpenCV names a pattern by the second row's second and third pixel
-    "bayer_rggb8": Layout("u1", 1, _convert(cv2.COLOR_BayerBG2BGR), even="wh"),
-    "bayer_bggr8": Layout("u1", 1, _convert(cv2.COLOR_BayerRG2BGR), even="wh"),
-    "bayer_gbrg8": Layout("u1", 1, _convert(cv2.COLOR_BayerGR2BGR), even="wh"),
-    "bayer_grbg8": Layout("u1", 1, _convert(cv2.COLOR_BayerGB2BGR), even="wh"),
-    "yuv422": Layout("u1", 2, _convert(cv2.COLOR_YUV2BGR_UYVY), even="w"),
-    "uyvy": Layout("u1", 2, _convert(cv2.COLOR_YUV2BGR_UYVY), even="w"),
-    "yuv422_yuy2": Layout("u1", 2, _convert(cv2.COLOR_YUV2BGR_YUYV), even="w"),
-    "yuyv": Layout("u1", 2, _convert(cv2.COLOR_YUV2BGR_YUYV), even="w"),
-    "nv12": Layout("u1", 1, _convert(cv2.COLOR_YUV2BGR_NV12), rows=1.5, even="wh"),
-    "nv21": Layout("u1", 1, _convert(cv2.COLOR_YUV2BGR_NV21), rows=1.5, even="wh"),
-}
-#: encodings that ``to_bgr`` understands
-ENCODINGS = tuple(_LAYOUTS)

@@ -15,6 +15,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 
+from kdc_core import pipeline as core
 from kdc_core.engines import open_engine
 from kdc_core.pipeline import Pipeline
 from kdc_ros import params
@@ -31,7 +32,7 @@ def open_pipeline(config: params.NodeConfig) -> Pipeline:
         config.engine_name, config.model_path, threads=config.threads,
         long_side=config.long_side or None,
     )  # fmt: skip
-    return Pipeline(engine, config.decode)
+    return core.open_pipeline(engine, config.decode)
 
 
 class KdcNode(LifecycleNode):
@@ -193,15 +194,14 @@ class KdcNode(LifecycleNode):
             stream.follow_publishers()
 
     def _set_parameters(self, wanted: list[Parameter]) -> SetParametersResult:
-        before = self.config
         try:
-            self.config = params.changed(before, wanted, self._pipeline is not None)
+            self.config = params.changed(self.config, wanted, self._pipeline is not None)
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         if self._pipeline is not None:
             self._pipeline.config = self.config.decode
         for stream in self._streams:
-            stream.changed(before)
+            stream.changed()
         return SetParametersResult(successful=True)
 
     def _diagnose(self) -> None:

@@ -52,6 +52,8 @@ class Outputs:
         Raises:
             ValueError: a parameter asks for a package that is not installed.
         """
+        if config.publish_hri:
+            require("hri_msgs", "publish_hri")  # before there is anything to take away again
         self.cropped_masks = config.cropped_masks
         self._node = node
         self._prefix = prefix
@@ -134,7 +136,6 @@ class Outputs:
         return self._create(TFMessage, "/tf", QoSProfile(depth=100))
 
     def _hri(self) -> Any:
-        require("hri_msgs", "publish_hri")
         from kdc_ros.hri import Bodies
 
         return Bodies(self._node, self._letter)

@@ -125,8 +125,9 @@ class NodeConfig:
 
     @property
     def engine_name(self) -> str:
-        """The engine to open: ``auto`` may take one on the GPU only if ``device`` says so."""
-        return GPU_ENGINES[0] if self.device == "cuda" and self.engine == "auto" else self.engine
+        """The engine to open: with ``auto``, the device chooses."""
+        by_device = {"auto": "auto", "cpu": "cpu", "cuda": GPU_ENGINES[0]}
+        return by_device[self.device] if self.engine == "auto" else self.engine
 
     @property
     def model_path(self) -> Path | None:

@@ -16,6 +16,7 @@ from kdc_core.pipeline import Pipeline
 from kdc_core.track import VideoDecoder
 from kdc_core.types import Frame, People
 from kdc_ros import images
+from kdc_ros.admission import Admission
 from kdc_ros.depth import DepthInput, seconds
 from kdc_ros.messages import Result
 from kdc_ros.monitor import Monitor
@@ -44,7 +45,7 @@ class Stream:
         self.outputs = Outputs(node, prefix, letter, config)
         self._node = node
         self._video = VideoDecoder(config.decode) if config.tracking else None
-        self._forget = False
+        self._admission = Admission()
         self._worker: NewestWorker[Stream, Arrival | None] | None = None
         self._subscription = None
         self._depth: DepthInput | None = None
@@ -68,12 +69,12 @@ class Stream:
             self._depth.destroy()
             self._depth = None
 
-    def changed(self, before: NodeConfig) -> None:
-        """Parameters changed; who was tracked by a lower threshold or another mode is forgotten."""
+    def changed(self) -> None:
+        """Live parameters that are not asked for with every picture."""
         config = self._node.config
         self.outputs.cropped_masks = config.cropped_masks
-        raised = config.threshold > before.threshold
-        self._forget |= raised or config.centroid_mode != before.centroid_mode
+        if self._video is not None:
+            self._video.tracker.mode = config.centroid_mode
 
     def follow_publishers(self) -> None:
         """Cameras come and go: large pictures only arrive whole when reliability is used."""
@@ -104,18 +105,16 @@ class Stream:
         frame = Frame(decode(message), stamp, header.frame_id)
         people = self._people(pipeline, frame)
         points = self._points(people, message) if self._depth is not None else None
-        switches = self._video.switches if self._video else ()
+        there = set(people.ids.tolist())
+        moved = self._video.switches if self._video else ()
+        switches = tuple(switch for switch in moved if switch.id in there)
         self.outputs.publish(Result(frame, header, people, points, switches), others)
         self.monitor.processed(arrived, len(people))
 
     def _people(self, pipeline: Pipeline, frame: Frame) -> People:
         if self._video is None:
             return pipeline(frame)
-        if self._forget:
-            self._forget = False
-            self._video.reset()
-            self._video.tracker.mode = self._node.config.centroid_mode
-        return pipeline(frame, self._video)
+        return self._admission(pipeline(frame, self._video), self._node.config.threshold)
 
     def _points(self, people: People, message: Image | CompressedImage) -> np.ndarray | None:
         """Keypoints in space; people without them are better than none."""

@@ -31,7 +31,7 @@ def test_both_packages_and_the_weights_are_in_it(wheel):
     for folder in ("kdc_core", "kdc_ros"):
         for path in (ROOT / folder).rglob("*.py"):
             assert str(path.relative_to(ROOT)) in names
-    for pattern in ("weights/*.onnx", "weights/*.md", "cuda/*.cu"):
+    for pattern in ("weights/*.onnx", "weights/*.md", "cuda/*.cu", "replay/msg/*.msg"):
         for path in (ROOT / "kdc_core").glob(pattern):
             assert str(path.relative_to(ROOT)) in names
 
@@ -40,7 +40,12 @@ def test_ros_finds_package_executables_launch_files_and_config(wheel):
     data = {name.partition(".data/data/")[2]: name for name in wheel.namelist()}
     assert "share/ament_index/resource_index/packages/kdc_ros" in data
     assert "share/kdc_ros/package.xml" in data
-    for name in ("launch/camera.launch.py", "config/params.yaml", "config/fastdds_shm.xml"):
+    for name in (
+        "launch/camera.launch.py",
+        "launch/replay.launch.py",
+        "config/params.yaml",
+        "config/fastdds_shm.xml",
+    ):
         assert f"share/kdc_ros/{name}" in data
     for name in ("kdc_node", "kdc_camera", "kdc_record"):
         mode = wheel.getinfo(data[f"lib/kdc_ros/{name}"]).external_attr >> 16

@@ -26,7 +26,7 @@ from kdc_core.types import Fields, Frame, People
 
 Decoder = Callable[[Fields, float], People]
 Look = Callable[[Shot, float], Fields]
-MIN_SCORE = 0.15  # as on a robot: what is published, not what is ranked for AP
+MIN_SCORE = 0.25  # as on a robot: what is published, not what is ranked for AP
 DEFAULT = "weighted, temporal"
 
 

@@ -195,7 +195,9 @@ def _page(
         place = (entry["camera"], entry["stamp_ns"])
         time = (place[1] - start) / messages.NS
         caption = f"{place[0]}, {time:.2f} s: difference {entry['difference']:.2f}"
-        parts.append(figure(pictures[place], caption) if place in pictures else f"<p>{caption}</p>")
+        parts.append(
+            figure(pictures[place], caption, True) if place in pictures else f"<p>{caption}</p>"
+        )
     page(path, "Two replays", parts)
 
 

@@ -29,6 +29,7 @@ table{{border-collapse:collapse;margin:.6rem 0}}td,th{{padding:.2rem .7rem;text-
 border-bottom:1px solid #eee;vertical-align:top}}td.n{{text-align:right;
 font-variant-numeric:tabular-nums}}
 figure{{display:inline-block;margin:.3rem .5rem .8rem 0;max-width:25rem}}
+figure.wide{{max-width:100%}}
 figcaption{{font-size:.85rem;color:#555}}img{{max-width:100%;display:block}}
 .key span{{display:inline-block;width:.8em;height:.8em;margin:0 .3em 0 1em}}
 </style></head><body>
@@ -58,12 +59,13 @@ def page(path: Path, title: str, parts: list[str]) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def figure(picture: bytes, caption: str) -> str:
-    """A JPEG inside the page."""
+def figure(picture: bytes, caption: str, wide: bool = False) -> str:
+    """A JPEG inside the page; ``wide`` for two pictures side by side."""
     data = base64.b64encode(picture).decode()
     text = escape(caption)
     image = f'<img alt="{text}" src="data:image/jpeg;base64,{data}">'
-    return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
+    kind = ' class="wide"' if wide else ""
+    return f"<figure{kind}>{image}<figcaption>{text}</figcaption></figure>"
 
 
 def truth_rows(truth: dict[str, Any]) -> list[list[Any]]:

@@ -23,13 +23,13 @@ class TrackConfig:
     strong: float = 0.4  # mean of a pose's five best confidences that may start a track
     weak: float = 0.15  # … that may continue one
     max_cost: float = 0.7  # pairs that cost more are not the same person
-    max_weak: float = 0.7  # … for poses that are weak, or doubles of another
+    max_weak: float = 0.5  # … for weak poses
     reach: float = 0.5  # s: how far from the prediction a person may appear
     speed: float = 3.0  # s per second: people are not faster
     scale_ratio: float = 1.67  # largest change of scale between prediction and pose
     proportions: float = 0.45  # mean |log| of bone length ratios that still is the same body
     duplicate: float = 0.7  # OKS with a tracked pose from which a free pose is its double
-    apart: float = 0.2  # s: poses this close are one person, unless two tracks are expected there
+    apart: float = 0.3  # s: poses this close are one person, unless two tracks are expected there
     # visibility and centroid
     fall: float = 0.12  # seconds, time constant of the visibility average
     on: float = 0.60  # a keypoint above may carry the person …

@@ -23,7 +23,7 @@ def cascade(
     tracks: Tracks, seen: Seen, dt: float, stamp: float, config: TrackConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pose of each track (T,), -1 = none, from sure to unsure; and which tracks stay (T,) bool."""
-    strong = (seen.strength >= config.strong) & ~seen.double
+    strong = seen.strength >= config.strong  # doubles too: they may be somebody behind
     cost = associate.costs(tracks, seen, dt, stamp, config)
     pose_of = np.full(len(tracks), -1)
     free = np.ones(len(seen), bool)

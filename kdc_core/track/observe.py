@@ -44,9 +44,7 @@ class Seen:
         return len(self.strength)
 
 
-def observe(
-    fields: Fields, poses: Poses, centroids: Centroids, weak: float, apart: float
-) -> Seen:
+def observe(fields: Fields, poses: Poses, centroids: Centroids, weak: float, apart: float) -> Seen:
     """Poses of at least ``weak`` strength, from left to right, with their cells.
 
     Poses that are less than ``apart`` scales apart on average are doubles of the best of them.

@@ -18,19 +18,23 @@ from kdc_core.track.tracker import Tracker
 from kdc_core.track.visibility import CentroidSwitch
 from kdc_core.types import Fields, InstanceMap, People
 
+SAME = 0.01  # s: poses closer than this are one; of others the tracks tell people from fragments
+
 
 class VideoDecoder:
     """``decoder(fields, stamp)`` is the people of that frame, with ids that last.
 
     The video's sibling of ``kdc_core.decode.decode``. ``switches`` are the centroids that were
-    re-selected in the last frame. ``score.min_score`` of the configuration is for stills: in video
-    ``TrackConfig.strong`` says who is reported, and whoever was may fade.
+    re-selected in the last frame. ``score.min_score`` and ``group.duplicate`` are for stills: in
+    video ``TrackConfig.strong`` says who is reported, whoever was may fade, and two poses that lie
+    on each other are two people if two were expected there.
     """
 
     def __init__(
         self, config: DecodeConfig | None = None, track: TrackConfig | None = None
     ) -> None:
         self.config = config or DecodeConfig()
+        self._apart = replace(self.config, group=replace(self.config.group, duplicate=SAME))
         self.tracker = Tracker(track, self.config.centroid.mode)
         self.switches: tuple[CentroidSwitch, ...] = ()
 
@@ -39,7 +43,7 @@ class VideoDecoder:
     ) -> People:
         """All people of the frame taken at ``stamp`` seconds; ``lap`` as in ``decode``."""
         config = self.config
-        poses, centroids = find(fields, config, lap)
+        poses, centroids = find(fields, self._apart, lap)
         tracked = self.tracker.update(fields, poses, centroids, stamp)
         lap("track")
         instances = _painted(fields, tracked, config)

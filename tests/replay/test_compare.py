@@ -93,10 +93,7 @@ def test_a_baseline_without_truth_is_refused(tmp_path):
 
 
 def test_our_own_guard(play, tmp_path):
-    """The decoder and the tracker on a short rendered bag may not get worse than baseline.json.
-
-    After an improvement: ``cp`` the summary.json of this replay over its ``truth``.
-    """
+    """The decoder and the tracker on a short rendered bag may not get worse than baseline.json."""
     recording = Recording(frames=24, truth=True)
     summary, _ = play(recording, recording.write(tmp_path / "bag"))
     before = baseline.read(Path(__file__).with_name("baseline.json"))

@@ -6,6 +6,7 @@ A picture's stamp says which moment of the clip it is.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -21,12 +22,13 @@ START = 1_700_000_000  # seconds
 class Seer:
     """Knows the clip."""
 
-    name = "a perfect network"
+    name = "a good network"
 
     def __call__(self, frame: Frame) -> Fields:
         from tests.track.clips import fields_of
 
-        return fields_of(CROSSING.at(frame.stamp - START))
+        fields = fields_of(CROSSING.at(frame.stamp - START))
+        return replace(fields, seg=0.8 * fields.seg, heat=0.8 * fields.heat)  # not quite sure
 
     def close(self) -> None:
         """Nothing to give back."""

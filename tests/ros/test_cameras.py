@@ -121,6 +121,14 @@ def test_people_who_cross_keep_their_ids_and_their_switches_are_events(probe):
             probe.until(lambda count=count: len(persons) > count, f"no answer to picture {k}")
         probe.spin(0.5)
         assert node.process.poll() is None
+        crossed = list(persons)
+        for k, (threshold, expected) in enumerate([(0.97, 0), (0.25, 2)]):
+            assert probe.set("threshold", threshold).successful
+            message.header.stamp.nanosec += 1000
+            camera.publish(message)
+            probe.until(lambda k=k: len(persons) > len(crossed) + k, "no answer")
+            assert len(persons[-1].people) == expected, threshold
+    persons = crossed + persons[-1:]
     assert {p.id for m in persons for p in m.people} == {1, 2}
     assert {p.phase for p in persons[-1].people} == {Phase.CONFIRMED}
 

@@ -102,7 +102,11 @@ def test_ctrl_c_ends_an_endless_demo_with_its_figures(video, model, tmp_path):
         for line in process.process.stdout:
             if line.startswith("starting the camera"):
                 break
-        time.sleep(3.5)  # the camera needs a moment to find the node
+        end = time.monotonic() + 30
+        while not out.exists():  # it begins with the first picture that has come through
+            assert time.monotonic() < end, "nothing is recorded"
+            time.sleep(0.1)
+        time.sleep(1.0)
         code, text, err = process.end(signal.SIGINT)
     assert code == 0 and "Traceback" not in err, err
     assert re.match(r".*demo\.mp4: \d+ frames in, [1-9]\d* processed", text), text

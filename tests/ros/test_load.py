@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
 from load import drive, passthrough, still
 from sensor_msgs.msg import Image
 
@@ -21,16 +20,14 @@ def test_raw_pictures_at_30_fps_arrive_and_cost_little(probe):
 
 def test_a_pass_through_node_is_measured_with_the_same_ruler(probe):
     with passthrough() as node:
-        load = drive(probe, node, 30, 4, Image, "/passthrough/mask", mask=False)
+        load = drive(probe, node, 30, 3, Image, "/passthrough/mask", mask=False)
     assert 0.1 < load.per_frame < 6.0
 
 
 def test_60_fps_into_a_slow_network_stay_fresh_and_memory_flat(probe):
     inference = 0.15
     with still(inference) as node:
-        load = drive(probe, node, 60, 8)
-        assert probe.heard["/diagnostics"] and isinstance(probe.heard["/diagnostics"][-1],
-                                                          DiagnosticArray)  # fmt: skip
+        load = drive(probe, node, 60, 6)
     assert load.percentile(95) <= 2e3 * inference
     assert load.percentile(50) >= 1e3 * inference, "or the network was not slow"
     assert abs(load.after.rss - load.before.rss) < 0.05 * load.before.rss

@@ -28,7 +28,8 @@ def test_every_parameter_is_described():
 
 
 def test_the_decoder_is_the_default_one_but_for_the_reported_score():
-    config, default = NodeConfig(threshold=0.02), DecodeConfig()
+    default = DecodeConfig()
+    config = NodeConfig(threshold=default.score.min_score)
     assert config.decode == default
     config = NodeConfig(threshold=0.4, peak_threshold=0.1, mask_threshold=0.6, centroid_mode="all")
     assert config.decode.score.min_score == 0.4
@@ -46,6 +47,17 @@ def test_the_decoder_is_the_default_one_but_for_the_reported_score():
         ({"threads": -1}, "threads: expected 0 to 256, got -1"),
         ({"centroid_mode": "best"}, "centroid_mode: expected one of static, .* got 'best'"),
         ({"image_reliability": "Reliable"}, "expected one of auto, reliable, best_effort"),
+        ({"image_topics": ()}, "image_topics: expected names"),
+        ({"image_topics": ("/a", "/a")}, "image_topics: expected each once"),
+        ({"image_topics": tuple(f"/c{k}/i" for k in range(27))}, "expected up to 26"),
+        ({"depth_topic": "/depth"}, "depth_topic, depth_info_topic: expected both or none"),
+        (
+            {"depth_topic": "/d", "depth_info_topic": "/i", "image_topics": ("/a/x", "/b/x")},
+            "depth_topic: expected a single topic",
+        ),
+        ({"publish_hri": True, "tracking": False}, "publish_hri: expected tracking"),
+        ({"device": "cuda", "engine": "openvino"}, "openvino runs on the CPU"),
+        ({"device": "cpu", "engine": "tensorrt"}, "tensorrt runs on the GPU"),
         ({"image_transport": "theora"}, "expected one of raw, compressed, got 'theora'"),
     ],
 )
@@ -55,6 +67,12 @@ def test_wrong_values_are_refused_with_the_reason(values, words):
     wanted = [Parameter(name, value=value) for name, value in values.items()]
     with pytest.raises(ValueError, match=words):
         changed(NodeConfig(), wanted, configured=False)
+
+
+def test_the_device_chooses_the_engine_unless_one_is_named():
+    chosen = {d: NodeConfig(device=d).engine_name for d in ("auto", "cpu", "cuda")}
+    assert chosen == {"auto": "auto", "cpu": "cpu", "cuda": "tensorrt"}
+    assert NodeConfig(device="cpu", engine="torch").engine_name == "torch"
 
 
 def test_live_parameters_change_while_configured_and_others_do_not():

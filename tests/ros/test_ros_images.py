@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import types
+
 import cv2
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from kdc_ros.images import ENCODINGS, compressed_to_bgr, to_bgr, to_message
+from kdc_ros.images import ENCODINGS, compressed_to_bgr, to_bgr, to_message, to_metres
 
 W, H = 36, 20
 
@@ -110,6 +113,50 @@ def test_encodings_with_known_colours(encoding, padding, big):
     assert got.shape == (H, W, 3) and got.dtype == np.uint8
     error = np.abs(got.astype(int) - expected(reference()))
     assert error.max() <= tolerance
+
+
+@pytest.mark.parametrize(
+    "encoding", [name for name, ref in REFERENCES.items() if ref[1] and not name.startswith("8UC")]
+)
+def test_cv_bridge_sees_the_same(encoding):
+    bridge = pytest.importorskip("cv_bridge", reason="cv_bridge comes with a ROS 2 installation")
+    made = message(REFERENCES[encoding][0](reference()), encoding)
+    try:
+        theirs = bridge.CvBridge().imgmsg_to_cv2(made, "bgr8")
+    except Exception as error:  # it knows fewer encodings, and raises whatever it likes
+        pytest.skip(f"cv_bridge: {error}")
+    assert np.abs(to_bgr(made).astype(int) - theirs).max() <= REFERENCES[encoding][2] + 1
+
+
+def test_cv_bridge_is_asked_about_other_encodings(monkeypatch):
+    class Bridge:
+        def imgmsg_to_cv2(self, made, wanted):
+            assert wanted == "bgr8"
+            if made.encoding != "nv24":
+                raise KeyError("unknown\nto it")
+            return np.full((H, W, 3), 9, np.uint8)
+
+    stand_in = types.ModuleType("cv_bridge")
+    stand_in.CvBridge = Bridge
+    monkeypatch.setitem(sys.modules, "cv_bridge", stand_in)
+    assert (to_bgr(message(reference(), "nv24")) == 9).all()
+    with pytest.raises(ValueError, match=r"expected an encoding of .* got 'xyz'; cv_bridge: 'unk"):
+        to_bgr(message(reference(), "xyz"))
+
+
+@pytest.mark.parametrize("encoding", ["16UC1", "32FC1"])
+@pytest.mark.parametrize("big", [False, True])
+def test_depth_in_metres(encoding, big):
+    metres = np.linspace(0.5, 8, H * W).reshape(H, W).astype(np.float32)
+    data = (metres * 1000).astype(np.uint16) if encoding == "16UC1" else metres.copy()
+    data[0, 0] = 0
+    if encoding == "32FC1":
+        data[0, 1] = np.inf
+    got = to_metres(message(data, encoding, padding=4, big=big))
+    assert np.isnan(got[0, 0]) and (encoding == "16UC1" or np.isnan(got[0, 1]))
+    assert got.ravel()[2:] == pytest.approx(metres.ravel()[2:], abs=0.001)
+    with pytest.raises(ValueError, match=r"depth: expected 16UC1 .* got 'bgr8'"):
+        to_metres(message(reference(), "bgr8"))
 
 
 @pytest.mark.parametrize("big", [False, True])

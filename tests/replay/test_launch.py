@@ -1,0 +1,47 @@
+"""replay.launch.py with the real launch system, where ROS 2 brings it; it is not on PyPI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("launch_ros", reason="launch_ros comes with a ROS 2 installation only")
+
+from launch import LaunchContext
+from launch.actions import ExecuteProcess, IncludeLaunchDescription
+from launch.launch_description_sources import get_launch_description_from_python_launch_file
+
+FILE = Path(__file__).parents[2] / "launch" / "replay.launch.py"
+
+
+@pytest.fixture
+def description():
+    return get_launch_description_from_python_launch_file(str(FILE))
+
+
+def test_every_argument_is_described_and_the_bag_must_be_given(description):
+    arguments = {one.name: one for one in description.get_launch_arguments()}
+    assert {"bag", "image", "rate", "start_offset", "delay", "record", "name"} <= set(arguments)
+    assert [name for name, one in arguments.items() if not one.default_value] == ["bag"]
+    assert all(one.description for one in arguments.values())
+
+
+@pytest.mark.parametrize("record", ["", "out"])
+def test_the_player_has_the_clock_and_the_node_follows_it(description, record):
+    given = {"bag": "walk", "rate": "2.0", "record": record, "name": "kdc", "image": "image_raw",
+             "start_offset": "1.5", "delay": "3.0"}  # fmt: skip
+    context = LaunchContext()
+    context.launch_configurations.update(given)
+    node = next(e for e in description.entities if isinstance(e, IncludeLaunchDescription))
+    assert ("use_sim_time", "true") in list(node.launch_arguments)
+    started = [
+        " ".join(part[0].text for part in action.cmd)
+        for entity in description.entities[-1:]
+        for action in entity.execute(context)
+        if isinstance(action, ExecuteProcess)
+    ]
+    assert "bag play walk --clock 100 --rate 2.0 --start-offset 1.5 --delay 3.0" in started[-1]
+    assert len(started) == (2 if record else 1)
+    if record:
+        assert "bag record --use-sim-time -o out --regex" in started[0]

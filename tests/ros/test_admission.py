@@ -1,0 +1,48 @@
+"""Who is reported, by hand-made scores."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from test_messages import people
+
+from kdc_ros.admission import REMEMBERED, Admission
+
+
+def scored(seven: float, three: float):
+    """Id 7 has pixels and is known by its mask, id 3 by its skeleton."""
+    return replace(
+        people(), score=np.array([0.0, three], np.float32),
+        mask_score=np.array([seven, 0.0], np.float32),
+    )  # fmt: skip
+
+
+def test_below_the_threshold_neither_row_nor_pixel_is_reported():
+    got = Admission()(scored(0.2, 0.9), 0.5)
+    assert got.ids.tolist() == [3] and not got.labels.any()
+    got = Admission()(scored(0.9, 0.2), 0.5)
+    assert got.ids.tolist() == [7] and (got.labels == 7).sum() == 40
+    assert len(Admission()(scored(0.2, 0.2), 0.5)) == 0
+
+
+def test_who_was_reported_may_fade():
+    admission = Admission()
+    assert len(admission(scored(0.9, 0.2), 0.5)) == 1
+    got = admission(scored(0.1, 0.2), 0.5)
+    assert got.ids.tolist() == [7] and (got.labels == 7).any()
+    assert admission(scored(0.1, 0.6), 0.5).ids.tolist() == [7, 3]
+
+
+def test_another_threshold_is_asked_of_everybody():
+    admission = Admission()
+    assert len(admission(scored(0.6, 0.8), 0.5)) == 2
+    assert admission(scored(0.6, 0.8), 0.7).ids.tolist() == [3]
+    assert len(admission(scored(0.6, 0.8), 0.5)) == 2
+
+
+def test_what_is_remembered_is_bounded():
+    admission = Admission()
+    for k in range(5 * REMEMBERED):
+        admission(replace(scored(1.0, 1.0), ids=np.array([7, 8 + k])), 0.5)
+    assert len(admission._admitted) <= 2 * REMEMBERED + 2
