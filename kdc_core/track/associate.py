@@ -15,6 +15,7 @@ from kdc_core.track.state import Tracks
 OKS_SHARE, MASK_SHARE = 0.45, 0.25  # of the cost; renormalised over the terms that exist
 TOLERANCE = (4 * OKS_SIGMAS) ** 2  # twice COCO's κ: people move between frames
 FORBIDDEN = 1e6  # in place of infinity, which the solver refuses
+BARE_REACH = 1.5  # scales: without keypoints only the place tells who came back
 AWAY = 0.15  # extra cost of a track that is hidden: the visible neighbour comes first
 
 
@@ -97,10 +98,11 @@ def revival_costs(tracks: Tracks, seen: Seen, stamp: float, config: TrackConfig)
     nearest = np.minimum(predicted, _distance(tracks.seen_at, seen.middle))
     strange = unlike(tracks.body, seen.poses.xy, seen.centroids.confidence)
     allowed = nearest <= config.reach * scale + config.speed * scale * age
-    allowed &= _same_size(tracks, seen, config)
-    allowed &= strange <= config.proportions
-    spread = 0.5 * scale + np.sqrt(tracks.motion.variance[:, BODY, 0])[:, None]
     resize = abs(np.log(seen.centroids.scale[None] / scale))
+    allowed &= _same_size(tracks, seen, config) & (resize <= np.log(config.partial_ratio))
+    allowed &= strange <= config.proportions
+    allowed &= ~seen.bare | (predicted <= BARE_REACH * scale)
+    spread = 0.5 * scale + np.sqrt(tracks.motion.variance[:, BODY, 0])[:, None]
     return np.where(allowed, predicted / spread + strange + resize, np.inf)
 
 
