@@ -102,12 +102,18 @@ def _cast(args: argparse.Namespace, rng: np.random.Generator) -> Cast:
 
 
 def _backgrounds(args: argparse.Namespace, rng: np.random.Generator) -> list[np.ndarray | None]:
-    """Pictures large enough for the clips, in random order; [None] for a plain grey."""
+    """Pictures large enough for the clips, in random order; [None] for a plain grey.
+
+    Raises:
+        ValueError: the folder is not there or has no pictures.
+    """
     from kdc_core.evaluate.scenarios import SIZE
     from kdc_core.source import IMAGE_SUFFIXES, read_image
 
     if not args.backgrounds:
         return [None]
+    if not args.backgrounds.is_dir():
+        raise ValueError(f"{args.backgrounds}: no such folder of backgrounds")
     files = [p for p in sorted(args.backgrounds.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
     if not files:
         raise ValueError(f"{args.backgrounds}: no pictures in this folder")

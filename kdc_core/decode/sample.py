@@ -36,8 +36,7 @@ def sample(
         )
     else:
         a, b, c, d = (
-            flat[channel, ..., y * width + x]
-            for y, x in ((y0, x0), (y0, x1), (y1, x0), (y1, x1))
+            flat[channel, ..., y * width + x] for y, x in ((y0, x0), (y0, x1), (y1, x0), (y1, x1))
         )
     shape = (-1,) + (1,) * (a.ndim - 1)
     fx, fy = fx.reshape(shape), fy.reshape(shape)
