@@ -23,6 +23,9 @@ COMMANDS = {
     "evaluate": ("kdc_core.commands.evaluate", "AP of masks and keypoints on a COCO file"),
     "replay": ("kdc_core.commands.replay", "a rosbag to people, figures and a report; baselines"),
     "ablate": ("kdc_core.commands.ablate", "static against dynamic centroids, one table"),
+    "occlusion-bench": (
+        "kdc_core.commands.occlusion_bench", "who is who while people hide each other, one table"
+    ),
     "train": ("kdc_core.training.train", "train a network on COCO-format data"),
     "export": ("kdc_core.commands.export", "a training checkpoint to ONNX, checked against torch"),
     "build-engine": ("kdc_core.commands.build_engine", "a TensorRT engine for this GPU, kept"),
