@@ -62,7 +62,7 @@ TWO = {"front": ((640, 480), 12, 1000), "back": ((320, 240), 25, 2000)}
 
 def test_a_fast_camera_does_not_starve_a_slow_one(probe):
     topics = '["/front/image_raw", "/back/image_raw"]'
-    with still(0.1, image_topics=topics):
+    with still(0.05, image_topics=topics):  # 20 pictures/s of work for 64 that come
         slow = probe.listen(PersonArray, "/front/kdc/persons")
         fast = probe.listen(PersonArray, "/back/kdc/persons")
         with (
