@@ -24,7 +24,8 @@ COMMANDS = {
     "replay": ("kdc_core.commands.replay", "a rosbag to people, figures and a report; baselines"),
     "ablate": ("kdc_core.commands.ablate", "static against dynamic centroids, one table"),
     "occlusion-bench": (
-        "kdc_core.commands.occlusion_bench", "who is who while people hide each other, one table"
+        "kdc_core.commands.occlusion_bench",
+        "who is who while people hide each other, one table",
     ),
     "train": ("kdc_core.training.train", "train a network on COCO-format data"),
     "export": ("kdc_core.commands.export", "a training checkpoint to ONNX, checked against torch"),
