@@ -65,6 +65,11 @@ def test_a_fast_camera_does_not_starve_a_slow_one(probe):
     with still(0.05, image_topics=topics):  # 20 pictures/s of work for 64 that come
         slow = probe.listen(PersonArray, "/front/kdc/persons")
         fast = probe.listen(PersonArray, "/back/kdc/persons")
+        for name in TWO:  # results before both sides know each other would be lost
+            probe.until(
+                lambda name=name: probe.node.count_publishers(f"/{name}/kdc/persons"), "no output"
+            )
+        probe.spin(1.0)
         with (
             sender(60, 5, "/back/image_raw", "320x240", "reliable") as back,
             sender(4, 5, "/front/image_raw", "640x480", "reliable") as front,
