@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from kdc_core.cuda.graph import Graph
 from kdc_core.cuda.source import cubin, operations_per_second
 
 log = logging.getLogger(__name__)
@@ -202,6 +203,23 @@ class PycudaDriver:
         """Load more kernels from CUDA C++."""
         with self:
             self._modules.append(self.cuda.module_from_buffer(cubin(self.arch, text)))
+
+    def record(self, queue: Callable[[], None]) -> Graph:
+        """What ``queue`` puts on the stream, as a graph; it must be closed before the driver.
+
+        Raises:
+            ValueError: it cannot be recorded; the stream is as it was.
+        """
+        with self:
+            return Graph(self.stream.handle, queue)
+
+    def replay(self, graph: Graph) -> None:
+        """Queue a graph on the stream."""
+        with self:
+            try:
+                graph.launch()
+            except ValueError as error:
+                raise self.cuda.Error(str(error)) from None
 
     def mark(self) -> Any:
         """An event at this place of the stream."""

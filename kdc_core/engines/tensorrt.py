@@ -56,14 +56,14 @@ class TensorrtEngine:
         self._runtime: Any = None
         self._engine: Any = None
         self._context: Any = None
+        self._graph: Any = None  # of the buffers that are bound
+        self._runs = 0  # since they were bound
         self._open = True
         try:
             with self.driver:
                 self._runtime = self._start()
                 self._engine = self._load(Path(model), precision, images)
-                self._context = self._engine.create_execution_context()
-                if self._context is None:
-                    raise ValueError("TensorRT: the GPU's memory does not suffice for the engine")
+                self._context = self._make_context()
         except Exception:
             self.close()
             raise
@@ -92,6 +92,18 @@ class TensorrtEngine:
                 f"for {gpu}; is this GPU supported?"
             )
         return engine
+
+    def _make_context(self) -> Any:
+        options = []
+        self._record = True
+        if hasattr(self.trt, "CudaGraphStrategy"):  # TensorRT for RTX makes its own graphs
+            settings = self._engine.create_runtime_config()
+            settings.cuda_graph_strategy = self.trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+            options, self._record = [settings], False
+        context = self._engine.create_execution_context(*options)
+        if context is None:
+            raise ValueError("TensorRT: the GPU's memory does not suffice for the engine")
+        return context
 
     def __call__(self, frame: Frame) -> Fields:
         """One forward pass, the fields copied to the host."""
@@ -129,6 +141,7 @@ class TensorrtEngine:
 
     def _bind(self, kernels: Kernels) -> None:
         with self.driver:
+            self._forget_graph()
             if not self._context.set_input_shape("image", kernels.image.shape):
                 raise ValueError(
                     f"TensorRT: the engine does not take inputs of {kernels.image.shape}"
@@ -147,10 +160,34 @@ class TensorrtEngine:
         self.run()
 
     def run(self) -> None:
-        """Queue the network: the kernels' ``image`` to their ``fields`` and ``seg``."""
+        """Queue the network: the kernels' ``image`` to their ``fields`` and ``seg``.
+
+        The first run after a change of buffers is a plain one, in which TensorRT makes up its mind
+        for the new shapes; the second is recorded, and all later ones repeat the record.
+        """
         with self.driver:
-            if not self._context.execute_async_v3(self.driver.stream.handle):
-                raise ValueError("TensorRT could not run the engine; its log says why")
+            self._runs += 1
+            if self._record and self._runs == 2:
+                try:
+                    self._graph = self.driver.record(self._enqueue)
+                except ValueError as error:
+                    self._record = False
+                    log.info("TensorRT: no CUDA graph of the engine (%s)", error)
+            if self._graph is not None:
+                self.driver.replay(self._graph)
+            else:
+                self._enqueue()
+
+    def _enqueue(self) -> None:
+        if not self._context.execute_async_v3(self.driver.stream.handle):
+            raise ValueError("TensorRT could not run the engine; its log says why")
+
+    def _forget_graph(self) -> None:
+        self._runs = 0
+        if self._graph is not None:
+            self.driver.synchronize()  # it may be at work
+            self._graph.close()
+            self._graph = None
 
     def _check(self, name: str, buffer: Any) -> None:
         """The engine writes what it likes where we say: sizes and types must be as we think."""
@@ -167,8 +204,10 @@ class TensorrtEngine:
         if not self._open:
             return
         self._open = False
-        with self.driver.ending():  # TensorRT's objects free their memory in their context
-            self._context = self._engine = self._runtime = None
+        with self.driver.ending():  # these objects free their memory in their context
+            if self._graph is not None:
+                self._graph.close()
+            self._graph = self._context = self._engine = self._runtime = None
         self.kernels = None
         self._kept.clear()
         self.driver.close()

@@ -71,7 +71,7 @@ def work(pipeline: Pipeline, numbers: list[int], people: list[int], errors: list
 
 def main(model: Path) -> None:
     """Two pipelines, each shared by two threads; then settings; then what crossed the bus."""
-    fake_tensorrt.answer = answer
+    fake_tensorrt.answer, fake_tensorrt.libcuda = answer, FAKE
     pipelines = [open_pipeline(TensorrtEngine(model, precision="fp32"), CONFIG) for _ in range(2)]
     people, errors = [], []
     threads = [

@@ -192,6 +192,9 @@ class EmulatedGpu(EmulatedDriver):
     def ending(self):
         return nullcontext()
 
+    def record(self, queue) -> None:
+        raise ValueError("the emulator has no graphs")
+
     def mark(self) -> float:
         return time.perf_counter()
 

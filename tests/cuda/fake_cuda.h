@@ -4,18 +4,23 @@
 // every allocation. A call without a context, a copy beyond an allocation, a free of what is not
 // there are errors; `fake_leaks` counts what was never freed. $KDC_FAKE_GPU makes it fail as real ones
 // do: "init=803" (driver and library do not fit), "devices=0", "memory=BYTES", "launches=N" (lost
-// after N kernels: every later call fails).
+// after N kernels: every later call fails), "capture=0" (nothing can be recorded). A stream records host
+// functions only, which is how the fake TensorRT works on a stream.
 #pragma once
 #include <map>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "cuda_emu.h"
 
 namespace fake {
 
-enum { OK = 0, INVALID_VALUE = 1, NO_MEMORY = 2, NO_CONTEXT = 201, INVALID_HANDLE = 400, LOST = 719 };
+enum { OK = 0, INVALID_VALUE = 1, NO_MEMORY = 2, NO_CONTEXT = 201, INVALID_HANDLE = 400, LOST = 719,
+       NOT_WHILE_RECORDING = 900, RECORDING_SPOILT = 901, NOT_RECORDING = 904 };
 
 static std::mutex lock;
 static std::map<uintptr_t, size_t> device, host;
@@ -26,6 +31,12 @@ static long launched = 0, downloaded = 0;
 static thread_local std::vector<int> stack;
 static uintptr_t next = 1;
 
+using Work = std::vector<std::pair<void (*)(void*), void*>>;
+static thread_local std::unique_ptr<Work> recording;
+static thread_local bool spoilt = false;
+static std::map<uintptr_t, Work> graphs;
+static long replayed = 0;
+
 static long setting(const char* name, long otherwise) {
     const char* text = getenv("KDC_FAKE_GPU");
     size_t length = strlen(name);
@@ -35,6 +46,7 @@ static long setting(const char* name, long otherwise) {
 
 static int in_context() {
     if (stack.empty()) return ++out_of_context, NO_CONTEXT;
+    if (recording) return spoilt = true, NOT_WHILE_RECORDING;
     return launched > setting("launches", 1L << 40) ? LOST : OK;
 }
 
@@ -125,6 +137,37 @@ int cuCtxSynchronize() { return fake::in_context(); }
 int cuStreamCreate(void** out, unsigned) { return fake::make(out); }
 int cuStreamDestroy_v2(void* stream) { return fake::drop(stream); }
 int cuStreamSynchronize(void*) { return fake::in_context(); }
+int cuStreamBeginCapture_v2(void* stream, int mode) {
+    if (int bad = fake::in_context()) return bad;
+    if (mode != 1 || !fake::handles.count((uintptr_t)stream)) return fake::INVALID_VALUE;
+    fake::spoilt = !fake::setting("capture", 1);
+    return fake::recording.reset(new fake::Work), 0;
+}
+int cuStreamEndCapture(void*, void** graph) {
+    if (!fake::recording) return fake::NOT_RECORDING;
+    std::unique_ptr<fake::Work> work = std::move(fake::recording);
+    if (fake::spoilt) return *graph = nullptr, fake::RECORDING_SPOILT;
+    if (int bad = fake::make(graph)) return bad;
+    return fake::graphs[(uintptr_t)*graph] = *work, 0;
+}
+int cuGraphInstantiateWithFlags(void** out, void* graph, unsigned long long) {
+    if (int bad = fake::make(out)) return bad;
+    return fake::graphs[(uintptr_t)*out] = fake::graphs.at((uintptr_t)graph), 0;
+}
+int cuGraphLaunch(void* graph, void*) {
+    if (int bad = fake::in_context()) return bad;
+    auto work = fake::graphs.find((uintptr_t)graph);
+    if (work == fake::graphs.end()) return fake::INVALID_HANDLE;
+    for (auto& one : work->second) one.first(one.second);
+    return ++fake::replayed, 0;
+}
+int cuGraphDestroy(void* graph) { return fake::graphs.erase((uintptr_t)graph), fake::drop(graph); }
+int cuGraphExecDestroy(void* graph) { return fake::graphs.erase((uintptr_t)graph), fake::drop(graph); }
+int cuLaunchHostFunc(void*, void (*function)(void*), void* data) {
+    if (fake::recording) return fake::recording->push_back({function, data}), 0;
+    if (int bad = fake::in_context()) return bad;
+    return function(data), 0;
+}
 int cuEventCreate(void** out, unsigned) { return fake::make(out); }
 int cuEventDestroy_v2(void* event) { return fake::drop(event); }
 int cuEventRecord(void*, void*) { return fake::in_context(); }
@@ -179,5 +222,6 @@ int fake_leaks() {
     return (int)(fake::device.size() + fake::host.size() + fake::handles.size()) + fake::retained;
 }
 int fake_downloaded() { return (int)fake::downloaded; }  // bytes
+int fake_replayed() { return (int)fake::replayed; }  // graphs
 int fake_out_of_context() { return fake::out_of_context; }
 }

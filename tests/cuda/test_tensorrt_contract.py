@@ -24,11 +24,14 @@ CLASSES = {
     "trt": "", "self.trt": "", "builder": "Builder", "parser": "OnnxParser",
     "config": "IBuilderConfig", "profile": "IOptimizationProfile", "self._runtime": "Runtime",
     "self._engine": "ICudaEngine", "self._context": "IExecutionContext",
+    "settings": "IRuntimeConfig",
 }  # fmt: skip
 #: used only where hasattr, or the branch around it, says so
 OPTIONAL = {
     "BuilderFlag.FP16", "BuilderFlag.TF32", "IBuilderConfig.clear_flag", "IProgressMonitor",
-    "IBuilderConfig.progress_monitor",
+    "IBuilderConfig.progress_monitor", "ICudaEngine.create_runtime_config",
+    "CudaGraphStrategy", "CudaGraphStrategy.WHOLE_GRAPH_CAPTURE",
+    "IRuntimeConfig.cuda_graph_strategy",
 }  # fmt: skip
 WHEELS = Path(os.environ.get("KDC_TRT_WHEELS") or Path(sys.prefix) / "trt_wheels")
 VERSIONS = ("8.6.1", "10.16.1.11", "11.4.0.106")
@@ -115,6 +118,7 @@ def test_every_name_exists_in_tensorrt_for_rtx():
             return False
 
     missing = {name for name in names_in_use() if not there(name)}
+    assert not any("cuda_graph" in name.lower() for name in missing)
     assert missing <= OPTIONAL | {"NetworkDefinitionCreationFlag.EXPLICIT_BATCH"}
 
 
