@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kdc_core.config import CENTROID_MODES, DecodeConfig
 from kdc_core.engines import ENGINES, default_model, open_engine
+from kdc_core.engines.flip import FlipEngine
 from kdc_core.pipeline import Engine
 
 
@@ -27,6 +28,10 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--long-side", type=natural, metavar="PIXELS",
         help="longest side of the network's input; default: as trained",
+    )  # fmt: skip
+    group.add_argument(
+        "--flip", action="store_true",
+        help="mean of the picture's and its mirror image's fields, in twice the time",
     )  # fmt: skip
 
 
@@ -58,7 +63,8 @@ def engine_from(args: argparse.Namespace) -> Engine:
     """Open the engine that the arguments ask for."""
     if args.model is not None and not args.model.is_file():
         raise ValueError(f"{args.model}: no such model file")
-    return open_engine(args.engine, args.model, args.threads, args.long_side)
+    engine = open_engine(args.engine, args.model, args.threads, args.long_side)
+    return FlipEngine(engine, args.long_side or engine.info.longest) if args.flip else engine
 
 
 def weights_of(args: argparse.Namespace) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kdc_core.config import DecodeConfig
+from kdc_core.engines.flip import FlipEngine
 from kdc_core.evaluate.dataset import Dataset
 from kdc_core.pipeline import Engine
 
@@ -42,7 +43,7 @@ def protocol(
         "centroid": config.centroid.mode,
         "min_score": config.score.min_score,
         "keypoints": "predicted" if model else "from annotations",
-        "scale": "single, no flip",
+        "scale": "single, flip" if isinstance(engine, FlipEngine) else "single, no flip",
         "device": f"{platform.machine()}, {os.cpu_count()} cores",
         "seconds": round(seconds, 1),
     }
