@@ -19,6 +19,7 @@ from kdc_core.commands.options import (
 from kdc_core.config import ModelInfo
 from kdc_core.evaluate.dataset import Dataset
 from kdc_core.pipeline import Engine, Pipeline
+from kdc_core.types import Frame, People
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bootstrap", type=natural, default=0, metavar="N",
         help="95 %% intervals of AP from N resamples of the images",
     )  # fmt: skip
+    parser.add_argument(
+        "--worst", type=Path, metavar="FILE",
+        help="a picture of the 40 worst pictures, annotations beside predictions, and a table of "
+        "the kinds of errors by size of person",
+    )  # fmt: skip
     add_engine(parser)
     add_decoder(parser, min_score=0.0)
 
@@ -42,12 +48,21 @@ def main(args: argparse.Namespace) -> int:
     """Evaluate, print a short table, write the JSON."""
     from kdc_core.evaluate.coco import predictions
     from kdc_core.evaluate.dataset import load
+    from kdc_core.evaluate.errors import Errors, error_table, errors
     from kdc_core.evaluate.report import figures, protocol, write_json
+    from kdc_core.evaluate.worst import Worst
 
     dataset = load(args.images, args.annotations).first(args.limit)
     pipeline = Pipeline(_engine(args, dataset), decode_from(args))
     start = time.perf_counter()
-    results = predictions(dataset, pipeline)
+    made: list[Errors] = []
+    worst = Worst(dataset)
+
+    def judge(image: int, frame: Frame, people: People) -> None:
+        made.append(errors(dataset, image, people))
+        worst.add(image, frame, people, made[-1])
+
+    results = predictions(dataset, pipeline, look=judge if args.worst else None)
     seconds = time.perf_counter() - start
     summary = results.summary(args.bootstrap)
     model = None if args.oracle else weights_of(args)
@@ -58,6 +73,9 @@ def main(args: argparse.Namespace) -> int:
         f"{len(dataset)} images of {dataset.file.name}, {conditions['engine']}, longest side "
         f"{conditions['longest_side']}, centroid {conditions['centroid']}, {seconds:.0f} s"
     )
+    if args.worst:
+        print(error_table(made))
+        print(f"{worst.write(args.worst)} pictures: {args.worst}")
     if args.json:
         write_json(args.json, {**summary, "protocol": conditions})
     return 0

@@ -27,12 +27,19 @@ SAME = 0.5  # IoU and OKS from which a prediction is a person's
 
 
 def predictions(
-    dataset: Dataset, predict: Callable[[Frame], People], verb: str = "evaluate"
-) -> Results:
-    """What ``predict`` (a frame to its people, in pixels of the frame) says of every picture."""
+    dataset: Dataset, predict: Callable[[Frame], People], verb: str = "evaluate",
+    look: Callable[[int, Frame, People], None] | None = None,
+) -> Results:  # fmt: skip
+    """What ``predict`` (a frame to its people, in pixels of the frame) says of every picture.
+
+    ``look`` is called with each picture's id, frame and people.
+    """
     results = Results(dataset)
     for image, frame in progress(dataset, verb):
-        results.add(image, predict(frame))
+        people = predict(frame)
+        results.add(image, people)
+        if look:
+            look(image, frame, people)
     return results
 
 
