@@ -24,13 +24,14 @@ class Admission:
         """The admitted people; pixels of the others are nobody's."""
         if threshold != self._threshold:
             self._threshold, self._admitted = threshold, set()
-        sure = np.maximum(people.score, people.mask_score) >= threshold
-        self._admitted.update(people.ids[sure].tolist())
+        ids = people.ids.tolist()
+        sure = (np.maximum(people.score, people.mask_score) >= threshold).tolist()
+        self._admitted.update(one for one, is_sure in zip(ids, sure, strict=True) if is_sure)
         if len(self._admitted) > 2 * REMEMBERED:
             self._admitted = set(sorted(self._admitted)[-REMEMBERED:])
-        keep = np.isin(people.ids, list(self._admitted))
-        if keep.all():
+        if self._admitted.issuperset(ids):
             return people
+        keep = np.array([one in self._admitted for one in ids])
         table = np.ones(1 + int(people.labels.max(initial=0)), np.uint16)
         gone = people.ids[~keep]
         table[gone[gone < len(table)]] = 0

@@ -15,7 +15,7 @@ ERROR_FADES = 10.0  # seconds after which a picture that failed no longer warns
 
 
 class Monitor:
-    """Counts pictures in and results out; used from the executor's and the worker's thread.
+    """Counts pictures in and results out; used from the receiver's and the worker's thread.
 
     Times are of a monotonic clock, because stamps of a replayed recording say nothing about now.
     """

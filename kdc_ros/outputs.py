@@ -158,12 +158,12 @@ class Outputs:
         return frames
 
 
-def _mask(result: Result) -> list[Image]:
-    return [images.to_message(result.people.labels, "mono16", result.header)]
+def _mask(result: Result) -> list[bytes]:
+    return [images.to_serialized(result.people.labels, "mono16", result.header)]
 
 
-def _overlay(result: Result) -> list[Image]:
-    return [images.to_message(result.overlay, "bgr8", result.header)]
+def _overlay(result: Result) -> list[bytes]:
+    return [images.to_serialized(result.overlay, "bgr8", result.header)]
 
 
 def _overlay_jpeg(result: Result) -> list[CompressedImage]:

@@ -22,13 +22,14 @@ from kdc_ros.messages import Result
 from kdc_ros.monitor import Monitor
 from kdc_ros.outputs import Outputs
 from kdc_ros.params import NodeConfig
+from kdc_ros.receiver import Receiver
 from kdc_ros.worker import NewestWorker
 
 Arrival = tuple[Image | CompressedImage, float]  # message, when it came
 
 
 class Stream:
-    """Receives in the executor's thread, works in the worker's.
+    """Receives in a thread of its own, works in the worker's.
 
     ``node.config`` is read for every picture: live parameters act on the next one.
     """
@@ -47,7 +48,7 @@ class Stream:
         self._video = VideoDecoder(config.decode) if config.tracking else None
         self._admission = Admission()
         self._worker: NewestWorker[Stream, Arrival | None] | None = None
-        self._subscription = None
+        self._receiver: Receiver[Image] | Receiver[CompressedImage] | None = None
         self._depth: DepthInput | None = None
         self._reliability = ReliabilityPolicy.BEST_EFFORT
 
@@ -58,13 +59,11 @@ class Stream:
         self._worker = worker
         if config.depth_topic:
             self._depth = DepthInput(self._node, config.depth_topic, config.depth_info_topic)
-        self._subscribe(self._wanted_reliability())
+        self._subscribe(self._wanted_reliability(self._offers()))
 
     def close(self) -> None:
         """Unsubscribe: without a camera there is nothing to do, and nothing is done."""
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
-            self._subscription = None
+        self._unsubscribe()
         if self._depth is not None:
             self._depth.destroy()
             self._depth = None
@@ -78,12 +77,18 @@ class Stream:
 
     def follow_publishers(self) -> None:
         """Cameras come and go: large pictures only arrive whole when reliability is used."""
-        if self._subscription is None:
+        if self._receiver is None:
             return
-        wanted = self._wanted_reliability()
+        offers = self._offers()
+        wanted = self._wanted_reliability(offers)
+        asked = self._node.config.image_reliability
+        if asked == "reliable" and ReliabilityPolicy.BEST_EFFORT in offers:
+            text = f"{self.topic}: reliable is asked for, a publisher offers best effort only"
+            self._node.get_logger().warning(text, throttle_duration_sec=30.0)
+            self.monitor.complained(text)
         if wanted != self._reliability:
             self._node.get_logger().info(f"{self.topic}: publishers offer {wanted.name.lower()}")
-            self._node.destroy_subscription(self._subscription)
+            self._unsubscribe()
             self._subscribe(wanted)
 
     def status(self, state: str, engine: str) -> DiagnosticStatus:
@@ -127,34 +132,48 @@ class Stream:
             self.monitor.complained(str(error))
             return None
 
+    def _unsubscribe(self) -> None:
+        if self._receiver is not None:
+            self._receiver.destroy()
+            self._receiver = None
+
     def _subscribe(self, reliability: ReliabilityPolicy) -> None:
         """Subscribe; its reliability has a parameter of its own and can change: no override."""
         self._reliability = reliability
         compressed = self._node.config.image_transport == "compressed"
-        self._subscription = self._node.create_subscription(
-            CompressedImage if compressed else Image, self.topic, self._receive,
-            QoSProfile(depth=1, reliability=reliability),
+        self._receiver = Receiver(
+            self._node, CompressedImage if compressed else Image, self.topic,
+            self._receive, self._unreadable,
+            qos_profile=QoSProfile(depth=1, reliability=reliability),
             qos_overriding_options=QoSOverridingOptions(
                 (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH)
             ),
         )  # fmt: skip
 
-    def _wanted_reliability(self) -> ReliabilityPolicy:
-        """Reliable if asked for, or if every publisher that is there now offers it."""
+    def _offers(self) -> set[ReliabilityPolicy]:
+        """Of the publishers that are there now."""
+        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        return {one.qos_profile.reliability for one in publishers}
+
+    def _wanted_reliability(self, offers: set[ReliabilityPolicy]) -> ReliabilityPolicy:
+        """Reliable if asked for, or if every publisher offers it."""
         asked = self._node.config.image_reliability
         if asked != "auto":
             return ReliabilityPolicy[asked.upper()]
-        publishers = self._node.get_publishers_info_by_topic(self.topic)
-        offers = {one.qos_profile.reliability for one in publishers}
         if not offers:
             return self._reliability
         reliable = offers == {ReliabilityPolicy.RELIABLE}
         return ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
 
     def _receive(self, message: Image | CompressedImage) -> None:
-        """Runs in the executor: only keeps the message, which is replaced by a newer one."""
+        """Runs in the receiver: only keeps the message, which is replaced by a newer one."""
         if self._worker is not None:
             self._worker.put(self, (message, self.monitor.received()))
+
+    def _unreadable(self, error: Exception) -> None:
+        """What came could not be taken from the middleware."""
+        self.monitor.received()
+        self.monitor.failed(f"{self.topic}: {' '.join(f'{error}'.split()) or type(error).__name__}")
 
 
 def places(topics: list[str], own: str, compressed: bool) -> list[tuple[str, str]]:

@@ -61,11 +61,11 @@ def generate_launch_description() -> LaunchDescription:
 def _player(context: LaunchContext) -> list:
     """`ros2 bag play` with its clock, `ros2 bag record` if asked for; the end of one ends all."""
     value = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    delay = ["--delay", value["delay"]] if float(value["delay"]) else []  # 0 is refused
     play = ExecuteProcess(
         cmd=[
             "ros2", "bag", "play", value["bag"], "--clock", "100", "--rate", value["rate"],
-            "--start-offset", value["start_offset"], "--delay", value["delay"],
-            "--disable-keyboard-controls",
+            "--start-offset", value["start_offset"], *delay, "--disable-keyboard-controls",
         ],
         output="screen",
     )  # fmt: skip

@@ -16,7 +16,7 @@ def run(code: list[str], folder: Path | None, **more: str) -> subprocess.Complet
     if folder:
         env |= {"LD_LIBRARY_PATH": str(folder), "XDG_CACHE_HOME": str(folder)}
     return subprocess.run(
-        [sys.executable, *code], env=env, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, *code], env=env, capture_output=True, text=True, check=False, timeout=240
     )
 
 

@@ -27,10 +27,10 @@ def test_every_argument_is_described_and_the_bag_must_be_given(description):
     assert all(one.description for one in arguments.values())
 
 
-@pytest.mark.parametrize("record", ["", "out"])
-def test_the_player_has_the_clock_and_the_node_follows_it(description, record):
+@pytest.mark.parametrize(("record", "delay"), [("", "3.0"), ("out", "3.0"), ("", "0.0")])
+def test_the_player_has_the_clock_and_the_node_follows_it(description, record, delay):
     given = {"bag": "walk", "rate": "2.0", "record": record, "name": "kdc", "image": "image_raw",
-             "start_offset": "1.5", "delay": "3.0"}  # fmt: skip
+             "start_offset": "1.5", "delay": delay}  # fmt: skip
     context = LaunchContext()
     context.launch_configurations.update(given)
     node = next(e for e in description.entities if isinstance(e, IncludeLaunchDescription))
@@ -41,7 +41,9 @@ def test_the_player_has_the_clock_and_the_node_follows_it(description, record):
         for action in entity.execute(context)
         if isinstance(action, ExecuteProcess)
     ]
-    assert "bag play walk --clock 100 --rate 2.0 --start-offset 1.5 --delay 3.0" in started[-1]
+    assert "bag play walk --clock 100 --rate 2.0 --start-offset 1.5" in started[-1]
+    assert ("--delay 3.0" in started[-1]) == (delay == "3.0")  # ros2 bag refuses 0
+    assert ("--delay" in started[-1]) == (delay == "3.0")
     assert len(started) == (2 if record else 1)
     if record:
         assert "bag record --use-sim-time -o out --regex" in started[0]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 
+import domain
 import pytest
 
 HAS_ROS = importlib.util.find_spec("rclpy") is not None
 
 # before the first rclpy.init of this process, and inherited by the nodes that it starts
-os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+os.environ["ROS_DOMAIN_ID"] = str(domain.private())
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 if HAS_ROS:
     from kdc_ros.environment import fast_dds

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import rclpy
@@ -15,6 +16,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import Parameter
 from rcl_interfaces.srv import SetParameters
+from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Header
@@ -23,7 +25,8 @@ from std_srvs.srv import SetBool
 from kdc_ros.images import to_message
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 20.0  # seconds, for busy machines
+PATIENCE = 60.0  # seconds, for slow and busy machines
+_numbers = count(10**6)  # of pictures that are asked about; below are those that tests give
 
 
 def _path() -> str:
@@ -86,7 +89,7 @@ class Probe:
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.heard: dict[str, list] = {}
-        self.publishers = {}
+        self.clients: dict[str, Client] = {}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -114,10 +117,32 @@ class Probe:
         self.spin(0.2)
         return publisher
 
+    def ask(self, camera, message, heard: list, patience: float = 3.0):
+        """The answer to a picture.
+
+        It gets a number of its own as its stamp, so that late answers to others are not taken for
+        this one's, and is sent anew when nothing comes: best effort loses pictures, and so does
+        whoever has not found all listeners yet.
+        """
+        mine: set[int] = set()
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            number = next(_numbers)
+            mine.add(number)
+            message.header.stamp.nanosec = number
+            camera.publish(message)
+            again = time.monotonic() + patience
+            while time.monotonic() < again:
+                self.executor.spin_once(timeout_sec=0.02)
+                for answer in reversed(heard):
+                    if answer.header.stamp.nanosec in mine:
+                        return answer
+        raise AssertionError("no answer")
+
     def until(self, true: Callable[[], object], failure: str, timeout: float = PATIENCE) -> None:
-        """Spin until something is true."""
+        """Spin until something is true; the last of nothing heard so far is not there yet."""
         end = time.monotonic() + timeout
-        while not true():
+        while not _now(true):
             assert time.monotonic() < end, failure
             self.executor.spin_once(timeout_sec=0.02)
 
@@ -138,11 +163,12 @@ class Probe:
 
     def call(self, kind: type, name: str, request):
         """The response of a service."""
-        client = self.node.create_client(kind, name)
-        self.until(client.service_is_ready, f"no service {name}")
-        future = client.call_async(request)
+        if name not in self.clients:
+            self.clients[name] = self.node.create_client(kind, name)
+            self.until(self.clients[name].service_is_ready, f"no service {name}")
+            self.spin(0.2)  # until the service knows its client, too
+        future = self.clients[name].call_async(request)
         self.until(future.done, f"no response from {name}")
-        self.node.destroy_client(client)
         return future.result()
 
     def set(self, name: str, value: object, node: str = "/kdc"):
@@ -150,6 +176,13 @@ class Probe:
         wanted = rclpy.parameter.Parameter(name, value=value).get_parameter_value()
         request = SetParameters.Request(parameters=[Parameter(name=name, value=wanted)])
         return self.call(SetParameters, f"{node}/set_parameters", request).results[0]
+
+
+def _now(true: Callable[[], object]) -> object:
+    try:
+        return true()
+    except IndexError:
+        return False
 
 
 def header(index: int, frame_id: str = "optical") -> Header:

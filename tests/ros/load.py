@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from harness import Probe, Running
+from harness import PATIENCE, Probe, Running
 from sensor_msgs.msg import Image
 
 from kdc_msgs.msg import PersonArray
@@ -79,12 +79,29 @@ def values(report: DiagnosticArray, index: int = 0) -> dict[str, str]:
     return {pair.key: pair.value for pair in report.status[index].values}
 
 
+def settled(probe: Probe, reports: list[DiagnosticArray], index: int = 0) -> dict[str, int]:
+    """Counts of one camera once everything that was received has been dealt with."""
+
+    def told():
+        shown = values(reports[-1], index).items()
+        counts = {name: int(value) for name, value in shown if name.startswith("pictures")}
+        done = sum(n for name, n in counts.items() if name != "pictures received")
+        return counts if counts["pictures received"] == done else False
+
+    reports.clear()
+    probe.until(lambda: len(reports) >= 2 and told(), "some pictures are still unaccounted for")
+    return told()
+
+
 def drive(
     probe: Probe, node: Running, fps: float, seconds: float, kind: type = PersonArray,
-    topic: str = "/kdc/persons", mask: bool = True, env: dict | None = None,
+    topic: str = "/kdc/persons", env: dict | None = None,
 ) -> Load:  # fmt: skip
-    """Send pictures of 640x480 to a node from another process and listen to it from this one."""
-    load = Load()
+    """Send pictures of 640x480 to a node from another process and listen to it from this one.
+
+    A topic that is not KDC's own is another node's: it does not say how many it has received.
+    """
+    load, ours = Load(), topic.startswith("/kdc/")
 
     def hear(message) -> None:
         stamp = message.header.stamp
@@ -92,18 +109,18 @@ def drive(
 
     probe.node.create_subscription(kind, topic, hear, 100)
     reports = probe.listen(DiagnosticArray, "/diagnostics")
-    if mask:
+    if ours:
         probe.node.create_subscription(Image, "/kdc/mask", lambda message: None, 1)
     probe.until(lambda: probe.node.count_publishers(topic), f"nobody publishes {topic}")
     with sender(fps, seconds, env=env) as camera:
         probe.until(lambda: len(load.latency) > 2 * fps or len(load.latency) > 20, "no results")
         warm, load.before = len(load.latency), Usage.of(node.process.pid)
-        probe.until(lambda: camera.process.poll() is not None, "the camera goes on", seconds + 30)
+        ended = seconds + PATIENCE
+        probe.until(lambda: camera.process.poll() is not None, "the camera goes on", ended)
         load.after = Usage.of(node.process.pid)
         load.sent = json.loads(camera.process.stdout.readline())["sent"]
-    if reports:
-        probe.spin(1.2)
-        load.received = int(values(reports[-1])["pictures received"])
+    if ours:
+        load.received = settled(probe, reports)["pictures received"]
     load.cpu = load.after.cpu - load.before.cpu
     load.latency = load.latency[warm:]
     return load

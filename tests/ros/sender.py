@@ -21,6 +21,23 @@ from kdc_ros.images import to_message
 RCLError = rclpy_implementation.RCLError
 
 
+def await_listeners(node, publisher) -> None:
+    """Until somebody listens, and has changed to the reliability that is offered here.
+
+    Who also hears another camera may not do that, and is not waited for.
+    """
+    while rclpy.ok() and not publisher.get_subscription_count():
+        time.sleep(0.05)
+    end = time.monotonic() + 3
+    while rclpy.ok() and time.monotonic() < end:
+        found = node.get_subscriptions_info_by_topic(publisher.topic_name)
+        taken = {one.qos_profile.reliability for one in found}
+        if taken == {publisher.qos_profile.reliability}:
+            break
+        time.sleep(0.05)
+    time.sleep(1.0)  # until both sides know each other
+
+
 def main(topic: str, size: str, fps: float, seconds: float, reliability: str) -> None:
     rclpy.init()
     node = rclpy.create_node("sender")
@@ -29,9 +46,7 @@ def main(topic: str, size: str, fps: float, seconds: float, reliability: str) ->
     width, height = map(int, size.split("x"))
     noise = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
     message = to_message(noise, "bgr8", Header(frame_id="optical"))
-    while rclpy.ok() and not publisher.get_subscription_count():
-        time.sleep(0.05)
-    time.sleep(1.0)  # until both sides know each other
+    await_listeners(node, publisher)
     start, sent = time.monotonic(), 0
     while rclpy.ok() and sent < fps * seconds:
         message.header.stamp = node.get_clock().now().to_msg()

@@ -39,12 +39,13 @@ def node(environment):
 
 def scene(probe, camera, boxes, index: int, heard: list) -> None:
     """Send a picture until it is answered."""
-    count = len(heard)
+    heard.clear()
+    sent = image_message(picture(*boxes), index)
 
     def answered():
-        camera.publish(image_message(picture(*boxes), index))
+        camera.publish(sent)
         probe.spin(0.15)
-        return len(heard) > count
+        return [message for message in heard if message.header == sent.header]
 
     probe.until(answered, "no answer")
 
@@ -162,16 +163,18 @@ def test_depth_of_another_time_or_frame_leaves_people_in_the_picture(probe, node
                 setattr(message.header, name, value)
             camera.publish(message)
             probe.spin(0.2)
-            return reports and words in reports[-1].status[0].message
+            return words in reports[-1].status[0].message
 
         return told
 
     probe.until(complained("the nearest picture is", 800_000_000), "no complaint about time")
+    probe.until(lambda: persons[-1].header.stamp.nanosec == 800_000_000, "no answer")
     assert len(persons[-1].people) == 2 and not persons[-1].people[0].keypoints_3d
     probe.until(
         complained("registered to 'thermal', got one of 'optical'", 7, frame_id="thermal"),
         "no complaint about the frame",
     )
+    probe.until(lambda: persons[-1].header.frame_id == "thermal", "no answer")
     assert len(persons[-1].people) == 2
 
 

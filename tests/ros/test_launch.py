@@ -42,7 +42,7 @@ class Launched:
         try:
             get_package_prefix("kdc_ros")
         except PackageNotFoundError:
-            pytest.skip("kdc_ros is not installed: make install, or colcon build")
+            pytest.skip("kdc_ros is not installed: pip install ., or colcon build")
         words = [f"{name}:={value}" for name, value in arguments.items()]
         self.process = subprocess.Popen(
             [sys.executable, "-c", RUN, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -61,7 +61,7 @@ class Launched:
     def end(self) -> str:
         """Ctrl-C for the whole group, as a terminal does it: every node gets it twice."""
         os.killpg(self.process.pid, signal.SIGINT)
-        self.said.append(self.process.communicate(timeout=30)[0])
+        self.said.append(self.process.communicate(timeout=60)[0])
         return "".join(self.said)
 
 

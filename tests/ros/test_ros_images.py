@@ -10,10 +10,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from kdc_ros.images import ENCODINGS, compressed_to_bgr, to_bgr, to_message, to_metres
+from kdc_ros.images import (
+    ENCODINGS,
+    compressed_to_bgr,
+    to_bgr,
+    to_message,
+    to_metres,
+    to_serialized,
+)
 
 W, H = 36, 20
 
@@ -325,6 +333,7 @@ def test_mutated_compressed_messages(suffix, cut, place, value):
 def test_array_to_message_and_back(encoding, array):
     header = Header(frame_id="eye")
     made = to_message(array, encoding, header)
+    assert deserialize_message(to_serialized(array, encoding, header), Image) == made
     assert made.header is header and made.encoding == encoding
     assert (made.height, made.width) == array.shape[:2]
     assert made.step * made.height == len(made.data) == array.nbytes
@@ -337,4 +346,4 @@ def test_array_of_another_type_is_refused():
     with pytest.raises(ValueError, match=r"mono16 message: got an array of .* uint8"):
         to_message(reference()[..., 0], "mono16", Header())
     with pytest.raises(ValueError, match="bgr8 message"):
-        to_message(reference()[..., 0], "bgr8", Header())
+        to_serialized(reference()[..., 0], "bgr8", Header())

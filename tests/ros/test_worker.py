@@ -24,7 +24,7 @@ class Recorder:
 
     def __call__(self, source: str, item: object) -> None:
         self.started.release()
-        assert self.go.acquire(timeout=5)
+        assert self.go.acquire(timeout=60)
         if item == "bad":
             raise ValueError("bad item")
         self.done.append(item)
@@ -44,7 +44,7 @@ def worker(work):
 
 
 def wait(condition) -> None:
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.001)
@@ -52,7 +52,7 @@ def wait(condition) -> None:
 
 def test_only_the_newest_of_what_came_meanwhile_is_worked_on(worker, work):
     worker.put("a", 1)
-    assert work.started.acquire(timeout=5)
+    assert work.started.acquire(timeout=60)
     for item in (2, 3, 4):
         worker.put("a", item)
     work.go.release(2)
@@ -86,7 +86,7 @@ def test_an_error_is_reported_and_the_next_item_is_worked_on(worker, work):
 def test_stop_finishes_the_item_in_work_and_drops_the_waiting_one(work):
     worker = NewestWorker(work, work.failed)
     worker.put("a", 1)
-    assert work.started.acquire(timeout=5)
+    assert work.started.acquire(timeout=60)
     worker.put("a", 2)
     threading.Timer(0.05, work.go.release).start()
     assert worker.stop()
@@ -98,7 +98,7 @@ def test_stop_finishes_the_item_in_work_and_drops_the_waiting_one(work):
 def test_stop_says_so_when_the_work_does_not_end(work):
     worker = NewestWorker(work, work.failed)
     worker.put("a", 1)
-    assert work.started.acquire(timeout=5)
+    assert work.started.acquire(timeout=60)
     assert not worker.stop(timeout=0.05)
     work.go.release()
     assert worker.stop()
@@ -106,13 +106,13 @@ def test_stop_says_so_when_the_work_does_not_end(work):
 
 def test_sources_take_turns_however_fast_one_of_them_is(worker, work):
     worker.put("a", "a0")
-    assert work.started.acquire(timeout=5)
+    assert work.started.acquire(timeout=60)
     worker.put("slow", "s1")
     for item in ("a1", "a2", "a3"):
         worker.put("a", item)
     worker.put("slow", "s2")
     work.go.release(1)
-    assert work.started.acquire(timeout=5)  # now s2 is in work: its place in the queue was first
+    assert work.started.acquire(timeout=60)  # now s2 is in work: its place in the queue was first
     worker.put("slow", "s3")
     work.go.release(3)
     wait(lambda: len(work.done) == 4)
@@ -122,7 +122,7 @@ def test_sources_take_turns_however_fast_one_of_them_is(worker, work):
 
 def test_discarded_items_are_not_worked_on(worker, work):
     worker.put("a", 1)
-    assert work.started.acquire(timeout=5)
+    assert work.started.acquire(timeout=60)
     worker.put("b", 2)
     worker.discard()
     work.go.release(2)

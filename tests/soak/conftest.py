@@ -11,9 +11,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "ros"))
 pytest.importorskip("rclpy")
 
+import domain
+
 from kdc_ros.environment import fast_dds
 
-os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+os.environ["ROS_DOMAIN_ID"] = str(domain.private())
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ.update(fast_dds())
 

@@ -13,6 +13,7 @@ pytest.importorskip("rosbags", reason="rosbags is not installed: pip install 'kd
 sys.path.insert(0, str(Path(__file__).parents[1] / "replay"))
 
 from harness import Probe, Running
+from load import settled, values
 from recordings import Recording
 
 from kdc_core.config import DecodeConfig
@@ -46,9 +47,8 @@ def live(bag: Path) -> dict[str, str]:
             probe.spin(max(0.0, wait))
             camera.publish(deserialize_message(message.data, Image))
         recording.close()
-        probe.spin(1.5)
-        probe.spin(1.1)
-        return {pair.key: pair.value for pair in said[-1].status[0].values}
+        settled(probe, said)
+        return values(said[-1])
 
 
 def test_drops_and_latency_agree_with_the_live_node(tmp_path):

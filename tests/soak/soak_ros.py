@@ -38,13 +38,13 @@ def test_30_fps_for_a_minute_arrive(probe, row):
         load = drive(probe, node, 30, 60)
     row("node, 30 fps", *figures(load))
     assert load.received >= 0.99 * load.sent
-    assert load.per_frame <= 3.0
+    assert load.per_frame <= 2.0, "ms of CPU outside network and decoder"
 
 
 @pytest.mark.timeout(180)
 def test_pass_through_beside_it(probe, row):
     with passthrough() as node:
-        load = drive(probe, node, 30, 60, Image, "/passthrough/mask", mask=False)
+        load = drive(probe, node, 30, 60, Image, "/passthrough/mask")
     row("pass-through, 30 fps", *figures(load))
     assert load.percentile(50) < 100
 
@@ -98,12 +98,13 @@ def test_the_real_network_keeps_its_memory_and_threads(probe, row, clip):
     usage: list[Usage] = []
     camera = Running.module("camera", source=f'"{clip}"', loop="true", fps=10.0)
     with Running("-m", "kdc_ros.node", env=MALLOC) as node, camera:
-        probe.until(lambda: counts["persons"] > 20, "no results", 60)
+        probe.until(lambda: counts["persons"] > 20, "no results")
         start = time.monotonic()
         while time.monotonic() < start + SECONDS:
             probe.spin(min(10.0, SECONDS / 60))
             usage.append(Usage.of(node.process.pid))
             del reports[:-1]
+        probe.until(lambda: reports, "no diagnostics")
     assert node.process.returncode == 0
     warm = usage[max(1, int(WARM * len(usage))) :]
     tenth = max(1, len(warm) // 10)
