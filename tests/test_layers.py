@@ -20,6 +20,7 @@ ORDER = """
     kdc_core.skeleton
     kdc_core.config
     kdc_core.types
+    kdc_core.processes
     kdc_core.annotations kdc_core.source kdc_core.draw kdc_core.images kdc_core.depth
     kdc_core.sink
     kdc_core.decode.sample
@@ -32,17 +33,19 @@ ORDER = """
     kdc_core.track
     kdc_core.network
     kdc_core.engines kdc_core.cuda kdc_core.pipeline
+    kdc_core.synth
     kdc_core.training
     kdc_core.evaluate
     kdc_core.replay
+    kdc_core.synth.record
     kdc_core.cli
     kdc_core.commands
 """
 RANK = {part: rank for rank, line in enumerate(ORDER.split("\n")) for part in line.split()}
 ROS = {"ament_index_python", "kdc_msgs", "kdc_ros", "launch", "launch_ros", "rclpy", "rosbag2_py"}
 OPTIONAL = {
-    "cupy", "matplotlib", "onnx", "onnxruntime", "openvino", "pycocotools", "pycuda", "rclpy",
-    "tensorboard", "tensorrt", "torch", "torchvision",
+    "anny", "cupy", "matplotlib", "onnx", "onnxruntime", "openvino", "pycocotools", "pycuda",
+    "rclpy", "tensorboard", "tensorrt", "torch", "torchvision", "warp",
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="perfect fields are made by the training targets")
@@ -28,21 +29,51 @@ def one_short_clip(monkeypatch):
     monkeypatch.setattr(scenarios, "scenarios", lambda cast, backgrounds: [short])
 
 
-def test_tables_json_and_video_are_written(one_short_clip, tmp_path, capsys):
-    assert run("--out", tmp_path, "--video", "--seed", 3) == 0
+def test_tables_plots_and_clips_are_written(one_short_clip, tmp_path, capsys):
+    assert run("--out", tmp_path, "--seed", 3) == 0
     text = capsys.readouterr().out
     assert "weighted, temporal" in text and "noise 1" in text
     result = json.loads((tmp_path / "occlusion_oracle.json").read_text())
     assert result["protocol"]["seed"] == 3 and result["protocol"]["people"] == "drawn"
     assert result["clips"]["walk"]["weighted, temporal"]["HOTA"] > 0.9
     assert (tmp_path / "occlusion_oracle.md").read_text() in text
-    assert (tmp_path / "walk.mp4").stat().st_size > 1000
+    assert "weighted, temporal" in (tmp_path / "oracle_iou_by_hidden.svg").read_text()
+    assert (tmp_path / "clips" / "walk.mp4").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("form", ["in the bag", "walk.json", "walk.txt"])
+def test_a_replay_finds_pictures_and_truth_of_a_clip(one_short_clip, tmp_path, form):
+    pytest.importorskip("rosbags", reason="rosbags is not installed: pip install 'kdc_ros[replay]'")
+    from kdc_core.replay import cameras, messages, truth
+    from kdc_core.replay.bag import Bag
+
+    run("--out", tmp_path)
+    bag = Bag(tmp_path / "clips" / "walk")
+    prefixes = cameras.prefixes(cameras.choose(bag, []))
+    (camera,) = prefixes
+    file = None if form == "in the bag" else tmp_path / "clips" / form
+    known = truth.load(bag, prefixes, file, "")
+    clip = Clip((Drawn(line(120, 220, 60), 150),))
+    pictures = [messages.decode(m.data, m.kind) for m in bag.messages({camera})]
+    bag.close()
+    assert len(pictures) == 6
+    for index, message in enumerate(pictures):
+        shot = clip.at(index / 10)
+        assert messages.picture(message).shape == shot.image.shape
+        (person,) = known.find(camera, messages.stamp_of(message.header), index)
+        assert person["area"] == (shot.owner == 1).sum() and not person["iscrowd"]
+        assert person["track_id"] % 1000 == 1
+        if form != "walk.txt":
+            np.testing.assert_allclose(
+                np.reshape(person["keypoints"], (17, 3)), shot.keypoints[0], atol=0.01
+            )
 
 
 def test_what_does_not_fit_is_said_in_one_line(one_short_clip, tmp_path):
     for argv, words in (
         (["--only", "nothing of this name"], "no clip"),
-        (["--video"], "--out"),
+        (["--people", "drawn", "--images", tmp_path], "without --images"),
+        (["--split", "tune"], "only annotated pictures"),
         (["--images", tmp_path], "belong together"),
         (["--backgrounds", tmp_path / "none"], "no such folder"),
         (["--backgrounds", tmp_path], "no pictures"),

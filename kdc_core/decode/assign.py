@@ -19,8 +19,9 @@ SLACK = np.float32(0.999)
 
 
 def assign(
-    fields: Fields, centroids: Centroids, ids: np.ndarray, config: AssignConfig, mode: str
-) -> InstanceMap:
+    fields: Fields, centroids: Centroids, ids: np.ndarray, config: AssignConfig, mode: str,
+    favour: np.ndarray | None = None,
+) -> InstanceMap:  # fmt: skip
     """Label image at the frame's resolution.
 
     φ is computed at the cells of the offset grid and interpolated to the pixels: between two
@@ -32,12 +33,15 @@ def assign(
         ids: (P,) label of each person, 1…65535.
         config: thresholds.
         mode: "nearest" lets only the closest used anchor of each cell speak.
+        favour: (P, h, w) factors on φ of each cell, of what is known besides the fields.
     """
     cells = foreground(fields, config)
     phi = membership(fields, centroids, cells, config, mode)
     for _ in range(config.mean_shift_steps):
         centroids = mean_shift(fields, centroids, cells, phi)
         phi = membership(fields, centroids, cells, config, mode)
+    if favour is not None:
+        phi *= favour[:, cells // favour.shape[2], cells % favour.shape[2]]
     return _paint(fields, phi, cells, ids, config)
 
 

@@ -1,8 +1,10 @@
-"""Real people cut out of annotated pictures, to walk through clips whose truth is known."""
+"""People cut out of annotated or rendered pictures, to walk through clips whose truth is known."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -12,10 +14,15 @@ from kdc_core.evaluate.clips import Layer, Path
 from kdc_core.evaluate.coco import as_rle
 from kdc_core.evaluate.dataset import Dataset
 from kdc_core.skeleton import K
+from kdc_core.synth import Shot, SynthConfig, clip
+from kdc_core.synth.inputs import number
 
 VISIBLE = 13  # keypoints that a cut-out must show
 TALLEST = 110  # pixels: smaller people would be blurred when they are enlarged
 SWAY = 1.5  # degrees to either side while walking
+RATE, FRAMES = 15.0, 12  # frames per second and number of frames of a rendered person's motion
+SHARP = 200  # pixels of height of a rendered person, for the same reason
+TRIES = 20  # clips per person who is wanted
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,91 @@ class Cutout:
     def walking(self, feet: Path, tall: float, pace: float) -> Cutout:
         """The same person on another way."""
         return replace(self, feet=feet, tall=tall, pace=pace)
+
+
+@dataclass(frozen=True)
+class Walker:
+    """One rendered person in several frames of a motion, played to and fro along a path."""
+
+    frames: tuple[Cutout, ...]  # hips in the middle; ``tall`` in units of the person's mean height
+    feet: Path = lambda t: (0.0, 0.0)
+    tall: float = 150.0  # pixels
+    pace: float = 1.0  # times the motion's own speed; 0 = stands still
+
+    def layer(self, t: float, camera: np.ndarray, size: tuple[int, int]) -> Layer:
+        """See ``Figure``."""
+        last = len(self.frames) - 1
+        at = int(t * self.pace * RATE) % (2 * last)
+        frame = self.frames[min(at, 2 * last - at)]
+        still = replace(frame, feet=self.feet, tall=self.tall * frame.tall, pace=0.0)
+        return still.layer(t, camera, size)
+
+    def walking(self, feet: Path, tall: float, pace: float) -> Walker:
+        """The same person on another way."""
+        return replace(self, feet=feet, tall=tall, pace=pace)
+
+
+def rendered(count: int, seed: int = 0) -> list[Walker]:
+    """As many people from the generator, each alone, whole and in motion.
+
+    Raises:
+        ValueError: the generator is not installed, or shows too few people whole.
+    """
+    found = list(islice(_walkers(seed, TRIES * count), count))
+    if len(found) < count:
+        raise ValueError(
+            f"rendered people: only {len(found)} of {TRIES * count} clips show somebody whole, "
+            f"expected {count}: another --seed"
+        )
+    return found
+
+
+def _walkers(seed: int, tries: int) -> Iterator[Walker]:
+    alone = SynthConfig(
+        size=(640, 640), people=(1, 1), crowding=0.0, camera_height=(1.0, 1.6), focal=(1.0, 1.6),
+        tilt=0.0, occluders=0.0, contact=0.0, effects=0.0,
+    )  # fmt: skip
+    for index in range(tries):
+        frames = []
+        for shot in clip(number(seed, index), alone, FRAMES / RATE, RATE):
+            if not _shown_whole(shot):
+                break
+            frames.append(_cut_shot(shot))
+        if len(frames) == FRAMES:
+            yield Walker(_at_one_distance(frames))
+
+
+def _at_one_distance(frames: list[Cutout]) -> tuple[Cutout, ...]:
+    """The frames with what grows or shrinks steadily, by coming or going, taken off ``tall``."""
+    heights = np.array([len(frame.mask) for frame in frames], float)
+    steps = np.arange(len(frames))
+    steady = np.polyval(np.polyfit(steps, heights, 1), steps)
+    return tuple(
+        replace(f, tall=float(h / s)) for f, h, s in zip(frames, heights, steady, strict=True)
+    )
+
+
+def _shown_whole(shot: Shot) -> bool:
+    if len(shot) != 1:
+        return False
+    height, width = shot.labels.shape
+    x1, y1, x2, y2 = shot.box[0]
+    inside = x1 > 2 and y1 > 2 and x2 < width - 2 and y2 < height - 2
+    upright = y2 - y1 >= SHARP and y2 - y1 > 1.5 * (x2 - x1)
+    return bool(inside and upright and shot.hidden[0] < 0.01)
+
+
+def _cut_shot(shot: Shot) -> Cutout:
+    """The person with its hips in the middle of a box that ends at its feet."""
+    mask = shot.labels == 1
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    hips = round(float(shot.keypoints[0, 11:13, 0].mean()))
+    half = max(hips - columns[0], columns[-1] - hips)
+    sides = ((0, 0), (half, half))
+    box = slice(rows[0], rows[-1] + 1), slice(hips, hips + 2 * half + 1)
+    keypoints = shot.keypoints[0] - (hips - half, rows[0], 0)
+    image = np.pad(shot.image, (*sides, (0, 0)), mode="edge")[box]
+    return Cutout(image, np.pad(mask, sides)[box].astype(np.uint8) * 255, keypoints)
 
 
 def cut_out(dataset: Dataset) -> list[Cutout]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,14 @@ class Dataset:
 
     def first(self, count: int) -> Dataset:
         """The first ``count`` pictures alone (all if ``count`` is 0)."""
-        images = self.images[:count] if count else self.images
+        return self._with(self.images[:count] if count else self.images)
+
+    def only(self, ids: Collection[int]) -> Dataset:
+        """The pictures with the given ids alone."""
+        kept = set(ids)
+        return self._with([entry for entry in self.images if entry["id"] in kept])
+
+    def _with(self, images: list[dict[str, Any]]) -> Dataset:
         people = {entry["id"]: self.people[entry["id"]] for entry in images}
         return Dataset(self.folder, self.file, self.person, images, people)
 

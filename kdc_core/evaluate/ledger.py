@@ -18,6 +18,7 @@ SEEN = 0.05  # visible share from which a figure is to be found
 GONE, BACK = 0.10, 0.30  # visible shares that begin and end a gap
 REGAIN = 0.5  # seconds within which somebody who is back has to bear the old id
 HIDDEN_BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.95)
+HALF = 0.5  # hidden share above which a person counts as mostly hidden
 GAP_BINS = (0.0, 0.5, 1.0, 2.0, 5.5)  # seconds
 AROUND = 3  # frames around a switch of the centroid
 
@@ -116,7 +117,7 @@ def summary(ledgers: list[Ledger]) -> dict[str, Any]:
         ),
         "centroid_switches_per_minute": round(moves / max(minutes, 1e-9), 1),
         "centroid_on_hidden": _share(ledgers),
-        "iou_by_hidden": _visible_iou(ledgers),
+        **_visible_iou(ledgers),
         "regained": _regained(ledgers),
         "jitter": round(float(np.sqrt(jitter.mean())) if len(jitter) else 0.0, 5),
         "flicker_per_1000": round(1000 * sum(x.flicker for x in ledgers) / max(1, border), 2),
@@ -148,7 +149,7 @@ def _share(ledgers: list[Ledger]) -> float:
     return round(sum(ledger.blind for ledger in ledgers) / max(1, carried), 4)
 
 
-def _visible_iou(ledgers: list[Ledger]) -> dict[str, float | None]:
+def _visible_iou(ledgers: list[Ledger]) -> dict[str, Any]:
     """Mean IoU of a figure's visible part with the id that is its own, by hidden share."""
     hidden, iou = [], []
     for ledger in ledgers:
@@ -164,7 +165,11 @@ def _visible_iou(ledgers: list[Ledger]) -> dict[str, float | None]:
         part = np.array(iou)[where == i]
         name = f"{HIDDEN_BINS[i]:.2f}-{HIDDEN_BINS[i + 1]:.2f}"
         means[name] = round(float(part.mean()), 4) if len(part) else None
-    return means
+    half = np.array(iou)[np.array(hidden) > HALF]
+    return {
+        "iou_by_hidden": means,
+        "iou_half_hidden": round(float(half.mean()), 4) if len(half) else None,
+    }
 
 
 def _regained(ledgers: list[Ledger]) -> dict[str, dict[str, float | int | None]]:

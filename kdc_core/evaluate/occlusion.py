@@ -11,10 +11,13 @@ import numpy as np
 import torch
 
 from kdc_core.config import CentroidConfig, DecodeConfig, ModelInfo, ScoreConfig
+from kdc_core.decode import find
+from kdc_core.decode.centroid import anchor_weights
 from kdc_core.evaluate.boxes import BoxTracker
 from kdc_core.evaluate.clips import Shot
-from kdc_core.evaluate.ledger import HIDDEN_BINS, Ledger, summary
+from kdc_core.evaluate.ledger import GAP_BINS, HIDDEN_BINS, Ledger, summary
 from kdc_core.evaluate.noise import noisy
+from kdc_core.evaluate.plots import Series, curves
 from kdc_core.evaluate.report import table
 from kdc_core.evaluate.scenarios import Scenario
 from kdc_core.letterbox import Letterbox
@@ -22,15 +25,14 @@ from kdc_core.pipeline import Engine
 from kdc_core.track import TrackConfig, VideoDecoder
 from kdc_core.training.batch import Batch
 from kdc_core.training.targets import oracle_fields
-from kdc_core.types import Fields, Frame, People
+from kdc_core.types import Centroids, Fields, Frame, People, Poses
 
-Decoder = Callable[[Fields, float], People]
 Look = Callable[[Shot, float], Fields]
 MIN_SCORE = 0.25  # as on a robot: what is published, not what is ranked for AP
 DEFAULT = "weighted, temporal"
 
 
-def methods() -> dict[str, Decoder]:
+def methods() -> dict[str, VideoDecoder | BoxTracker]:
     """A fresh decoder for every row of the table."""
 
     def config(mode: str) -> DecodeConfig:
@@ -40,7 +42,7 @@ def methods() -> dict[str, Decoder]:
 
     single = TrackConfig(temporal=False)
     return {
-        "static (SM_c)": VideoDecoder(config("static")),
+        "static (SM_c)": VideoDecoder(config("static"), single),
         "literal argmax (DM_c)": VideoDecoder(config("single"), single),
         "single, temporal": VideoDecoder(config("single")),
         "weighted, per frame": VideoDecoder(config("weighted"), single),
@@ -89,12 +91,25 @@ def play(
     for stamp in scenario.stamps(rng).tolist():
         shot = scenario.clip.at(stamp)
         fields = look(shot, stamp)
+        found = find(fields, decoders[DEFAULT].apart)
         for name, decoder in decoders.items():
-            people = decoder(fields, stamp)
+            people = _answer(decoder, fields, found, stamp)
             ledgers[name].add(stamp, shot, people)
             if name == DEFAULT:
                 show(stamp, shot, people)
     return ledgers
+
+
+def _answer(
+    decoder: VideoDecoder | BoxTracker, fields: Fields, found: tuple[Poses, Centroids], stamp: float
+) -> People:
+    """People of a frame whose skeletons are known: they are the same in every centroid mode."""
+    if isinstance(decoder, BoxTracker):
+        return decoder(fields, stamp)
+    poses, centroids = found
+    weight, primary = anchor_weights(centroids.confidence, poses, decoder.config.centroid)
+    centroids = replace(centroids, weight=weight, primary=primary)
+    return decoder.follow(fields, poses, centroids, stamp)
 
 
 def figures(played: dict[str, dict[str, Ledger]]) -> dict[str, Any]:
@@ -121,17 +136,43 @@ def markdown(result: dict[str, Any], title: str) -> str:
         for name, f in every.items()
     ]  # fmt: skip
     bins = [f"{a:.2f}-{b:.2f}" for a, b in pairwise(HIDDEN_BINS)]
-    iou = [[name, *(f["iou_by_hidden"][part] for part in bins)] for name, f in every.items()]
+    iou = [
+        [name, *(f["iou_by_hidden"][part] for part in bins), f["iou_half_hidden"]]
+        for name, f in every.items()
+    ]
     gaps = list(next(iter(every.values()))["regained"])
     back = [[name, *(_of(f["regained"][gap]) for gap in gaps)] for name, f in every.items()]
     parts = [
         f"# {title}", table(head, rows),
         "Mask IoU of the visible part with the person's own id, by hidden share", 
-        table(["method", *bins], iou),
+        table(["method", *bins, "above 0.50"], iou),
         "Regained with the old id within 0.5 s, by length of the gap", 
         table(["method", *gaps], back),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
+
+
+def drawings(result: dict[str, Any]) -> dict[str, str]:
+    """Plots as SVG by file name: what the tables say, without the rows that would hide others."""
+    every = {name.partition(" (")[0]: figures for name, figures in result["all"].items()}
+    every = {name: figures for name, figures in every.items() if name != "single, temporal"}
+    return {
+        "iou_by_hidden.svg": _plot(every, "iou_by_hidden", HIDDEN_BINS, "hidden share",
+                                   "IoU of the visible part"),
+        "regained_by_gap.svg": _plot(every, "regained", GAP_BINS, "seconds out of sight",
+                                     "regained with the old id"),
+    }  # fmt: skip
+
+
+def _plot(every: dict[str, Any], name: str, edges: tuple[float, ...], x: str, y: str) -> str:
+    middles = [(low + high) / 2 for low, high in pairwise(edges)]
+    series = []
+    for method, figures in every.items():
+        values = [v["rate"] if isinstance(v, dict) else v for v in figures[name].values()]
+        known = [(m, v) for m, v in zip(middles, values, strict=True) if v is not None]
+        if known:
+            series.append(Series(method, *zip(*known, strict=True)))
+    return curves(series, x, y) if series else ""
 
 
 def _of(regained: dict[str, Any]) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from kdc_core.evaluate.clips import Box, Clip, Drawn, Figure, Path, line
-from kdc_core.evaluate.cutouts import Cutout
+from kdc_core.evaluate.cutouts import Cutout, Walker
 
 Cast = Callable[[Path, float, float], Figure]  # way, height in pixels, steps per second
 GAPS = (0.3, 1.0, 2.0, 5.0)  # seconds out of sight
@@ -42,7 +42,7 @@ def drawn(rng: np.random.Generator) -> Cast:
     return cast
 
 
-def real(people: list[Cutout], rng: np.random.Generator) -> Cast:
+def real(people: Sequence[Cutout | Walker], rng: np.random.Generator) -> Cast:
     """Every figure is another cut-out, in random order."""
     order = iter(np.tile(rng.permutation(len(people)), 50).tolist())
     return lambda feet, tall, pace: people[next(order)].walking(feet, tall, pace)

@@ -16,12 +16,14 @@ class TrackConfig:
     coast: float = 2.0  # seconds in which a hidden person's speed falls to 1/e
     # life
     confirm: float = 0.10  # seconds until a track is believed; lower lets ghosts through
+    away: float = 0.15  # seconds unseen after which a new pose in reach may be this person
     hidden: float = 0.5  # seconds of hiding after which a track is LOST, found by revival only
-    forget: float = 3.5  # seconds unseen until a person is forgotten; higher revives strangers
-    requery: float = 2.0  # seconds that a track may live on its pixels alone, without a pose
+    forget: float = 6.0  # seconds unseen until a person is forgotten; higher revives strangers
+    left: float = 1.5  # … who left the picture
+    requery: float = 0.6  # seconds that a track may live on its pixels alone, without a pose
     # association
-    strong: float = 0.4  # mean of a pose's five best confidences that may start a track
-    weak: float = 0.15  # … that may continue one
+    strong: float = 0.5  # mean of a pose's five best confidences that may start a track
+    weak: float = 0.3  # … that may continue one
     max_cost: float = 0.7  # pairs that cost more are not the same person
     max_weak: float = 0.5  # … for weak poses
     reach: float = 0.5  # s: how far from the prediction a person may appear
@@ -36,11 +38,13 @@ class TrackConfig:
     on: float = 0.60  # a keypoint above may carry the person …
     off: float = 0.35  # … until it falls below
     dwell: float = 0.13  # seconds above ``on`` and between two switches that were not forced
-    margin: float = 1.4  # a new primary must be better by this factor; lower flickers
+    margin: float = 1.7  # a new primary must be better by this factor; lower flickers
     fade: float = 0.10  # seconds, time constant of the cross-fade of weights
-    temporal: bool = True  # False: centroids of the single frame, for comparison
-    # pixels without a pose
-    explained: float = 0.15  # share of the usual mask that must point at the predicted anchors
+    temporal: bool = True  # False: centroids and pixels of the single frame, for comparison
+    # pixels
+    explained: float = 0.15  # share of the expected mask that must point at anchors without a pose
+    outline: float = 0.3  # log of how much less φ counts where usually somebody else is
+    again: float = 0.2  # by how much more φ counts where the person was; lower flickers
     # published keypoints
     min_cutoff: float = 1.2  # Hz, One-Euro: lower is calmer and lags
     beta: float = 1.0  # Hz per (s / second): higher follows quick limbs

@@ -40,7 +40,8 @@ def cascade(
     match(present, ~strong, cost, config.max_weak)
     match(tracks.phase == Phase.TENTATIVE, strong, cost, config.max_cost)
     stays = np.ones(len(tracks), bool)
-    lost = tracks.phase == Phase.LOST
+    hidden = (tracks.phase == Phase.OCCLUDED) & (stamp - tracks.seen > config.away)
+    lost = (hidden | (tracks.phase == Phase.LOST)) & (pose_of < 0)
     if lost.any():
         # a newcomer who has no id yet may turn out to be somebody who was lost
         unnamed = np.flatnonzero((tracks.id == 0) & (pose_of >= 0))
@@ -55,13 +56,20 @@ def cascade(
 
 
 def age(
-    tracks: Tracks, pose_of: np.ndarray, stamp: float, config: TrackConfig
+    tracks: Tracks, pose_of: np.ndarray, stamp: float, size: tuple[int, int], config: TrackConfig
 ) -> tuple[Tracks, np.ndarray]:
-    """Tracks in their phase after this frame, and their poses; who is forgotten is left out."""
+    """Tracks in their phase after this frame, and their poses; who is forgotten is left out.
+
+    Who went out of the picture, of ``size`` (width, height), is forgotten sooner than who hides in
+    it: whoever comes in next is probably somebody else.
+    """
     unseen = stamp - tracks.seen
+    place = tracks.motion.xy[:, BODY]
+    left = ((place < 0) | (place >= size)).any(axis=1)
     young = tracks.phase == Phase.TENTATIVE
     ripe = (pose_of >= 0) & (stamp - tracks.born >= config.confirm)
-    gone = np.where(young, unseen > config.confirm, unseen > config.forget)
+    patience = np.where(left, config.left, config.forget)
+    gone = unseen > np.where(young, config.confirm, patience)
     phase = np.select(
         [young & ~ripe, unseen <= 0, unseen > config.hidden],
         [Phase.TENTATIVE, Phase.CONFIRMED, Phase.LOST],

@@ -10,6 +10,7 @@ from kdc_core.skeleton import A
 from kdc_core.track import body, filter, smooth, visibility
 from kdc_core.track.config import TrackConfig
 from kdc_core.track.filter import BODY, POINTS, Motion
+from kdc_core.track.memory import PixelMemory
 from kdc_core.track.observe import Seen, take
 from kdc_core.track.requery import requery
 from kdc_core.track.state import Tracks
@@ -21,7 +22,9 @@ MIXED = 1.5  # … by which the error grows where the disks of two people merge
 FIRST_SPEED = 1.0  # s per second: deviation of the speed of people just seen
 GOES_ON = 0.5  # share of a sudden shift of the picture that is taken for a new speed
 CROWD = 3  # poses whose common correction is the camera's
-AVERAGE = 0.5  # seconds, time constant of a mask's size and sigma
+AVERAGE = 0.5  # seconds, time constant of a mask's size and sigma …
+SHRINK = 2.0  # … and of the size while it falls: whoever is being covered keeps it
+PARTIAL = 2.0  # power of the visible share by which the body's place is trusted less
 
 
 def predict(tracks: Tracks, dt: float, config: TrackConfig) -> Tracks:
@@ -79,20 +82,23 @@ def absorb(
     points, noise = _points(poses.xy, origin, centroids.confidence, error, shape.scale, config)
     blurred = mixed(mine.motion.xy[:, :A], radius)
     noise *= 1 + MIXED * np.concatenate([blurred, blurred.mean(axis=1, keepdims=True)], axis=1)
+    cells = _cells(seen, columns)
+    area = np.array([len(own) for own in cells], float)
+    # who is seen in part is seen in the wrong place: the network shifts the rest into sight
+    noise[:, BODY] *= np.clip(area / np.maximum(mine.area, 1), 0.1, 1) ** -PARTIAL
     motion = filter.correct(mine.motion, points, noise)
     lost = np.flatnonzero(mine.phase == Phase.LOST)  # they start anew, but go where they went
     again = _start(points[lost], noise[lost], shape.scale[lost])
     motion = motion.put(lost, replace(again, velocity=mine.motion.velocity[lost]))
-    cells = _cells(seen, columns)
-    area = np.array([len(own) for own in cells], float)
     rate = 1 - np.exp(-dt / AVERAGE)
+    resize = 1 - np.exp(-dt / np.where(area > mine.area, AVERAGE, SHRINK))
     relative = (poses.xy - motion.xy[:, BODY:]) / shape.scale[:, None, None]
     now = np.full(len(rows), stamp)
     sight = _sight(mine, centroids.confidence, dt, config)
     after = replace(
         mine, seen=now, posed=now, seen_at=seen.middle[columns], motion=motion, body=shape,
         score=poses.score.astype(float), size=centroids.scale.astype(float),
-        area=mine.area + rate * (area - mine.area),
+        area=mine.area + resize * (area - mine.area),
         spread=mine.spread + rate * (centroids.sigma / centroids.scale - mine.spread),
         visibility=visibility.carried(sight, centroids, mode, config.temporal),
         calm=smooth.smooth(mine.calm, relative, dt, config.min_cutoff, config.beta),
@@ -104,13 +110,13 @@ def absorb(
 
 
 def live_on(
-    tracks: Tracks, rows: np.ndarray, fields: Fields, seen: Seen, claimed: np.ndarray, dt: float,
-    stamp: float, config: TrackConfig,
+    tracks: Tracks, rows: np.ndarray, fields: Fields, seen: Seen, dt: float, stamp: float,
+    config: TrackConfig, memory: PixelMemory | None,
 ) -> Tracks:  # fmt: skip
     """Tracks after those that are not in ``rows`` did without a pose.
 
-    They coast; where the fields still point at them, and at nobody of the poses ``claimed``, they
-    are seen all the same.
+    They coast; where the fields still point at them, and at nobody who has a pose, they are seen
+    all the same.
     """
     alone = np.ones(len(tracks), bool)
     alone[rows] = False
@@ -125,7 +131,7 @@ def live_on(
     left = left[present & (stamp - mine.posed <= config.requery)]
     if not len(left):
         return tracks
-    found = requery(fields, seen.cells, tracks[left], tracks[rows], claimed)
+    found = requery(fields, seen.cells, tracks[left], tracks[rows], memory, config.outline)
     good = np.flatnonzero(found.share >= config.explained)
     mine = tracks[left[good]]
     origin, _ = body.locate(mine.body, found.xy[good], np.ones((len(good), A)))

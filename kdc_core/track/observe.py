@@ -23,7 +23,6 @@ class Cells:
     at: np.ndarray  # (N,) flat index
     xy: np.ndarray  # (2, N) input pixels
     owner: np.ndarray  # (N,) row of the pose, -1 = none
-    phi: np.ndarray  # (P, N) eq. 3 with the static centroid alone
     shape: tuple[int, int]  # (h, w) of the grid
     stride: int  # input pixels per cell
 
@@ -79,7 +78,7 @@ def _strength(confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _cells(fields: Fields, centre: np.ndarray, sigma: np.ndarray) -> Cells:
-    """φ of every pose at every foreground cell by the CENTRE alone: rough, but cheap."""
+    """Whose foreground cells are, by φ with the CENTRE alone: rough, but cheap."""
     height, width = shape = fields.log_sigma.shape
     at = np.flatnonzero(pool(fields.seg, fields.stride // fields.seg_stride) > 0.5)
     xy = cell_centres(height, width, fields.stride).reshape(-1, 2)[at].T
@@ -89,4 +88,4 @@ def _cells(fields: Fields, centre: np.ndarray, sigma: np.ndarray) -> Cells:
     phi = np.exp(-miss / (2 * sigma[:, None] ** 2))
     best = phi.argmax(axis=0) if len(phi) else np.zeros(len(at), np.intp)
     owner = np.where(phi.max(axis=0, initial=0) > 0.5, best, -1)
-    return Cells(at, xy, owner, phi, shape, fields.stride)
+    return Cells(at, xy, owner, shape, fields.stride)

@@ -29,6 +29,7 @@ class TrackedFrame:
     poses: Poses  # keypoints are calmed by the One-Euro filter: for publication
     centroids: Centroids  # anchors as measured: for the assignment of pixels
     switches: tuple[CentroidSwitch, ...]
+    place: np.ndarray  # (P, 2) input pixels, the body's origin
 
 
 def publish(
@@ -53,6 +54,7 @@ def publish(
     return TrackedFrame(
         ids=tracks.id, phase=tracks.phase, measured=measured[order], poses=poses,
         centroids=centroids, switches=tuple(event for event in moved if event.id in ids),
+        place=tracks.motion.xy[:, BODY],
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from kdc_core.track.config import TrackConfig
 from kdc_core.track.filter import BODY
 from kdc_core.track.life import Names, age, cascade
 from kdc_core.track.measure import absorb, begin, live_on, predict, shift
+from kdc_core.track.memory import PixelMemory
 from kdc_core.track.observe import Seen, observe
 from kdc_core.track.publish import TrackedFrame, publish
 from kdc_core.track.state import Tracks, nobody
@@ -34,11 +35,13 @@ class Tracker:
         self.config = config or TrackConfig()
         self.mode = mode
         self._names = Names()
+        self.memory = PixelMemory()  # whoever paints the masks tells it
         self.reset()
 
     def reset(self) -> None:
         """Forget everybody; ids go on where they were."""
         self._tracks = nobody(self.config)
+        self.memory.clear()
         self._stamp: float | None = None
         self._input: tuple[Letterbox, int] | None = None
 
@@ -65,13 +68,14 @@ class Tracker:
         before = tracks.visibility
         tracks = absorb(tracks, seen, rows, pose_of[rows], dt, stamp, config, self.mode,
                         fields.radius)  # fmt: skip
-        claimed = np.concatenate([pose_of[rows], born])
-        tracks = live_on(tracks, rows, fields, seen, claimed, dt, stamp, config)
+        memory = self.memory if config.temporal else None
+        tracks = live_on(tracks, rows, fields, seen, dt, stamp, config, memory)
         moved = switches(before, tracks.visibility, tracks.id, stamp)
-        tracks, pose_of = age(tracks, pose_of, stamp, config)
+        tracks, pose_of = age(tracks, pose_of, stamp, fields.letterbox.inner_size, config)
         phase = Phase.CONFIRMED if opening else Phase.TENTATIVE
         tracks = tracks.join(begin(seen, born, stamp, phase, config, self.mode))
         self._tracks = self._names.give(tracks, stamp, config)
+        self.memory.keep(self._tracks.id)
         pose_of = np.concatenate([pose_of, born])
         helped = config.temporal and self.mode in ("weighted", "nearest")
         return publish(self._tracks, pose_of, seen, fields, stamp, moved, helped)

@@ -16,7 +16,7 @@ from kdc_core.track.observe import take
 from kdc_core.track.publish import TrackedFrame
 from kdc_core.track.tracker import Tracker
 from kdc_core.track.visibility import CentroidSwitch
-from kdc_core.types import Fields, InstanceMap, People
+from kdc_core.types import Centroids, Fields, InstanceMap, People, Poses
 
 SAME = 0.01  # s: poses closer than this are one; of others the tracks tell people from fragments
 
@@ -34,7 +34,7 @@ class VideoDecoder:
         self, config: DecodeConfig | None = None, track: TrackConfig | None = None
     ) -> None:
         self.config = config or DecodeConfig()
-        self._apart = replace(self.config, group=replace(self.config.group, duplicate=SAME))
+        self.apart = replace(self.config, group=replace(self.config.group, duplicate=SAME))
         self.tracker = Tracker(track, self.config.centroid.mode)
         self.switches: tuple[CentroidSwitch, ...] = ()
 
@@ -42,15 +42,21 @@ class VideoDecoder:
         self, fields: Fields, stamp: float, lap: Callable[[str], None] = lambda stage: None
     ) -> People:
         """All people of the frame taken at ``stamp`` seconds; ``lap`` as in ``decode``."""
-        config = self.config
-        poses, centroids = find(fields, self._apart, lap)
+        poses, centroids = find(fields, self.apart, lap)
+        return self.follow(fields, poses, centroids, stamp, lap)
+
+    def follow(
+        self, fields: Fields, poses: Poses, centroids: Centroids, stamp: float,
+        lap: Callable[[str], None] = lambda stage: None,
+    ) -> People:  # fmt: skip
+        """The same where ``find`` has been done, with the settings ``apart``."""
         tracked = self.tracker.update(fields, poses, centroids, stamp)
         lap("track")
-        instances = _painted(fields, tracked, config)
+        instances = self._painted(fields, tracked, stamp)
         lap("assign")
         found = people(
             tracked.poses, tracked.centroids, instances, fields.letterbox,
-            replace(config.score, min_score=0.0), tracked.phase,
+            replace(self.config.score, min_score=0.0), tracked.phase,
         )  # fmt: skip
         lap("score")
         self.switches = tracked.switches
@@ -61,12 +67,31 @@ class VideoDecoder:
         self.tracker.reset()
         self.switches = ()
 
+    def _painted(self, fields: Fields, tracked: TrackedFrame, stamp: float) -> InstanceMap:
+        """Label image of those who have pixels; who is only predicted keeps a row, but no pixel."""
+        rows = np.flatnonzero(tracked.measured)
+        centroids, ids, place = (
+            take(tracked.centroids, rows),
+            tracked.ids[rows],
+            tracked.place[rows],
+        )
+        favour, memory = None, self.tracker.memory
+        if self.tracker.config.temporal:
+            favour = self._favour(fields, ids, place, centroids.scale)
+        instances = assign(
+            fields, centroids, ids, self.config.assign, self.config.centroid.mode, favour
+        )
+        if self.tracker.config.temporal:
+            memory.learn(instances.labels, ids, place, centroids.scale, fields, stamp)
+        phi = np.zeros(len(tracked.ids), np.float32)
+        phi[rows] = instances.phi
+        return InstanceMap(instances.labels, tracked.ids, phi)
 
-def _painted(fields: Fields, tracked: TrackedFrame, config: DecodeConfig) -> InstanceMap:
-    """Label image of those who have pixels; who is only predicted keeps a row, but no pixel."""
-    rows = np.flatnonzero(tracked.measured)
-    centroids, ids = take(tracked.centroids, rows), tracked.ids[rows]
-    instances = assign(fields, centroids, ids, config.assign, config.centroid.mode)
-    phi = np.zeros(len(tracked.ids), np.float32)
-    phi[rows] = instances.phi
-    return InstanceMap(instances.labels, tracked.ids, phi)
+    def _favour(
+        self, fields: Fields, ids: np.ndarray, place: np.ndarray, scale: np.ndarray
+    ) -> np.ndarray:
+        """Factors on φ (P, h, w) from what was painted before."""
+        memory, config = self.tracker.memory, self.tracker.config
+        usual = memory.favour(ids, place, scale, fields, config.outline)
+        factor: np.ndarray = usual * memory.again(ids, place, fields, config.again)
+        return factor

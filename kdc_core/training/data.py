@@ -6,6 +6,7 @@ annotation files makes, what lies in a ``.npz`` file (no pickle), and what train
 
 from __future__ import annotations
 
+import math
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -169,18 +170,26 @@ class Sources:
 class Pool:
     """Serves pictures of a pack on a device; decoded once (``resident``) or at every draw."""
 
-    def __init__(self, pack: Pack, device: torch.device, resident: bool) -> None:
-        """``resident``: keep all pictures decoded on ``device``, 5 bytes per pixel."""
+    def __init__(self, pack: Pack, device: torch.device, resident: bool, rendered: int = 0) -> None:
+        """``resident``: keep all pictures decoded on ``device``, 5 bytes per pixel.
+
+        The last ``rendered`` pictures are rendered ones, to be mixed in (``mixed_order``).
+        """
         if not len(pack):
             raise ValueError("training data: expected at least one usable picture, got none")
         self.pack = pack
         self.device = device
+        self.rendered = rendered
         self.side = int(pack.size.max())
         self._threads = ThreadPoolExecutor(max_workers=16 if resident else 4)
         self._all = self._load(np.arange(len(pack))) if resident else None
 
     def __len__(self) -> int:
         return len(self.pack)
+
+    def close(self) -> None:
+        """End the threads that decode."""
+        self._threads.shutdown()
 
     def labels(self, indices: np.ndarray) -> Labels:
         """People of the pictures ``indices``."""
@@ -228,7 +237,27 @@ class Pool:
 
 def order(count: int, batch: int, step: int, seed: int) -> np.ndarray:
     """Pictures (batch,) of a step: every epoch is a new permutation, known from the step alone."""
-    places = np.arange(step * batch, (step + 1) * batch)
+    return _stretch(count, step * batch, (step + 1) * batch, seed)
+
+
+def mixed_order(
+    real: int, rendered: int, share: float, batch: int, step: int, seed: int
+) -> np.ndarray:
+    """As ``order``, with this share of rendered pictures, which are those from ``real`` on.
+
+    Every step has the share of them as nearly as whole pictures allow; epochs of real and of
+    rendered pictures go on separately.
+    """
+    drawn = [math.floor(share * batch * s + 1e-6) for s in (step, step + 1)]
+    rest = [batch * s - n for s, n in zip((step, step + 1), drawn, strict=True)]
+    places = np.concatenate([_stretch(real, *rest, seed), real + _stretch(rendered, *drawn, seed)])
+    # shuffled, for the processes and parts of a step take what follows each other
+    return np.random.default_rng([seed, step, 1]).permutation(places)
+
+
+def _stretch(count: int, first: int, last: int, seed: int) -> np.ndarray:
+    """Places ``first`` to ``last`` of endless permutations of ``count`` pictures, one by one."""
+    places = np.arange(first, last)
     epochs = {e: np.random.default_rng([seed, e]).permutation(count)
               for e in np.unique(places // count)}  # fmt: skip
-    return np.array([epochs[p // count][p % count] for p in places])
+    return np.array([epochs[p // count][p % count] for p in places], int)

@@ -136,9 +136,14 @@ def _picture(
     report: LoadReport,
 ) -> Picture | None:  # fmt: skip
     loaded = _load(folder / entry["file_name"], entry, report)
-    if loaded is None:
-        return None
-    data, image = loaded
+    return picture(*loaded, entry, labels, report, tune, quality) if loaded else None
+
+
+def picture(
+    data: bytes, image: np.ndarray, entry: dict, labels: list[dict], report: LoadReport,
+    tune: bool = False, quality: int | None = None,
+) -> Picture:  # fmt: skip
+    """One picture from its JPEG or PNG ``data``, pixels, COCO entry and COCO annotations."""
     height, width = image.shape[:2]
     scale = min(1.0, SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

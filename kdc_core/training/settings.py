@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from kdc_core.training.pack import add_source_arguments
@@ -14,7 +15,8 @@ def _option(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
-_AT_LEAST_ONE = ("iterations", "batch", "accumulate", "log_every", "picture_every", "tune_every")
+_AT_LEAST_ONE = ("iterations", "batch", "accumulate", "log_every", "picture_every", "tune_every",
+                 "synth_pictures")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class TrainConfig:
     freeze_norm: bool = _option(False, "keep the backbone's batch statistics: batches below 16")
     ema: float = _option(0.9995, "decay per step of the averaged weights: a window of 2,000 steps")
     clip: float = _option(1.0, "largest norm of a gradient; one bad picture must not ruin a run")
+    synth: float = _option(0.0, "share of rendered people among a step's pictures, 0 to 1")
+    synth_pictures: int = _option(4000, "different pictures rendered while training, then again")
+    synth_workers: int = _option(0, "processes that render; 0: one per core")
     seed: int = _option(0, "of everything random")
     device: str = _option("auto", "auto, cpu, cuda")
     precision: str = _option("auto", "bf16, fp32; auto: bf16 where the hardware has it")
@@ -67,6 +72,8 @@ class TrainConfig:
             if isinstance(value, int | float) and not least <= value < math.inf:
                 option = f.name.replace("_", "-")
                 raise ValueError(f"--{option}: expected a number from {least} on, got {value}")
+        if self.synth > 1:
+            raise ValueError(f"--synth: expected a share from 0 to 1, got {self.synth}")
         if self.crop % 32 or self.crop < 64:
             raise ValueError(f"--crop: expected a multiple of 32 from 64 on, got {self.crop}")
         if self.batch % self.accumulate:
@@ -89,6 +96,10 @@ PAPER_AUGMENT = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``kdc train``: the sources, and every field of ``TrainConfig``."""
     add_source_arguments(parser)
+    parser.add_argument(
+        "--synth-data", type=Path, metavar="DIR",
+        help="folder made by `kdc synth`, for --synth; default: rendered while training",
+    )  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     for f in fields(TrainConfig):
         name, default = "--" + f.name.replace("_", "-"), f.default

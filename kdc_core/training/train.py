@@ -11,6 +11,7 @@ import contextlib
 import logging
 import math
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -27,12 +28,14 @@ from kdc_core.network.model import LONGEST, KdcNet, preset
 from kdc_core.training import checkpoint
 from kdc_core.training.augment import PLAIN, AugmentConfig
 from kdc_core.training.batch import Batch
-from kdc_core.training.data import Pack, Pool, order
-from kdc_core.training.hardware import Site, find_site, keep_resident
+from kdc_core.training.data import Pack, Pool
+from kdc_core.training.hardware import Site, find_site
 from kdc_core.training.journal import Journal, draw_answer, draw_batch
 from kdc_core.training.losses import Loss, LossConfig
 from kdc_core.training.pack import read_all
+from kdc_core.training.read import LoadReport
 from kdc_core.training.render import make_batch
+from kdc_core.training.rendered import LivePool, iterations, open_pool, order_of, read_rendered
 from kdc_core.training.settings import (
     PAPER_AUGMENT,
     TrainConfig,
@@ -41,14 +44,16 @@ from kdc_core.training.settings import (
 )
 
 MAX_SKIPPED = 20  # steps in a row without a finite loss, then the run stops
+AHEAD = 16  # steps whose pictures are begun to be rendered
 TUNE_BATCH = 16  # pictures; memory of a forward pass at full size
 
 log = logging.getLogger(__name__)
 
 
 def train(
-    config: TrainConfig, pack: Pack, augment: AugmentConfig | None = None, resume: bool = False
-) -> Path:
+    config: TrainConfig, pack: Pack, augment: AugmentConfig | None = None, resume: bool = False,
+    rendered: Pack | None = None, negatives: Sequence[Path] = (),
+) -> Path:  # fmt: skip
     """Train and return the path of the averaged weights.
 
     Args:
@@ -56,6 +61,8 @@ def train(
         pack: pictures; its tuning split is only looked at, never trained on.
         augment: how pictures are varied; ``crop`` and ``longest`` are taken from ``config``.
         resume: continue the run in ``config.out`` if there is one.
+        rendered: pictures of rendered people for ``config.synth``; None: render while training …
+        negatives: … in front of the pictures of these folders, which show nobody.
 
     Raises:
         ValueError: nothing to train on, or a checkpoint that does not fit.
@@ -66,9 +73,9 @@ def train(
     longest = config.longest or LONGEST[config.preset]
     base = augment or AugmentConfig(**(PAPER_AUGMENT if config.preset == "paper" else {}))
     augment = replace(base, crop=config.crop, longest=longest)
-    pool = Pool(pack.training(), site.device, keep_resident(config, pack, site))
+    pool = open_pool(config, pack, rendered, negatives, site)
     if config.epochs:
-        config = replace(config, iterations=math.ceil(config.epochs * len(pool) / config.batch))
+        config = replace(config, iterations=iterations(config, pool))
 
     torch.manual_seed(config.seed)
     net = _network(config).to(site.device, memory_format=torch.channels_last)
@@ -98,7 +105,8 @@ def train(
 
     started, leg_start, saved = time.monotonic() - elapsed, time.monotonic(), time.monotonic()
     skipped, bar = 0, tqdm(total=config.iterations, initial=step, disable=not site.leads)
-    with ThreadPoolExecutor(max_workers=1) as ahead:
+    # closed first, the pool keeps nobody waiting for pictures of a step that will not come
+    with ThreadPoolExecutor(max_workers=1) as ahead, contextlib.closing(pool):
         parts = ahead.submit(_batches, pool, step, config, augment, site)
         while True:
             elapsed = time.monotonic() - started
@@ -155,10 +163,13 @@ def train(
 
 
 def _batches(
-    pool: Pool, step: int, config: TrainConfig, augment: AugmentConfig, site: Site
+    pool: Pool | LivePool, step: int, config: TrainConfig, augment: AugmentConfig, site: Site
 ) -> list[Batch]:
     """This process's share of a step, in ``accumulate`` parts."""
-    mine = order(len(pool), config.batch, step, config.seed)[site.rank :: site.world]
+    mine = order_of(pool, step, config)[site.rank :: site.world]
+    if isinstance(pool, LivePool):
+        for later in range(step, step + AHEAD):
+            pool.expect(order_of(pool, later, config)[site.rank :: site.world])
     rng = np.random.default_rng([config.seed, step, site.rank])
     return [make_batch(pool, part, rng, augment)
             for part in np.array_split(mine, config.accumulate) if len(part)]  # fmt: skip
@@ -311,8 +322,15 @@ def main(args: argparse.Namespace) -> int:
     config = from_arguments(args)
     pack, report = read_all(args.data, args.extra, args.negatives)
     log.info("%s", report)
+    rendered = None
+    if args.synth_data:
+        if not config.synth:
+            raise ValueError("--synth-data: expected a share of them as well, such as --synth 0.3")
+        report = LoadReport()
+        rendered = read_rendered(args.synth_data, report)
+        log.info("rendered: %s", report)
     try:
-        train(config, pack, resume=args.resume)
+        train(config, pack, None, args.resume, rendered, args.negatives)
     except RuntimeError as error:
         if "not finite" not in str(error):
             raise

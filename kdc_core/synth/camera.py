@@ -1,0 +1,49 @@
+"""The camera: where it stands, and metres of the world to pixels of the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole at ``eye``; the world's z points up, the camera's x right, y down, z forward."""
+
+    eye: np.ndarray  # (3,) metres
+    rotation: np.ndarray  # (3, 3) world → camera
+    focal: float  # pixels
+    size: tuple[int, int]  # (width, height), pixels
+
+    @classmethod
+    def aimed(
+        cls, eye: np.ndarray, target: np.ndarray, roll: float, focal: float, size: tuple[int, int]
+    ) -> Camera:
+        """Looks at ``target``, turned by ``roll`` degrees about its axis."""
+        forward = (target - eye) / np.linalg.norm(target - eye)
+        right = np.cross(forward, (0.0, 0.0, 1.0))
+        right /= np.linalg.norm(right)
+        down = np.cross(forward, right)
+        c, s = np.cos(np.deg2rad(roll)), np.sin(np.deg2rad(roll))
+        rotation = np.stack([c * right + s * down, c * down - s * right, forward])
+        return cls(np.asarray(eye, float), rotation, focal, size)
+
+    @property
+    def centre(self) -> np.ndarray:
+        """Principal point (2,): pixel centres are whole numbers, so the middle is (n - 1) / 2."""
+        return (np.array(self.size) - 1) / 2
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """World points (..., 3) → x, y in pixels and depth in metres; behind it depth <= 0."""
+        local = (points - self.eye) @ self.rotation.T
+        depth = local[..., 2:]
+        safe = np.where(np.abs(depth) < 1e-6, 1e-6, depth)
+        return np.concatenate([local[..., :2] / safe * self.focal + self.centre, depth], axis=-1)
+
+    def rays(self) -> np.ndarray:
+        """(3, 3): pixel (x, y, 1) → direction in the world, of depth 1 m."""
+        x, y = self.centre
+        inverse = np.array([(1 / self.focal, 0, -x / self.focal),
+                            (0, 1 / self.focal, -y / self.focal), (0, 0, 1)])  # fmt: skip
+        return self.rotation.T @ inverse

@@ -1,0 +1,119 @@
+"""Clips of synthetic people on disk: a video, the truth of every frame, and a ROS recording.
+
+Truth comes in the forms that ``kdc replay`` reads: topics of the recording, COCO by stamp, MOTS
+text. In the recording, as in a camera's, people of whom too little is seen (``coco.LEAST_SHARE``)
+are occluded: a place, but no pixels; in the other two they are regions to be ignored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdc_core.processes import each
+from kdc_core.replay import messages
+from kdc_core.replay.output import PEDESTRIAN, BagWriter
+from kdc_core.replay.truth import IGNORED
+from kdc_core.sink import VideoSink
+from kdc_core.skeleton import CENTRE
+from kdc_core.synth import SynthConfig, clip
+from kdc_core.synth.coco import CATEGORY, annotate
+from kdc_core.synth.inputs import background, number
+from kdc_core.synth.shot import HIDDEN, SEEN, Shot
+from kdc_core.types import People, Phase
+
+CAMERA, TRUTH = "/camera/image_raw", "/camera/truth"  # where `kdc replay` looks for a truth
+FRAME_ID = "camera"
+START = 1_000 * messages.NS  # ns, of the first frame: a stamp of 0 means "unknown" to ROS
+
+
+def write_clips(
+    out: Path, count: int, seed: int, config: SynthConfig, backgrounds: list[Path],
+    seconds: float, fps: float, workers: int = 0, step: Callable[[], Any] = lambda: None,
+) -> dict[str, int]:  # fmt: skip
+    """Write ``count`` clips to folders ``clip1``, ``clip2``, … in ``out``.
+
+    Each gets ``clip.mp4``, ``truth.json`` (COCO, ``stamp_ns`` and ``track_id``), ``mots.txt`` and
+    ``bag``. They depend on the arguments up to ``fps`` alone. ``step`` is called after each clip.
+
+    Returns:
+        How many ``clips``, ``frames`` and ``people`` (identities) there are.
+    """
+    work = partial(_write_clip, out, seed, config, backgrounds, seconds, fps)
+    frames = people = 0
+    for of_one in each(work, range(count), workers):
+        frames, people = frames + of_one[0], people + of_one[1]
+        step()
+    return {"clips": count, "frames": frames, "people": people}
+
+
+def _write_clip(
+    out: Path, seed: int, config: SynthConfig, backgrounds: list[Path], seconds: float, fps: float,
+    index: int,
+) -> tuple[int, int]:  # fmt: skip
+    folder = out / f"clip{index + 1}"
+    folder.mkdir(parents=True, exist_ok=True)
+    own = number(seed, index)
+    video, bag = VideoSink(folder / "clip.mp4", fps), BagWriter(folder / "bag", "mcap")
+    content: dict[str, Any] = {"images": [], "annotations": [], "categories": [CATEGORY]}
+    mots: list[str] = []
+    identities: set[int] = set()
+    try:
+        for shot in clip(own, config, seconds, fps, background(backgrounds, own)):
+            number_of_frame, stamp = len(content["images"]) + 1, START + round(shot.stamp * 1e9)
+            entry, people = annotate(shot, number_of_frame)
+            seen = [person for person in people if person["segmentation"]]
+            content["images"].append({**entry, "stamp_ns": stamp, "topic": CAMERA})
+            first = len(content["annotations"]) + 1
+            content["annotations"] += [{"id": first + n, **one} for n, one in enumerate(seen)]
+            mots += [_mots(number_of_frame, person) for person in seen]
+            identities |= set(shot.ids.tolist())
+            video.write(shot.image, shot.stamp)
+            _record(bag, stamp, shot, [not p["iscrowd"] for p in people])
+    finally:
+        video.close()
+        bag.close()
+    (folder / "truth.json").write_text(json.dumps(content), encoding="utf-8")
+    (folder / "mots.txt").write_text("".join(mots), encoding="utf-8")
+    return len(content["images"]), len(identities)
+
+
+def _record(bag: BagWriter, stamp: int, shot: Shot, seen: list[bool]) -> None:
+    head = messages.header(stamp, FRAME_ID)
+    people = people_of(shot, np.array(seen, bool))
+    bag.write(CAMERA, stamp, messages.image_message(shot.image, head))
+    bag.write(f"{TRUTH}/persons", stamp, messages.person_array(people, head))
+    bag.write(f"{TRUTH}/mask", stamp, messages.label_image(people.labels, head))
+
+
+def people_of(shot: Shot, seen: np.ndarray) -> People:
+    """A shot's people as a perfect node would report them; those not ``seen`` (P,) as occluded."""
+    count = len(shot)
+    v = shot.keypoints[..., 2]
+    value = np.concatenate([[0], np.where(seen, shot.ids, 0)]).astype(np.uint16)
+    labels = value[shot.labels]
+    boxes, centres = shot.box.copy(), (shot.box[:, :2] + shot.box[:, 2:]) / 2
+    for row in np.flatnonzero(seen):
+        y, x = np.nonzero(shot.labels == row + 1)
+        boxes[row] = x.min(), y.min(), x.max() + 1, y.max() + 1
+        centres[row] = x.mean(), y.mean()
+    return People(
+        ids=shot.ids, score=np.ones(count, np.float32), mask_score=np.ones(count, np.float32),
+        keypoints=np.concatenate([shot.keypoints[..., :2], v[..., None] >= HIDDEN], axis=2),
+        visible=(v == SEEN) & seen[:, None], boxes=boxes, centroid=np.full(count, CENTRE),
+        centroid_xy=centres, labels=labels,
+        phase=np.where(seen, Phase.CONFIRMED, Phase.OCCLUDED).astype(np.uint8),
+    )  # fmt: skip
+
+
+def _mots(frame: int, person: dict[str, Any]) -> str:
+    """A line of MOTS text; ids are class * 1000 + number there, regions to be ignored 10000."""
+    number_of_class = IGNORED if person["iscrowd"] else PEDESTRIAN
+    identity = 1000 * number_of_class + (0 if person["iscrowd"] else person["track_id"])
+    size, counts = person["segmentation"]["size"], person["segmentation"]["counts"]
+    return f"{frame} {identity} {number_of_class} {size[0]} {size[1]} {counts}\n"

@@ -1,0 +1,62 @@
+"""Synthetic people in numbers: what their truth decodes to, and how many pictures a second."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("anny", reason="renders people: pip install 'kdc_ros[synth]'")
+pytest.importorskip("warp", reason="renders people: pip install 'kdc_ros[synth]'")
+
+from kdc_core.config import ModelInfo
+from kdc_core.evaluate.coco import predictions
+from kdc_core.evaluate.dataset import load
+from kdc_core.evaluate.oracle import Oracle
+from kdc_core.pipeline import Pipeline
+from kdc_core.processes import Processes
+from kdc_core.synth import SynthConfig
+from kdc_core.synth.write import picture, write_stills
+
+CPU = SynthConfig(device="cpu")
+PICTURES, WARM_UP, PACED = 40, 8, 120
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("people", "floors"), [((1, 4), (0.85, 0.97)), ((1, 20), (0.6, 0.75))])
+def test_fields_made_from_the_truth_decode_to_it(people, floors, tmp_path, row):
+    """A crowd measures the decoder's grid more than the truth: see the finer one."""
+    config = replace(CPU, people=people)
+    made = write_stills(tmp_path, PICTURES, 5, config, [])
+    pictures = load(tmp_path / "images", tmp_path / "annotations.json")
+    found = {}
+    for longest in (640, 1280):
+        pipeline = Pipeline(Oracle(pictures, ModelInfo(longest=longest)))
+        result = found[longest] = predictions(pictures, pipeline).summary()
+        row(
+            f"{PICTURES} pictures, {people[0]} to {people[1]} people ({made['people']} in all), "
+            f"longest side {longest}",
+            f"mask AP {result['segm']['AP']}", f"keypoint AP {result['keypoints']['AP']}",
+        )  # fmt: skip
+    for kind, floor in zip(("segm", "keypoints"), floors, strict=True):
+        assert found[640][kind]["AP"] >= floor
+        assert found[1280][kind]["AP"] >= found[640][kind]["AP"]
+
+
+@pytest.mark.timeout(900)
+def test_pictures_a_second(row):
+    """480 x 360, five people each, two processes; the figure counts on two quiet cores."""
+    five = replace(CPU, people=(5, 5))
+    with contextlib.closing(Processes(2)) as processes:
+        jobs = [processes.submit(picture, 0, five, [], index) for index in range(WARM_UP)]
+        assert all(job.result() for job in jobs)
+        load_before, start = os.getloadavg()[0], time.perf_counter()
+        jobs = [processes.submit(picture, 1, five, [], index) for index in range(PACED)]
+        people = sum(len(job.result()[0]) for job in jobs)
+        pace = PACED / (time.perf_counter() - start)
+    row(f"pictures a second, {people / PACED:.1f} people each, two processes",
+        f"{pace:.1f}", f"load before {load_before:.1f}")  # fmt: skip
+    assert people >= 4 * PACED

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+pytest.importorskip("anny", reason="synthetic people need pip install 'kdc_ros[synth]'")
+pytest.importorskip("warp", reason="synthetic people need pip install 'kdc_ros[synth]'")
+
+from kdc_core.synth import bodies
+from kdc_core.synth.activities import STAYING, going, staying
+from kdc_core.synth.bodies import BONE
+from kdc_core.synth.contacts import arm_to
+from kdc_core.synth.gait import two_bones
+from kdc_core.synth.joints import LIMITS, Arm, Leg, Posture, Rig, mirrored
+
+
+@pytest.fixture(scope="module")
+def rigs() -> list[Rig]:
+    rng = np.random.default_rng(3)
+    model = bodies.load_model()
+    return [Rig(model.shape(bodies.random_phenotype(rng))) for _ in range(3)]
+
+
+def joint(rig: Rig, bones: np.ndarray, name: str) -> np.ndarray:
+    """Where a bone begins, in the world."""
+    head = rig.body.heads[BONE[name]]
+    return bones[BONE[name], :, :3] @ head + bones[BONE[name], :, 3]
+
+
+def bend(rig: Rig, bones: np.ndarray, names: tuple[str, str, str], hinge: np.ndarray) -> float:
+    """Degrees by which the lower bone turns about ``hinge`` (rest axes of the upper bone)."""
+    a, b, c = (joint(rig, bones, name) for name in names)
+    axis = bones[BONE[names[0]], :, :3] @ hinge
+    upper, lower = b - a, c - b
+    return float(np.rad2deg(np.arctan2(np.cross(upper, lower) @ axis, upper @ lower)))
+
+
+def test_limbs_hang_straight_down_at_zero(rigs: list[Rig]) -> None:
+    still = Posture((Arm(0, 0, 0, 0),) * 2, (Leg(0, 0, 0, 0),) * 2)
+    for rig in rigs:
+        bones = rig.bones(still)
+        for side in "LR":
+            for names in (("upperarm01", "lowerarm01", "wrist"), ("upperleg01", "lowerleg01")):
+                points = [joint(rig, bones, f"{name}.{side}") for name in names]
+                for a, b in pairwise(points):
+                    down = (b - a) / np.linalg.norm(b - a)
+                    assert down[2] < -0.999
+            knee = joint(rig, bones, f"lowerleg01.{side}")
+            ankle = joint(rig, bones, f"foot.{side}")
+            assert np.linalg.norm((ankle - knee)[:2]) < 0.03
+            np.testing.assert_allclose(
+                bones[BONE[f"foot.{side}"], :, :3] @ (0, 0, 1), (0, 0, 1), atol=0.02
+            )
+
+
+def test_knees_and_elbows_bend_one_way_only(rigs: list[Rig]) -> None:
+    rng = np.random.default_rng(0)
+    checked = 0
+    for rig in rigs:
+        acts = [staying(rng, family) for family in STAYING for _ in range(3)]
+        acts += [going(rng, rig, speed) for speed in (0.4, 1.2, 2.0, 3.5)]
+        for act in acts:
+            for time in rng.uniform(0, 10, 4):
+                bones = rig.bones(act.posture(time))
+                for index, side in enumerate("LR"):
+                    arm = tuple(f"{name}.{side}" for name in ("upperarm01", "lowerarm01", "wrist"))
+                    leg = tuple(f"{name}.{side}" for name in ("upperleg01", "lowerleg01", "foot"))
+                    assert -1 <= bend(rig, bones, arm, rig.arms[index].hinge) <= 146, act.family
+                    assert -1 <= bend(rig, bones, leg, rig.legs[index].hinge) <= 146, act.family
+                    checked += 2
+    assert checked == 3 * 25 * 4 * 4
+
+
+def test_wild_angles_are_cut_to_the_limits(rigs: list[Rig]) -> None:
+    rig = rigs[0]
+    wild = Posture((Arm(bend=-60),) * 2, (Leg(bend=-90, flat=False),) * 2)
+    straight = Posture((Arm(bend=0),) * 2, (Leg(bend=0, flat=False),) * 2)
+    np.testing.assert_allclose(rig.bones(wild), rig.bones(straight))
+    assert LIMITS[Leg]["bend"][0] == LIMITS[Arm]["bend"][0] == 0
+
+
+def test_a_mirrored_posture_mirrors_the_joints(rigs: list[Rig]) -> None:
+    rng = np.random.default_rng(1)
+    for family in STAYING:
+        posture = staying(rng, family).posture(2.0)
+        there, back = rigs[0].bones(posture), rigs[0].bones(mirrored(posture))
+        for name in ("wrist", "foot", "lowerarm01", "lowerleg01"):
+            left = joint(rigs[0], there, f"{name}.L")
+            right = joint(rigs[0], back, f"{name}.R")
+            np.testing.assert_allclose(left * (-1, 1, 1), right, atol=0.01)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_an_arm_reaches_where_it_is_told(rigs: list[Rig], side: int) -> None:
+    rng = np.random.default_rng(2)
+    rig, name, misses = rigs[1], "LR"[side], []
+    bones = rig.bones(Posture())
+    shoulder = joint(rig, bones, f"upperarm01.{name}")
+    length = sum(rig.arms[side].lengths)
+    for _ in range(20):
+        way = rng.normal(size=3) * (0.3, 0.3, 0.5) - (0, 0.8, 0.5)
+        target = shoulder + way / np.linalg.norm(way) * rng.uniform(0.5, 0.95) * length
+        arm = arm_to(rig, bones, side, target, twist=float(rng.uniform(-30, 30)))
+        if arm.swing > 60:
+            continue  # the girdle comes along
+        arms = (arm, Arm()) if side == 0 else (Arm(), arm)
+        misses.append(
+            np.linalg.norm(joint(rig, rig.bones(Posture(arms)), f"wrist.{name}") - target)
+        )
+    assert len(misses) > 8
+    assert np.median(misses) < 0.005
+
+
+def test_two_bones_close_the_triangle() -> None:
+    for forward, down in ((0.0, 0.7), (0.3, 0.6), (-0.2, 0.75), (0.1, 0.3)):
+        swing, bent = np.deg2rad(two_bones(forward, down, 0.42, 0.4))
+        knee = 0.42 * np.array([np.sin(swing), np.cos(swing)])
+        ankle = knee + 0.4 * np.array([np.sin(swing - bent), np.cos(swing - bent)])
+        np.testing.assert_allclose(ankle, (forward, down), atol=1e-6)
+        assert bent >= 0

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import hashlib
+from itertools import combinations, pairwise
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("anny", reason="synthetic people need pip install 'kdc_ros[synth]'")
+pytest.importorskip("warp", reason="synthetic people need pip install 'kdc_ros[synth]'")
+
+from kdc_core.synth import Shot, SynthConfig, bodies, clip, still
+from kdc_core.synth.activities import staying
+from kdc_core.synth.clips import clip_scene
+from kdc_core.synth.contacts import alike, hold_hands, hug
+from kdc_core.synth.paths import walk
+from kdc_core.synth.scene import Scene
+from kdc_core.synth.stills import frozen, random_actor, still_scene
+from kdc_core.synth.volume import TOUCH, overlap
+
+SMALL = SynthConfig(size=(240, 180), people=(1, 8))
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[Scene]:
+    bodies.load_model()
+    return [still_scene(seed, SMALL, None) for seed in range(8)]
+
+
+@pytest.fixture(scope="module")
+def shots(scenes: list[Scene]) -> list[Shot]:
+    return [scene.shot(0.0, np.random.default_rng(0)) for scene in scenes]
+
+
+def digest(shot: Shot) -> str:
+    parts = (shot.image, shot.labels, shot.keypoints, shot.box, shot.hidden, shot.ids)
+    return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
+
+
+def test_shapes_and_ranges(shots: list[Shot]) -> None:
+    for shot in shots:
+        people = len(shot)
+        assert 1 <= people <= 8
+        assert shot.image.shape == (180, 240, 3) and shot.image.dtype == np.uint8
+        assert shot.labels.shape == (180, 240) and shot.labels.max() <= people
+        assert shot.keypoints.shape == (people, 17, 3) and shot.keypoints.dtype == np.float32
+        assert set(np.unique(shot.keypoints[..., 2])) <= {0, 1, 2}
+        assert ((shot.hidden >= 0) & (shot.hidden <= 1)).all()
+        assert (shot.ids > 0).all() and len(set(shot.ids)) == people
+        assert shot.image.std() > 8  # something is in the picture
+
+
+def test_the_same_seed_gives_the_same_bytes() -> None:
+    once = digest(still(5, SMALL))
+    assert once == digest(still(5, SMALL)) != digest(still(6, SMALL))
+
+
+def test_labels_agree_with_keypoints_and_boxes(shots: list[Shot]) -> None:
+    near, seen = 0, 0
+    for shot in shots:
+        for person in range(len(shot)):
+            mask = shot.labels == person + 1
+            visible = shot.keypoints[person, shot.keypoints[person, :, 2] == 2, :2]
+            seen += len(visible)
+            if mask.any():
+                away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+                column, row = visible.round().astype(int).T
+                near += (away[row, column] <= 3).sum()
+                rows, columns = np.nonzero(mask)
+                x1, y1, x2, y2 = shot.box[person]
+                assert x1 - 0.5 <= columns.min() and columns.max() <= x2 + 0.5
+                assert y1 - 0.5 <= rows.min() and rows.max() <= y2 + 0.5
+            else:
+                assert shot.hidden[person] == 1
+    assert seen > 100
+    assert near >= 0.99 * seen, f"{near} of {seen}"
+
+
+def test_people_and_things_do_not_go_through_each_other(scenes: list[Scene]) -> None:
+    pairs = 0
+    for scene in scenes:
+        free = [actor.spheres(0.0) for actor in scene.actors if actor.grip is None]
+        for a, b in combinations(free, 2):
+            assert overlap(a, b) < TOUCH + 1e-6
+            pairs += 1
+    assert pairs > 10
+
+
+@pytest.mark.parametrize("join", [hug, hold_hands])
+def test_who_touches_does_no_more_than_that(join) -> None:
+    bodies.load_model()
+    rng = np.random.default_rng(4)
+    people = [random_actor(rng, 0.0) for _ in range(8)]
+    for person in people:
+        person.activity = frozen(staying(rng, "stand"), 0.0)
+    pairs = [pair for pair in combinations(people, 2) if join is hold_hands or alike(*pair)]
+    for a, b in pairs[:6]:
+        join(a, b)
+        depth = overlap(a.spheres(0.0), b.spheres(0.0))
+        assert -0.1 < depth < 0.12, f"{depth:.3f} m"
+
+
+def test_everyone_stands_on_the_ground(scenes: list[Scene]) -> None:
+    for scene in scenes:
+        for actor in scene.actors:
+            surface = actor.figure.posed(actor.bones(0.0)).vertices
+            body = surface[: len(actor.figure.rig.body.vertices)]
+            assert -0.02 < body[:, 2].min() < 0.005
+
+
+def test_a_clip_moves_the_same_at_any_frame_rate() -> None:
+    slow = {shot.stamp: shot for shot in clip(2, SMALL, seconds=1.0, fps=2)}
+    fast = {shot.stamp: shot for shot in clip(2, SMALL, seconds=1.0, fps=4)}
+    assert sorted(slow) == [0.0, 0.5] and sorted(fast) == [0.0, 0.25, 0.5, 0.75]
+    for stamp, shot in slow.items():
+        np.testing.assert_array_equal(shot.ids, fast[stamp].ids)
+        np.testing.assert_array_equal(shot.keypoints, fast[stamp].keypoints)
+        np.testing.assert_array_equal(shot.labels, fast[stamp].labels)
+
+
+def test_planted_feet_do_not_slide() -> None:
+    bodies.load_model()
+    slides = []
+    for seed in range(8):
+        scene = clip_scene(seed, SMALL, 3.0, None)
+        for actor in scene.actors:
+            if actor.activity.family != "walk" or actor.grip:
+                continue
+            times = np.arange(0.5, 2.5, 0.04)
+            ankles = np.array([actor.figure.rig.body.keypoints(actor.bones(t))[15:] for t in times])
+            speed = np.linalg.norm(np.diff(ankles, axis=0), axis=2) / 0.04
+            slides += list(speed.min(axis=1))  # of the foot that stands
+    assert len(slides) > 100
+    assert np.median(slides) < 0.2  # m/s, of people who walk at about 1 m/s
+    assert np.quantile(slides, 0.9) < 0.6
+
+
+def test_paths_keep_clear_of_each_other_and_stay_in_the_field() -> None:
+    rng = np.random.default_rng(0)
+    low, high = np.array([-4.0, 2.0]), np.array([4.0, 8.0])
+    starts = np.array([(x, y) for x in (-3.0, -1, 1, 3) for y in (3.0, 5, 7)])
+    radii = np.full(12, 0.4)
+    speeds = np.where(np.arange(12) < 9, 1.2, 0.0)
+    paths = walk(rng, 20.0, starts, speeds, radii, np.full(12, 1.4), low, high)
+    places = np.stack([path.xy for path in paths])
+    gaps = [np.linalg.norm(places[a] - places[b], axis=1).min()
+            for a, b in combinations(range(12), 2)]  # fmt: skip
+    assert min(gaps) > 0.7
+    for path, speed in zip(paths, speeds, strict=True):
+        jumps = np.linalg.norm(np.diff(path.xy, axis=0), axis=1)
+        assert jumps.max() < 0.4 if speed else jumps.max() == 0
+        assert (path.xy > low - 2).all() and (path.xy < high + 2).all()
+        assert np.abs(np.diff(path.heading)).max() < 0.21
+        if speed:
+            assert jumps.sum() > 5  # gets somewhere
+    for a, b in pairwise(paths[0].phase):
+        assert b >= a
+
+
+def test_a_photo_is_the_background() -> None:
+    photo = np.zeros((90, 160, 3), np.uint8)
+    photo[:, :, 2] = 200  # red
+    shot = still(3, SynthConfig(size=(240, 180), people=(1, 2), effects=0.0, occluders=0.0), photo)
+    free = shot.image[:40][shot.labels[:40] == 0]
+    assert np.median(free[:, 2]) > 60 and np.median(free[:, :2]) == 0
+
+
+def test_wrong_settings_are_named() -> None:
+    with pytest.raises(ValueError, match="people: expected 1 <= fewest <= most"):
+        SynthConfig(people=(5, 2))
+    with pytest.raises(ValueError, match="size: expected"):
+        SynthConfig(size=(8, 360))
+    with pytest.raises(ValueError, match="crowding: expected 0 to 1, got 2"):
+        SynthConfig(crowding=2)

@@ -1,0 +1,196 @@
+"""Rendered people in training: how many, which, the same after a resume, pasted both ways."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs torch")
+pytest.importorskip("pycocotools", reason="annotations need pycocotools")
+
+import drawn_shots  # noqa: E402
+from training_set import annotation, entry, write_set  # noqa: E402
+
+from kdc_core.synth import SynthConfig, write  # noqa: E402
+from kdc_core.training import rendered, settings  # noqa: E402
+from kdc_core.training import train as loop  # noqa: E402
+from kdc_core.training.augment import AugmentConfig, draw  # noqa: E402
+from kdc_core.training.data import Pack, Pool, mixed_order, order  # noqa: E402
+from kdc_core.training.hardware import Site  # noqa: E402
+from kdc_core.training.read import LoadReport, read_coco  # noqa: E402
+from kdc_core.training.render import make_batch  # noqa: E402
+from kdc_core.training.settings import TrainConfig  # noqa: E402
+
+HERE = Site(torch.device("cpu"), bf16=False)
+AUGMENT = AugmentConfig(crop=64, longest=64)
+
+
+@pytest.fixture(autouse=True)
+def drawn_people(monkeypatch):
+    """Drawings instead of renderings, by threads instead of processes."""
+    monkeypatch.setattr(write, "still", drawn_shots.still)
+    monkeypatch.setattr(rendered, "Processes", drawn_shots.Threads)
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Path:
+    ids = [1, 2, 3, 4, 5, 7]  # 7 is for tuning
+    labels = [annotation(i, i, (60, 80), 0.9) for i in ids]
+    return write_set(tmp_path / "real", [entry(i) for i in ids], labels)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    write.write_stills(tmp_path / "synth", 5, 3, SynthConfig(), [], workers=1)
+    return tmp_path / "synth"
+
+
+def read(path: Path) -> Pack:
+    return read_coco(path, LoadReport(), holdout=True)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 1.0])
+def test_every_step_has_its_share_and_every_epoch_all_pictures(share):
+    real = 7 if share < 1 else 0
+    steps = [mixed_order(real, 5, share, 8, step, seed=1) for step in range(10)]
+    counts = [int((step >= real).sum()) for step in steps]
+    assert all(len(step) == 8 for step in steps)
+    assert sum(counts) == round(80 * share) and max(counts) - min(counts) <= 1
+    every = np.concatenate(steps)
+    for first, count in ((0, real), (real, 5)):
+        times = np.bincount(every, minlength=12)[first : first + count]
+        assert times.sum() and np.ptp(times) <= 1 if count else not times.sum()
+    assert np.array_equal(steps[4], mixed_order(real, 5, share, 8, 4, seed=1))
+
+
+def test_without_a_share_the_order_is_the_one_of_real_pictures_alone(real, cache):
+    config = TrainConfig(batch=4, seed=3)
+    pack = read(real)
+    pool = rendered.open_pool(config, pack, None, [], HERE)
+    assert len(pool) == len(pack.training()) == 5 and not pool.rendered
+    for step in range(4):
+        assert np.array_equal(rendered.order_of(pool, step, config), order(5, 4, step, 3))
+    assert rendered.iterations(TrainConfig(batch=4, epochs=8), pool) == 10
+
+
+def test_epochs_count_passes_over_real_pictures_or_over_rendered_ones_alone(real, cache):
+    pack, made = read(real), rendered.read_rendered(cache, LoadReport())
+    mixed = rendered.open_pool(TrainConfig(batch=4, synth=0.5), pack, made, [], HERE)
+    assert len(mixed) == 10
+    assert rendered.iterations(TrainConfig(batch=4, synth=0.5, epochs=8), mixed) == 20
+    alone = rendered.open_pool(TrainConfig(batch=4, synth=1.0), pack, made, [], HERE)
+    assert len(alone) == alone.rendered == 5
+    assert rendered.iterations(TrainConfig(batch=5, synth=1.0, epochs=8), alone) == 8
+
+
+def test_a_resumed_run_sees_the_pictures_of_an_unbroken_one(real):
+    config = TrainConfig(batch=4, synth=0.5, synth_pictures=3, seed=5)
+
+    def open_pool() -> rendered.LivePool:
+        return rendered.open_pool(config, read(real), None, [], HERE)
+
+    whole, resumed = open_pool(), open_pool()
+    unbroken = [loop._batches(whole, step, config, AUGMENT, HERE)[0] for step in range(4)]
+    batch = loop._batches(resumed, 3, config, AUGMENT, HERE)[0]
+    for name in ("image", "owner", "ignore", "keypoints", "area", "mask_weight"):
+        assert torch.equal(getattr(batch, name), getattr(unbroken[3], name))
+    assert not torch.equal(unbroken[3].image, unbroken[2].image)
+    whole.close()
+    resumed.close()
+
+
+def test_rendering_while_training_gives_the_pictures_that_kdc_synth_writes(real, cache):
+    config = TrainConfig(synth=1.0, synth_pictures=5, seed=3)
+    live = rendered.open_pool(config, read(real), None, [], HERE)
+    stored = Pool(rendered.read_rendered(cache, LoadReport()), HERE.device, resident=False)
+    all_five = np.arange(5)
+    one, two = live.sources(all_five), stored.sources(all_five)
+    assert torch.equal(one.image, two.image) and torch.equal(one.maps, two.maps)
+    assert int(one.maps[:, 0].max()) == 2  # two people
+    assert np.array_equal(live.labels(all_five).keypoints, stored.labels(all_five).keypoints)
+    live.close()
+
+
+def test_a_pack_of_them_is_the_same_as_their_folder(cache, tmp_path):
+    report = LoadReport()
+    pack = rendered.read_rendered(cache, report)
+    pack.save(tmp_path / "pack.npz")
+    again = rendered.read_rendered(tmp_path / "pack.npz", report)
+    assert (report.pictures, report.people) == (10, 20) and not report.problems
+    assert np.array_equal(again.jpeg, pack.jpeg) and np.array_equal(again.maps, pack.maps)
+
+
+def test_negatives_become_backgrounds(real, tmp_path):
+    import cv2
+
+    (tmp_path / "nobody").mkdir()
+    cv2.imwrite(str(tmp_path / "nobody" / "a.png"), np.full((40, 60, 3), (10, 20, 250), np.uint8))
+    config = TrainConfig(synth=1.0, synth_pictures=2)
+    pool = rendered.open_pool(config, read(real), None, [tmp_path / "nobody"], HERE)
+    corner = pool.sources(np.arange(2)).image[:, :, :8, :8].float().mean(dim=(2, 3))
+    assert torch.allclose(corner, torch.tensor([250.0, 20.0, 10.0]), atol=4)
+    pool.close()
+
+
+def test_rendered_people_are_pasted_in_front_of_real_ones_and_hide_them(real, cache):
+    pack, made = read(real), rendered.read_rendered(cache, LoadReport())
+    pool = rendered.open_pool(TrainConfig(batch=8, synth=0.5), pack, made, [], HERE)
+    augment = AugmentConfig(
+        crop=256, longest=256, paste=1.0, occlude=0.0, zoom=(1.0, 1.0), strong_tilt=0.0
+    )
+    first, hidden = len(pool) - pool.rendered, 0
+    ways = {(False, True): 0, (True, False): 0}  # rendered donor, rendered target
+    for step in range(6):
+        indices = mixed_order(first, 5, 0.5, 8, step, seed=0)
+        plan = draw(pool.labels(indices), np.random.default_rng(step), augment)
+        batch = make_batch(pool, indices, np.random.default_rng(step), augment)
+        for target, donor, row in zip(
+            plan.paste.sample, plan.paste.donor, plan.paste.row, strict=True
+        ):
+            way = (bool(indices[donor] >= first), bool(indices[target] >= first))
+            if way in ways:
+                ways[way] += 1
+            if way == (True, False):
+                on_it = batch.owner[target] == row + 1
+                assert on_it.any() or batch.area[target, row] == 0
+                was, now = plan.keypoints[target, :row, :, 2], batch.keypoints[target, :row, :, 2]
+                lowered = (was == 2) & (now.numpy() == 1)
+                for person, point in zip(*np.nonzero(lowered), strict=True):
+                    x, y = batch.keypoints[target, person, point, :2].round().int().tolist()
+                    assert on_it[min(y, 255), min(x, 255)]
+                hidden += int(lowered.sum())
+    assert min(ways.values()) >= 5 and hidden >= 10
+
+
+def test_the_command_trains_on_a_mixture(real, cache, tmp_path):
+    parser = argparse.ArgumentParser()
+    settings.add_arguments(parser)
+    out = tmp_path / "run"
+    given = (
+        f"--data {real} --synth 0.5 --synth-data {cache} --out {out} --iterations 2 --batch 4 "
+        "--backbone-weights none --crop 64 --longest 64 --device cpu --precision fp32 --log-every 1"
+    )
+    assert loop.main(parser.parse_args(given.split())) == 0
+    lines = [json.loads(line) for line in (out / "curve.jsonl").read_text().splitlines()]
+    assert sum("total" in line for line in lines) == 2
+    assert all(np.isfinite(line["total"]) for line in lines if "total" in line)
+    assert (out / "ema.pt").stat().st_size > 1000
+
+
+def test_what_does_not_fit_is_said_in_one_line(real, cache, tmp_path):
+    parser = argparse.ArgumentParser()
+    settings.add_arguments(parser)
+    common = ["--data", str(real), "--out", str(tmp_path / "run"), "--device", "cpu"]
+    for more, words in (
+        (["--synth", "1.5"], "share from 0 to 1"),
+        (["--synth-data", str(cache)], "--synth 0.3"),
+        (["--synth", "0.5", "--synth-data", str(tmp_path / "none")], "no such annotation file"),
+        (["--synth", "0.5", "--synth-pictures", "0"], "number from 1 on"),
+    ):
+        with pytest.raises(ValueError, match=words) as error:
+            loop.main(parser.parse_args([*common, *more]))
+        assert "\n" not in str(error.value)

@@ -1,0 +1,64 @@
+"""The truth of rendered people agrees with targets, coordinates and decoder."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("anny", reason="renders people: extra `synth`")
+pytest.importorskip("warp", reason="renders people: extra `synth`")
+pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: extra `synth`")
+
+from kdc_core.config import ModelInfo
+from kdc_core.evaluate.coco import predictions
+from kdc_core.evaluate.dataset import Dataset, load
+from kdc_core.evaluate.oracle import Oracle
+from kdc_core.pipeline import Pipeline
+from kdc_core.processes import Processes
+from kdc_core.synth import SynthConfig
+from kdc_core.synth.write import picture, write_stills
+
+#: with more people, and arms around each other, the decoder's grid would be measured, not the truth
+FEW = SynthConfig(people=(1, 2), contact=0.0, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("stills")
+    write_stills(folder, 16, 5, FEW, [], workers=1)
+    return load(folder / "images", folder / "annotations.json")
+
+
+def test_fields_made_from_it_decode_to_it(pictures: Dataset) -> None:
+    result = predictions(pictures, Pipeline(Oracle(pictures, ModelInfo()))).summary()
+    assert result["keypoints"]["AP"] >= 0.97
+    assert result["segm"]["AP"] >= 0.85
+    assert result["same_person"]["share"] == 1 and result["same_person"]["people"] >= 12
+
+
+def test_masks_of_a_picture_share_no_pixel_and_hold_the_seen_keypoints(pictures: Dataset) -> None:
+    from pycocotools import mask as rle
+
+    near = total = 0
+    for people in pictures.people.values():
+        masks = [rle.decode(person["segmentation"]) for person in people]
+        assert not masks or np.sum(masks, axis=0).max() == 1
+        for person, mask in zip(people, masks, strict=True):
+            points = np.reshape(person["keypoints"], (17, 3))
+            y, x = np.nonzero(mask)
+            for px, py, _ in points[points[:, 2] == 2]:
+                near += bool(np.hypot(x - px, y - py).min() <= 3)
+                total += 1
+    assert total >= 60 and near / total >= 0.99
+
+
+def test_another_process_renders_the_same_picture() -> None:
+    """Bodies, textures and light depend on the seed alone."""
+    given = (8, SynthConfig(size=(96, 72), people=(2, 3), device="cpu"), [], 1)
+    here, data = picture(*given)
+    processes = Processes(1)
+    there, same = processes.submit(picture, *given).result()
+    processes.close()
+    assert same == data
+    for name in ("image", "labels", "keypoints", "box", "hidden", "ids"):
+        assert np.array_equal(getattr(here, name), getattr(there, name)), name

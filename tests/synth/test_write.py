@@ -1,0 +1,278 @@
+"""``kdc synth`` from arguments to files: what they say, who reads them, how a run ends."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+rle = pytest.importorskip("pycocotools.mask", reason="masks are written by pycocotools")
+pytest.importorskip("rosbags", reason="recordings are written by rosbags")
+pytest.importorskip("torch", reason="the training reader needs torch")
+
+import drawn_shots  # noqa: E402
+
+from kdc_core import processes  # noqa: E402
+from kdc_core.commands import synth as command  # noqa: E402
+from kdc_core.evaluate import dataset  # noqa: E402
+from kdc_core.evaluate.coco import as_rle  # noqa: E402
+from kdc_core.replay import truth  # noqa: E402
+from kdc_core.replay.bag import Bag  # noqa: E402
+from kdc_core.replay.cameras import choose, prefixes  # noqa: E402
+from kdc_core.source import open_source  # noqa: E402
+from kdc_core.synth import Shot, SynthConfig, inputs, record, write  # noqa: E402
+from kdc_core.synth.coco import annotate  # noqa: E402
+from kdc_core.training.batch import POSE_UNKNOWN, SEG_UNKNOWN  # noqa: E402
+from kdc_core.training.read import LoadReport, read_coco  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def drawn_people(monkeypatch):
+    """Drawings instead of renderings, and threads, that see them, instead of processes."""
+    monkeypatch.setattr(write, "still", drawn_shots.still)
+    monkeypatch.setattr(record, "clip", drawn_shots.clip)
+    monkeypatch.setattr(processes, "Processes", drawn_shots.Threads)
+
+
+def run(*argv) -> int:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.main(parser.parse_args([str(part) for part in argv]))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*")) if path.is_file()
+    }  # fmt: skip
+
+
+def crowd_of_four() -> Shot:
+    """One seen whole, one with 40 of 1000 pixels, one without any, one with a single pixel."""
+    labels = np.zeros((60, 80), np.uint8)
+    labels[5:55, 5:25] = 1
+    labels[10:14, 40:50] = 2
+    labels[50, 70] = 4
+    keypoints = np.zeros((4, 17, 3), np.float32)
+    keypoints[0], keypoints[0, 3:5] = (15, 30, 2), (12, 31, 1)
+    keypoints[1:3], keypoints[1:3, 4] = (45, 12, 1), 0
+    return Shot(
+        image=np.full((60, 80, 3), 90, np.uint8), labels=labels, keypoints=keypoints,
+        box=np.array([(5, 5, 25, 55), (35, 10, 55, 60), (40, 10, 50, 60), (60, 40, 90, 70)], "f4"),
+        hidden=np.array([0, 0.96, 1, 0], np.float32), ids=np.array([7, 3, 9, 12]), stamp=0.0,
+    )  # fmt: skip
+
+
+def test_annotations_say_what_is_seen_hidden_and_to_be_ignored():
+    entry, people = annotate(crowd_of_four(), 5)
+    assert entry["masks_complete"] and (entry["width"], entry["height"]) == (80, 60)
+    assert [p["track_id"] for p in people] == [7, 3, 9, 12]
+    assert [p["iscrowd"] for p in people] == [0, 1, 1, 1]
+    assert [bool(p["segmentation"]) for p in people] == [True, True, False, True]
+    whole, little = people[:2]
+    assert whole["bbox"] == [5, 5, 20, 50] and whole["area"] == 1000
+    assert whole["num_keypoints"] == 17 and whole["keypoints"][9:15] == [12, 31, 1, 12, 31, 1]
+    assert little["bbox"] == [40, 10, 10, 4] and little["amodal_bbox"] == [35, 10, 20, 50]
+    assert little["hidden"] == pytest.approx(0.96) and little["num_keypoints"] == 16
+    assert little["keypoints"][12:15] == [0, 0, 0]
+
+
+def test_training_learns_nothing_where_too_little_is_seen(monkeypatch, tmp_path):
+    monkeypatch.setattr(write, "still", lambda seed, config, background: crowd_of_four())
+    made = write.write_stills(tmp_path, 1, 0, SynthConfig(), [], workers=1)
+    assert made == {"pictures": 1, "people": 3, "ignored": 2, "hidden": 1}
+    content = json.loads((tmp_path / "annotations.json").read_text())
+    assert [p["track_id"] for p in content["hidden_people"]] == [9]
+    report = LoadReport()
+    pack = read_coco(tmp_path / "annotations.json", report)
+    owner, ignore = pack.decode(0)[1]
+    shot = crowd_of_four()
+    assert not report.problems and len(pack.area) == 1
+    assert np.array_equal(owner == 1, shot.labels == 1)
+    unknown = (shot.labels == 2) | (shot.labels == 4)
+    assert np.array_equal(ignore == (SEG_UNKNOWN | POSE_UNKNOWN), unknown)
+
+
+def test_pictures_and_truth_are_read_back_as_they_were_made(tmp_path, capsys):
+    out = tmp_path / "new"
+    assert run("--out", out, "--count", 3, "--seed", 4, "--people", 2, 5, "--workers", 1) == 0
+    assert "3 pictures, 9 people, 0 ignored, 0 hidden" in capsys.readouterr().out
+    people = dataset.load(out / "images", out / "annotations.json")
+    for (image, frame), index in zip(people.frames(), range(3), strict=True):
+        shot, _ = write.picture(4, SynthConfig(people=(2, 5)), [], index)
+        assert image == index + 1
+        assert np.abs(frame.image.astype(int) - shot.image).mean() < 4  # JPEG
+        for row, person in enumerate(people.people[image]):
+            mask = rle.decode(as_rle(person["segmentation"], shot.labels.shape)) > 0
+            assert np.array_equal(mask, shot.labels == row + 1)
+            assert person["area"] == mask.sum()
+            points = np.reshape(person["keypoints"], (17, 3))
+            assert np.allclose(points, shot.keypoints[row], atol=0.006)
+    numbers = [p["id"] for of_one in people.people.values() for p in of_one]
+    assert len(set(numbers)) == 9 and min(numbers) > 0
+
+
+def test_files_depend_on_the_seed_and_not_on_the_number_of_workers(tmp_path):
+    for name, more in (("one", [1, 4]), ("three", [3, 4]), ("other", [1, 5])):
+        run("--out", tmp_path / name, "--count", 6, "--workers", more[0], "--seed", more[1])
+    one, three, other = (files(tmp_path / name) for name in ("one", "three", "other"))
+    assert len(one) == 7 and one == three
+    assert one.keys() == other.keys() and not any(one[name] == other[name] for name in one)
+
+
+def test_a_longer_run_begins_with_the_pictures_of_a_shorter_one(tmp_path):
+    run("--out", tmp_path / "two", "--count", 2, "--workers", 1)
+    run("--out", tmp_path / "four", "--count", 4, "--workers", 1)
+    short, long = (files(tmp_path / name / "images") for name in ("two", "four"))
+    assert len(long) == 4 and short.items() <= long.items()
+
+
+def test_backgrounds_are_pictures_of_a_folder(tmp_path):
+    (tmp_path / "nobody").mkdir()
+    cv2.imwrite(str(tmp_path / "nobody" / "a.png"), np.full((50, 70, 3), (250, 20, 10), np.uint8))
+    run("--out", tmp_path / "o", "--count", 1, "--workers", 1, "--backgrounds", tmp_path / "nobody")
+    corner = cv2.imread(str(tmp_path / "o" / "images" / "000001.jpg"))[:8, :8].mean(axis=(0, 1))
+    assert np.allclose(corner, (250, 20, 10), atol=4)
+
+
+def test_clips_have_the_same_truth_in_every_form(tmp_path):
+    out = tmp_path / "clips"
+    given = ("--video", "--count", 2, "--seconds", 0.5, "--fps", 10, "--size", 160, 120)
+    assert run("--out", out, *given, "--workers", 1) == 0
+    folder = out / "clip2"
+    video = list(open_source(str(folder / "clip.mp4")))
+    assert len(video) == 5 and video[0].size == (160, 120)
+    bag = Bag(folder / "bag")
+    cameras = prefixes(choose(bag, []))
+    assert list(cameras) == ["/camera/image_raw"]
+    forms = [
+        truth.load(bag, cameras, file, "")
+        for file in (None, folder / "truth.json", folder / "mots.txt")
+    ]
+    stamps = [m.time for m in bag.messages({"/camera/image_raw"})]
+    assert np.allclose(np.diff(stamps), 1e8) and not bag.skipped.counts
+    bag.close()
+    for index, stamp in enumerate(stamps):
+        topic, coco, mots = (form.find("/camera/image_raw", stamp, index) for form in forms)
+        assert len(topic) == len(coco) == len(mots) == 2
+        for one, two, three in zip(topic, coco, mots, strict=True):
+            assert one["track_id"] == two["track_id"] == three["track_id"] - 2000
+            masks = [rle.decode(as_rle(p["segmentation"], (120, 160))) for p in (one, two, three)]
+            assert np.array_equal(masks[0], masks[1]) and np.array_equal(masks[0], masks[2])
+            assert np.allclose(one["keypoints"], two["keypoints"], atol=0.006)
+
+
+def test_in_a_recording_who_is_not_seen_is_occluded_and_has_no_pixels():
+    people = record.people_of(crowd_of_four(), np.array([True, False, False, False]))
+    assert people.phase.tolist() == [2, 3, 3, 3]
+    assert np.unique(people.labels).tolist() == [0, 7]
+    assert people.boxes[1].tolist() == [35, 10, 55, 60] and not people.visible[1:].any()
+    assert people.centroid_xy[0].tolist() == [14.5, 29.5]
+
+
+def test_clips_are_the_same_for_any_number_of_workers(tmp_path):
+    given = ("--video", "--count", 3, "--seconds", 0.3, "--fps", 10, "--size", 160, 120)
+    for name, count in (("one", 1), ("three", 3)):
+        run("--out", tmp_path / name, *given, "--workers", count)
+    one, three = files(tmp_path / "one"), files(tmp_path / "three")
+    assert len(one) == 15 and one == three
+
+
+def test_what_does_not_fit_is_said_in_one_line(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    new = ["--out", tmp_path / "new"]
+    for argv, words in (
+        (["--out", tmp_path / "full"], "new or empty folder"),
+        ([*new, "--count", 0], "from 1 on"),
+        ([*new, "--people", 5, 2], "fewest <= most"),
+        ([*new, "--size", 8, 8], "32 or more"),
+        ([*new, "--backgrounds", tmp_path / "none"], "no such folder"),
+        ([*new, "--backgrounds", tmp_path / "full"], "found none"),
+        ([*new, "--video", "--fps", 0], "--fps from 1"),
+    ):
+        with pytest.raises(ValueError, match=words) as error:
+            run(*argv)
+        assert "\n" not in str(error.value) and not (tmp_path / "new").exists()
+
+
+def start(code: str) -> tuple[subprocess.Popen, list[int]]:
+    """A program that sleeps in two processes of ``each``, and the numbers of its children."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    return process, [int(process.stdout.readline()) for _ in range(2)]
+
+
+SLEEP = """
+import os, time
+from kdc_core.processes import each
+
+def work(seconds):
+    time.sleep(seconds)
+    return os.getpid()
+
+if __name__ == "__main__":
+    for found in each(work, [0.1, 0.1, 2, 2, 60, 60], 2):
+        print(found, flush=True)
+"""
+
+
+def gone(number: int) -> bool:
+    try:
+        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+    return state == "Z"  # dead, and not yet collected
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_no_process_outlives_the_one_that_began_it(how, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(SLEEP)
+    process, children = start(
+        f"import runpy; runpy.run_path({str(program)!r}, run_name='__main__')"
+    )
+    process.send_signal(how)
+    began = time.monotonic()
+    process.wait(timeout=60)
+    deadline = began + 30  # none of the minutes that were waiting
+    while not all(map(gone, children)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert process.returncode != 0
+
+
+def test_pictures_come_in_order_from_real_processes(monkeypatch):
+    monkeypatch.undo()
+    found = list(processes.each(partial(inputs.number, 3), range(5), 2))
+    assert found == [inputs.number(3, index) for index in range(5)] and len(set(found)) == 5
+
+
+def test_a_killed_process_is_said_in_one_line(monkeypatch, tmp_path):
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="memory runs out: use fewer workers"):
+        list(processes.each(os._exit, [9, 9, 9], 2))
+
+
+def test_a_process_computes_with_one_thread_and_begins_without_numpy(monkeypatch):
+    """Where numpy came first, its threads and torch's wait for each other: half the speed."""
+    code = "import sys, kdc_core.cli, kdc_core.processes; sys.exit('numpy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    monkeypatch.undo()
+    assert list(processes.each(os.getenv, ["OMP_NUM_THREADS"] * 2, 2)) == ["1", "1"]
