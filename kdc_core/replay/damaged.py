@@ -68,17 +68,20 @@ def _unpacked(chunk: bytes) -> bytes:
 def _record(
     kind: int, content: bytes, schemas: dict[int, str], channels: dict[int, tuple[str, str]]
 ) -> Iterator[Row]:
-    """Learn a schema or a channel, or give a message."""
-    if kind == SCHEMA:
-        number, length = struct.unpack_from("<HI", content)
-        schemas[number] = content[6 : 6 + length].decode()
-    elif kind == CHANNEL:
-        number, schema, length = struct.unpack_from("<HHI", content)
-        channels[number] = (content[8 : 8 + length].decode(), schemas.get(schema, ""))
-    elif kind == MESSAGE:
-        number, _, time = struct.unpack_from("<HIQ", content)
-        if number in channels:
-            yield (*channels[number], time, content[22:])
+    """Learn a schema or a channel, or give a message; records that make no sense are left out."""
+    try:
+        if kind == SCHEMA:
+            number, length = struct.unpack_from("<HI", content)
+            schemas[number] = content[6 : 6 + length].decode()
+        elif kind == CHANNEL:
+            number, schema, length = struct.unpack_from("<HHI", content)
+            channels[number] = (content[8 : 8 + length].decode(), schemas.get(schema, ""))
+        elif kind == MESSAGE:
+            number, _, time = struct.unpack_from("<HIQ", content)
+            if number in channels:
+                yield (*channels[number], time, content[22:])
+    except (struct.error, UnicodeDecodeError):
+        return
 
 
 def _sqlite(path: Path) -> Iterator[Row]:

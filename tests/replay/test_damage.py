@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -152,6 +154,29 @@ def test_a_folder_of_recordings_is_told_from_one_in_parts(tmp_path):
 def whole(tmp_path_factory):
     path = Recording(frames=3, jpeg=True).write(tmp_path_factory.mktemp("whole") / "bag")
     return storage_of(path).read_bytes()
+
+
+def test_names_that_are_no_text(whole, tmp_path):
+    """In a file that breaks off: without a topic there is nothing, without a type no content."""
+    file = tmp_path / "broken.mcap"
+    for word, topics in ((b"/camera/image_raw", {}), (b"sensor_msgs/msg/Comp", {CAMERA: ""})):
+        file.write_bytes(whole.replace(word, b"\x80" + word[1:])[:-8])
+        if topics:
+            bag = Bag(file)
+            assert bag.topics == topics
+            bag.close()
+        else:
+            with pytest.raises(ValueError, match="no messages can be read"):
+                Bag(file)
+
+
+def test_records_that_are_too_short_for_what_they_are(whole, tmp_path):
+    file = tmp_path / "broken.mcap"
+    short = b"".join(struct.pack("<BQ", kind, 1) + b"x" for kind in (3, 4, 5))
+    file.write_bytes(whole[:8] + short + whole[8:-8])
+    bag = Bag(file)
+    assert len(list(bag.messages(set(bag.topics)))) == 3
+    bag.close()
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
