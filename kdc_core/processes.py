@@ -31,6 +31,8 @@ class Processes:
         self._threads = ThreadPoolExecutor(count or os.cpu_count(), initializer=self._start)
         self._own = threading.local()
         self._all: list[Any] = []
+        self._lock = threading.Lock()
+        self._closed = False
 
     def submit(self, work: Callable[..., Result], *given: Any) -> Future[Result]:
         """Have ``work(*given)`` done; the result raises what it raised, ValueError if killed."""
@@ -39,18 +41,25 @@ class Processes:
     def close(self) -> None:
         """Stop everything."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        with self._lock:  # a thread that is about to start a process does not do it any more
+            self._closed = True
         for process in self._all:
             process.terminate()
         self._threads.shutdown()
 
     def _start(self) -> None:
-        self._own.pipe, other = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(other,), daemon=True)
-        process.start()
-        other.close()
-        self._all.append(process)
+        with self._lock:
+            if self._closed:
+                return
+            self._own.pipe, other = self._context.Pipe()
+            process = self._context.Process(target=_serve, args=(other,), daemon=True)
+            process.start()
+            other.close()
+            self._all.append(process)
 
     def _hand_over(self, work: Callable[..., Result], given: tuple[Any, ...]) -> Result:
+        if self._closed:
+            raise ValueError(DIED)
         try:
             self._own.pipe.send((work, given))
             done, result = self._own.pipe.recv()

@@ -258,6 +258,19 @@ def test_no_process_outlives_the_one_that_began_it(how, tmp_path):
     assert process.returncode != 0
 
 
+def test_what_is_closed_starts_nothing_more(monkeypatch):
+    """A thread that was about to start a process when everything was stopped."""
+    monkeypatch.undo()
+    pool = processes.Processes(1)
+    with pool._lock:
+        job = pool.submit(time.sleep, 600)  # its thread waits for the lock
+        pool._closed = True
+    with pytest.raises(ValueError, match="a process was killed"):
+        job.result(timeout=30)
+    assert not pool._all
+    pool.close()
+
+
 def test_pictures_come_in_order_from_real_processes(monkeypatch):
     monkeypatch.undo()
     found = list(processes.each(partial(inputs.number, 3), range(5), 2))
