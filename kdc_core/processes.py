@@ -12,10 +12,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 DIED = "a process was killed, as happens when memory runs out: use fewer workers"
-Job, Result = TypeVar("Job"), TypeVar("Result")
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
 class Processes:
@@ -80,9 +82,18 @@ def each(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0) -
         yield from map(work, jobs)
         return
     processes = Processes(workers)
+    # Ctrl-C in the middle of Future.result() may leave the future locked, and its thread waiting
+    # for ever: only futures that have ended are asked, and a SimpleQueue has no such lock
+    ended: SimpleQueue[int] = SimpleQueue()
+    there: set[int] = set()
     try:
         waiting = [processes.submit(work, job) for job in jobs]
-        yield from (future.result() for future in waiting)
+        for index, future in enumerate(waiting):
+            future.add_done_callback(lambda _, index=index: ended.put(index))
+        for index, future in enumerate(waiting):
+            while index not in there:
+                there.add(ended.get())
+            yield future.result()
     finally:  # whoever stops listening, by Ctrl-C or an error, wants no more of them
         processes.close()
 
