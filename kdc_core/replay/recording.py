@@ -1,8 +1,13 @@
-"""A clip of the occlusion benchmark on disk: video, bag, and its truth as COCO and MOTS text."""
+"""A clip with its truth on disk: video, bag, COCO by stamp and MOTS text.
+
+These are the forms in which ``kdc replay`` reads a truth.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,62 +19,113 @@ from kdc_core.evaluate.clips import Shot
 from kdc_core.evaluate.ledger import SEEN
 from kdc_core.replay import messages
 from kdc_core.replay.output import PEDESTRIAN, BagWriter
-from kdc_core.replay.truth import of_people
+from kdc_core.replay.truth import IGNORED, of_people
 from kdc_core.sink import VideoSink
 from kdc_core.skeleton import CENTRE
+from kdc_core.synth.coco import CATEGORY
 from kdc_core.types import People, Phase
 
-CAMERA = "/camera/image_raw/compressed"  # pictures are PNG: exact, and smaller than raw ones
+CAMERA = "/camera/image_raw"
 TRUTH = "/camera/truth"  # where ``kdc replay`` looks for the truth of this camera
-CATEGORY = {"id": 1, "name": "person"}
+FRAME_ID = "camera"
 
 
-class Recording:
-    """Writes ``NAME.mp4`` with the default's answer, the bag ``NAME/`` and ``NAME.json|.txt``."""
+@dataclass(frozen=True)
+class ClipFiles:
+    """Where the parts of a clip go."""
 
-    def __init__(self, folder: Path, name: str, rate: float) -> None:
-        """``name`` is a scenario's; characters that file names do not have become ``_``."""
-        folder.mkdir(parents=True, exist_ok=True)
-        words = "".join(c if c.isalnum() or c == "." else " " for c in name).split()
-        self.path = folder / "_".join(words)
-        self._video = VideoSink(self.path.with_name(f"{self.path.name}.mp4"), rate)
-        self._bag = BagWriter(self.path, "mcap")
-        self._images: list[dict[str, Any]] = []
-        self._annotations: list[dict[str, Any]] = []
+    video: Path
+    bag: Path  # a folder
+    coco: Path
+    mots: Path
+
+
+class ClipWriter:
+    """Writes a clip frame by frame; the truth's texts are there after ``close``."""
+
+    def __init__(self, files: ClipFiles, rate: float, topic: str = CAMERA) -> None:
+        """``topic`` gets the pictures."""
+        self.frames = 0
+        self._files, self._topic = files, topic
+        self._video, self._bag = VideoSink(files.video, rate), BagWriter(files.bag, "mcap")
+        self._content: dict[str, Any] = {"images": [], "annotations": [], "categories": [CATEGORY]}
         self._mots: list[str] = []
 
-    def __call__(self, stamp: float, shot: Shot, people: People) -> None:
-        """Append one frame."""
-        self._video.write(overlay(shot.image, people), stamp)
-        truth, time = truth_of(shot), round(stamp * messages.NS)
-        head = messages.header(time, "camera")
-        png = cv2.imencode(".png", shot.image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].ravel()
-        self._bag.write(CAMERA, time, messages.compressed_message(png, "png", head))
-        self._bag.write(f"{TRUTH}/persons", time, messages.person_array(truth, head))
-        self._bag.write(f"{TRUTH}/mask", time, messages.label_image(truth.labels, head))
-        self._write_down(time, truth)
+    def add(
+        self, stamp: int, shown: np.ndarray, picture: Any, truth: People,
+        entries: Iterable[dict[str, Any]],
+    ) -> None:  # fmt: skip
+        """Append one frame.
 
-    def _write_down(self, time: int, truth: People) -> None:
-        number, (height, width) = len(self._images) + 1, truth.labels.shape
-        self._images.append({"id": number, "width": width, "height": height, "stamp_ns": time,
-                             "topic": CAMERA, "file_name": f"{number:06d}.png"})  # fmt: skip
-        for entry in of_people(truth):
-            counts = entry["segmentation"]["counts"].decode()
-            entry |= {"id": len(self._annotations) + 1, "image_id": number,
-                      "segmentation": {"size": [height, width], "counts": counts}}  # fmt: skip
-            self._annotations.append(entry)
-            identity = 1000 * PEDESTRIAN + entry["track_id"]
-            self._mots.append(f"{number} {identity} {PEDESTRIAN} {height} {width} {counts}\n")
+        Args:
+            stamp: ns.
+            shown: the video's picture.
+            picture: the bag's image message.
+            truth: what a perfect node would report.
+            entries: the same as COCO annotations with ``track_id`` and RLE masks.
+        """
+        self.frames += 1
+        self._video.write(shown, stamp / messages.NS)
+        head = messages.header(stamp, FRAME_ID)
+        self._bag.write(self._topic, stamp, picture)
+        self._bag.write(f"{TRUTH}/persons", stamp, messages.person_array(truth, head))
+        self._bag.write(f"{TRUTH}/mask", stamp, messages.label_image(truth.labels, head))
+        height, width = truth.labels.shape
+        self._content["images"].append({
+            "id": self.frames, "width": width, "height": height, "stamp_ns": stamp,
+            "topic": self._topic, "file_name": f"{self.frames:06d}.png", "masks_complete": True,
+        })  # fmt: skip
+        annotations = self._content["annotations"]
+        for entry in entries:
+            number = {"id": len(annotations) + 1, "image_id": self.frames}
+            annotations.append({**entry, **number})
+            self._mots.append(_mots(self.frames, entry))
 
     def close(self) -> None:
         """Finish all files."""
         self._video.close()
         self._bag.close()
-        content = {
-            "images": self._images, "annotations": self._annotations, "categories": [CATEGORY],
-        }  # fmt: skip
-        self.path.with_name(f"{self.path.name}.json").write_text(json.dumps(content), "utf-8")
-        self.path.with_name(f"{self.path.name}.txt").write_text("".join(self._mots), "utf-8")
+        self._files.coco.write_text(json.dumps(self._content), encoding="utf-8")
+        self._files.mots.write_text("".join(self._mots), encoding="utf-8")
+
+
+def _mots(frame: int, entry: dict[str, Any]) -> str:
+    """A line of MOTS text; ids are class * 1000 + number there, regions to be ignored 10000."""
+    kind = IGNORED if entry["iscrowd"] else PEDESTRIAN
+    identity = 1000 * kind + (0 if entry["iscrowd"] else entry["track_id"])
+    (height, width), counts = entry["segmentation"]["size"], entry["segmentation"]["counts"]
+    return f"{frame} {identity} {kind} {height} {width} {counts}\n"
+
+
+class Recording:
+    """A clip of the occlusion benchmark: ``NAME.mp4`` with the answer, bag ``NAME/``, and truth."""
+
+    def __init__(self, folder: Path, name: str, rate: float) -> None:
+        """``name`` is a scenario's; characters that file names do not have become ``_``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        words = "".join(c if c.isalnum() or c == "." else " " for c in name).split()
+        self.path = path = folder / "_".join(words)
+        video, coco, mots = (path.with_name(path.name + end) for end in (".mp4", ".json", ".txt"))
+        # pictures are PNG: exact, and smaller than raw ones
+        self._clip = ClipWriter(ClipFiles(video, path, coco, mots), rate, f"{CAMERA}/compressed")
+
+    def __call__(self, stamp: float, shot: Shot, people: People) -> None:
+        """Append one frame."""
+        truth = truth_of(shot)
+        png = cv2.imencode(".png", shot.image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].ravel()
+        entries = of_people(truth)
+        for entry in entries:
+            entry["segmentation"] = {
+                "size": list(truth.labels.shape),
+                "counts": entry["segmentation"]["counts"].decode(),
+            }
+        stamp_ns = round(stamp * messages.NS)
+        picture = messages.compressed_message(png, "png", messages.header(stamp_ns, FRAME_ID))
+        self._clip.add(stamp_ns, overlay(shot.image, people), picture, truth, entries)
+
+    def close(self) -> None:
+        """Finish all files."""
+        self._clip.close()
 
 
 def truth_of(shot: Shot) -> People:

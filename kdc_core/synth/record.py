@@ -7,7 +7,6 @@ are occluded: a place, but no pixels; in the other two they are regions to be ig
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,18 +16,14 @@ import numpy as np
 
 from kdc_core.processes import each
 from kdc_core.replay import messages
-from kdc_core.replay.output import PEDESTRIAN, BagWriter
-from kdc_core.replay.truth import IGNORED
-from kdc_core.sink import VideoSink
+from kdc_core.replay.recording import FRAME_ID, ClipFiles, ClipWriter
 from kdc_core.skeleton import CENTRE
 from kdc_core.synth import SynthConfig, clip
-from kdc_core.synth.coco import CATEGORY, annotate
+from kdc_core.synth.coco import annotate
 from kdc_core.synth.inputs import background, number
 from kdc_core.synth.shot import HIDDEN, SEEN, Shot
 from kdc_core.types import People, Phase
 
-CAMERA, TRUTH = "/camera/image_raw", "/camera/truth"  # where `kdc replay` looks for a truth
-FRAME_ID = "camera"
 START = 1_000 * messages.NS  # ns, of the first frame: a stamp of 0 means "unknown" to ROS
 
 
@@ -59,36 +54,21 @@ def _write_clip(
     folder = out / f"clip{index + 1}"
     folder.mkdir(parents=True, exist_ok=True)
     own = number(seed, index)
-    video, bag = VideoSink(folder / "clip.mp4", fps), BagWriter(folder / "bag", "mcap")
-    content: dict[str, Any] = {"images": [], "annotations": [], "categories": [CATEGORY]}
-    mots: list[str] = []
+    names = ("clip.mp4", "bag", "truth.json", "mots.txt")
+    writer = ClipWriter(ClipFiles(*(folder / name for name in names)), fps)
     identities: set[int] = set()
     try:
         for shot in clip(own, config, seconds, fps, background(backgrounds, own)):
-            number_of_frame, stamp = len(content["images"]) + 1, START + round(shot.stamp * 1e9)
-            entry, people = annotate(shot, number_of_frame)
+            stamp = START + round(shot.stamp * messages.NS)
+            _, people = annotate(shot, writer.frames + 1)
+            picture = messages.image_message(shot.image, messages.header(stamp, FRAME_ID))
+            truth = people_of(shot, np.array([not p["iscrowd"] for p in people], bool))
             seen = [person for person in people if person["segmentation"]]
-            content["images"].append({**entry, "stamp_ns": stamp, "topic": CAMERA})
-            first = len(content["annotations"]) + 1
-            content["annotations"] += [{"id": first + n, **one} for n, one in enumerate(seen)]
-            mots += [_mots(number_of_frame, person) for person in seen]
+            writer.add(stamp, shot.image, picture, truth, seen)
             identities |= set(shot.ids.tolist())
-            video.write(shot.image, shot.stamp)
-            _record(bag, stamp, shot, [not p["iscrowd"] for p in people])
     finally:
-        video.close()
-        bag.close()
-    (folder / "truth.json").write_text(json.dumps(content), encoding="utf-8")
-    (folder / "mots.txt").write_text("".join(mots), encoding="utf-8")
-    return len(content["images"]), len(identities)
-
-
-def _record(bag: BagWriter, stamp: int, shot: Shot, seen: list[bool]) -> None:
-    head = messages.header(stamp, FRAME_ID)
-    people = people_of(shot, np.array(seen, bool))
-    bag.write(CAMERA, stamp, messages.image_message(shot.image, head))
-    bag.write(f"{TRUTH}/persons", stamp, messages.person_array(people, head))
-    bag.write(f"{TRUTH}/mask", stamp, messages.label_image(people.labels, head))
+        writer.close()
+    return writer.frames, len(identities)
 
 
 def people_of(shot: Shot, seen: np.ndarray) -> People:
@@ -109,11 +89,3 @@ def people_of(shot: Shot, seen: np.ndarray) -> People:
         centroid_xy=centres, labels=labels,
         phase=np.where(seen, Phase.CONFIRMED, Phase.OCCLUDED).astype(np.uint8),
     )  # fmt: skip
-
-
-def _mots(frame: int, person: dict[str, Any]) -> str:
-    """A line of MOTS text; ids are class * 1000 + number there, regions to be ignored 10000."""
-    number_of_class = IGNORED if person["iscrowd"] else PEDESTRIAN
-    identity = 1000 * number_of_class + (0 if person["iscrowd"] else person["track_id"])
-    size, counts = person["segmentation"]["size"], person["segmentation"]["counts"]
-    return f"{frame} {identity} {number_of_class} {size[0]} {size[1]} {counts}\n"
