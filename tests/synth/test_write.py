@@ -210,8 +210,11 @@ def test_what_does_not_fit_is_said_in_one_line(tmp_path):
 
 def start(code: str) -> tuple[subprocess.Popen, list[int]]:
     """A program that sleeps in two processes of ``each``, and the numbers of its children."""
+    # who is started in the background of a shell inherits that Ctrl-C is ignored
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [sys.executable, "-c", heed + code], cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
     )  # fmt: skip
     assert process.stdout is not None
