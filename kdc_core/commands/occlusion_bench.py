@@ -125,7 +125,7 @@ def _cast(args: argparse.Namespace, rng: np.random.Generator) -> Cast:
     if args.people == "synthetic":
         from kdc_core.evaluate.cutouts import rendered
 
-        return real(rendered(RENDERED, args.seed), rng)
+        return real(rendered(RENDERED, int(rng.integers(1 << 31))), rng)
     if not args.images:
         return drawn(rng)
     from kdc_core.evaluate.cutouts import cut_out
