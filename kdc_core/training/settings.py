@@ -25,8 +25,11 @@ class TrainConfig:
 
     out: str = _option("runs/lite", "folder of checkpoints, curves and weights")
     preset: str = _option("lite", "network: lite for 2 CPU cores, base for a GPU, paper")
-    init: str = _option("", "checkpoint of the same network to start from, instead of ImageNet")
-    backbone_weights: str = _option("imagenet", "'imagenet', 'none', or a weight file")
+    init: str = _option(
+        "", "checkpoint to start from; 'shipped': KDC's own weights"
+    )
+    backbone_weights: str = _option("", "file of published weights of the backbone, or 'none'")
+    frozen_stride: int = _option(0, "keep the backbone as published up to this stride: 0, 4 or 8")
     longest: int = _option(0, "input pixels of the longest side at inference; 0: the preset's")
     crop: int = _option(512, "input pixels of a training crop; more context for more time")
     iterations: int = _option(20000, "optimiser steps; 40 passes over 16,000 pictures at batch 32")
@@ -36,7 +39,9 @@ class TrainConfig:
     batch: int = _option(32, "pictures per step over all processes; batch norm wants 16 or more")
     accumulate: int = _option(1, "parts a step is computed in; 2 halves the memory")
     lr: float = _option(2e-3, "AdamW, peak, for neck and heads, which start from nothing")
-    backbone_lr: float = _option(0.25, "times lr for the backbone, which starts from ImageNet")
+    backbone_lr: float = _option(
+        0.25, "times lr for the backbone, which has learned before"
+    )
     weight_decay: float = _option(0.05, "of convolutions; 0.05 is AdamW's usual for small data")
     warm_up: int = _option(500, "steps of rising rate, while AdamW's moments settle")
     final_lr: float = _option(0.01, "times lr at the end of the cosine")
@@ -61,11 +66,13 @@ class TrainConfig:
         choices = {
             "preset": ("lite", "base", "paper"), "device": ("auto", "cpu", "cuda"),
             "precision": ("auto", "bf16", "fp32"), "resident": ("auto", "yes", "no"),
+            "frozen_stride": (0, 4, 8),
         }  # fmt: skip
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 got = getattr(self, name)
-                raise ValueError(f"--{name}: expected one of {', '.join(allowed)}, got {got!r}")
+                option, listed = name.replace("_", "-"), ", ".join(map(str, allowed))
+                raise ValueError(f"--{option}: expected one of {listed}, got {got!r}")
         for f in fields(self):
             least = 1 if f.name in _AT_LEAST_ONE else 0
             value = getattr(self, f.name)

@@ -23,7 +23,7 @@ import torch.distributed as dist
 from torch import nn
 from tqdm import tqdm
 
-from kdc_core.network.backbones import fill, load_imagenet, read_file
+from kdc_core.network.backbones import fill, load_published, read_file
 from kdc_core.network.model import LONGEST, KdcNet, preset
 from kdc_core.training import checkpoint
 from kdc_core.training.augment import PLAIN, AugmentConfig
@@ -45,6 +45,7 @@ from kdc_core.training.settings import (
 
 MAX_SKIPPED = 20  # steps in a row without a finite loss, then the run stops
 AHEAD = 16  # steps whose pictures are begun to be rendered
+SHIPPED = Path(__file__).parents[1] / "weights" / "kdc_lite.pt"
 TUNE_BATCH = 16  # pictures; memory of a forward pass at full size
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,8 @@ def train(
 
     torch.manual_seed(config.seed)
     net = _network(config).to(site.device, memory_format=torch.channels_last)
+    for module in net.backbone.up_to(config.frozen_stride):
+        module.requires_grad_(False)
     info = net.config.info(config.preset, longest)
     loss = Loss(info, LossConfig())
     average = checkpoint.Average(net, config.ema)
@@ -230,21 +233,44 @@ def _tune(
 
 
 def _network(config: TrainConfig) -> KdcNet:
+    """Random heads on a published backbone, or what ``init`` says.
+
+    Of a network with another backbone only the heads are taken.
+    """
     net = KdcNet(preset(config.preset))
-    if config.init:
-        content = read_file(Path(config.init))
-        if not isinstance(content, dict) or "model" not in content:
-            raise ValueError(f"{config.init}: expected a KDC checkpoint, it has no 'model'")
-        fill(net, content["model"], config.init)
-    elif config.backbone_weights != "none":
-        path = None if config.backbone_weights == "imagenet" else Path(config.backbone_weights)
-        load_imagenet(net.backbone, net.config.backbone, path)
+    source = str(SHIPPED) if config.init == "shipped" else config.init
+    content: Any = read_file(Path(source)) if source else None
+    if source and not (isinstance(content, dict) and {"model", "network"} <= content.keys()):
+        raise ValueError(f"{source}: expected a KDC checkpoint, it has no 'model'")
+    if content and content["network"]["backbone"] == net.config.backbone:
+        fill(net, content["model"], source)
+        return net
+    if content:
+        log.info("%s has another backbone: only its heads are taken", source)
+        _fill_heads(net, content["model"], source)
+    if not config.backbone_weights:
+        raise ValueError(
+            f"preset {config.preset}: expected weights to start from: give --init shipped (lite) "
+            f"or --backbone-weights FILE ({net.config.backbone}'s; 'none': random)"
+        )
+    if config.backbone_weights != "none":
+        load_published(net.backbone, Path(config.backbone_weights))
     return net
+
+
+def _fill_heads(net: KdcNet, state: dict[str, torch.Tensor], source: str) -> None:
+    """Heads of a network with another backbone; what takes in the backbone's maps stays random."""
+    own = net.heads.state_dict()
+    heads = {k.removeprefix("heads."): v for k, v in state.items() if k.startswith("heads.")}
+    lateral = {k for k in own if k.startswith("lateral") and k in heads}
+    fill(net.heads, {**heads, **{k: own[k] for k in lateral}}, source)
 
 
 def _optimizer(net: KdcNet, config: TrainConfig) -> torch.optim.Optimizer:
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in net.named_parameters():
+        if not parameter.requires_grad:
+            continue
         # scales and biases of norms are few and not to be shrunk
         groups.setdefault((name.startswith("backbone."), parameter.ndim > 1), []).append(parameter)
     return torch.optim.AdamW(
@@ -277,10 +303,10 @@ def _restore(
 
 def _mode(net: KdcNet, config: TrainConfig) -> None:
     net.train()
-    if config.freeze_norm:
-        for module in net.backbone.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
+    still = [net.backbone] if config.freeze_norm else net.backbone.up_to(config.frozen_stride)
+    for module in (module for part in still for module in part.modules()):
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
 
 
 def _progress(step: int, elapsed: float, config: TrainConfig, site: Site) -> float:

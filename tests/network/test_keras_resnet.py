@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
@@ -12,7 +10,7 @@ torch = pytest.importorskip("torch", reason="the network needs torch")
 from torch.nn import functional as F  # noqa: E402
 
 from kdc_core.network.backbones import build_backbone, fill  # noqa: E402
-from kdc_core.network.keras_resnet import CAFFE_MEAN_BGR, convert, read_tfjs  # noqa: E402
+from kdc_core.network.keras_resnet import CAFFE_MEAN_BGR, convert  # noqa: E402
 
 
 def keras_weights() -> dict[str, np.ndarray]:
@@ -73,24 +71,3 @@ def test_stride_is_in_the_first_1x1():
     assert (block.conv1.stride, block.conv2.stride) == ((2, 2), (1, 1))
     block = build_backbone("resnet50").layer2[0]
     assert (block.conv1.stride, block.conv2.stride) == ((1, 1), (2, 2))
-
-
-def test_shards_are_read_in_order_and_checked(tmp_path):
-    values = np.arange(10, dtype="<f4")
-    data = values.tobytes()
-    (tmp_path / "a.bin").write_bytes(data[:18])
-    (tmp_path / "b.bin").write_bytes(data[18:])
-    entries = [
-        {"name": "x", "shape": [2, 3], "dtype": "float32"},
-        {"name": "y", "shape": [4], "dtype": "float32"},
-    ]
-    manifest = {"weightsManifest": [{"paths": ["a.bin", "b.bin"], "weights": entries}]}
-    (tmp_path / "model.json").write_text(json.dumps(manifest))
-    weights = read_tfjs(tmp_path)
-    assert weights["x"].tolist() == [[0, 1, 2], [3, 4, 5]]
-    assert weights["y"].tolist() == [6, 7, 8, 9]
-    (tmp_path / "b.bin").write_bytes(data[18:] + b"more")
-    with pytest.raises(ValueError, match="expected 40 bytes of weights, got 44"):
-        read_tfjs(tmp_path)
-    with pytest.raises(ValueError, match=r"model\.json"):
-        read_tfjs(tmp_path / "none")

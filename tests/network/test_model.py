@@ -23,7 +23,7 @@ from kdc_core.network.model import (  # noqa: E402
 from kdc_core.skeleton import CHANNELS, HEADS, channel_slices  # noqa: E402
 from kdc_core.types import Fields, Frame  # noqa: E402
 
-SMALL = NetworkConfig("efficientnet_lite0", neck_channels=16, trunk_depth=1, seg_channels=8)
+SMALL = NetworkConfig("movenet", neck_channels=16, trunk_depth=1, seg_channels=8)
 
 
 def network(config: NetworkConfig) -> KdcNet:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("pycocotools", reason="reading annotations needs pycocotools")
 
 from kdc_core.engines.torch import load_checkpoint  # noqa: E402
+from kdc_core.network.model import KdcNet, preset  # noqa: E402
 from kdc_core.training import checkpoint  # noqa: E402
 from kdc_core.training import train as loop  # noqa: E402
 from kdc_core.training.augment import AugmentConfig  # noqa: E402
@@ -111,6 +113,29 @@ def test_the_loss_falls_and_the_weights_can_be_used(small_set, tmp_path):
     assert load_checkpoint(again)[1].longest == 64
 
 
+def test_heads_of_another_backbone_are_taken_and_early_stages_kept(small_set, tmp_path):
+    donor = KdcNet(replace(preset("lite"), backbone="resnet18"))
+    file = tmp_path / "donor.pt"
+    checkpoint.export(file, donor, donor.config.info("lite", 64), {})
+    run = config(tmp_path, init=str(file), frozen_stride=4, iterations=2, warm_up=0, ema=0.0)
+    torch.manual_seed(run.seed)
+    start = loop._network(run).state_dict()
+    given = {k: v.half() for k, v in donor.state_dict().items()}
+    heads = {k for k, v in given.items() if k.startswith("heads.") and v.ndim >= 2}
+    same = (k for k in heads if start[k].shape == given[k].shape)
+    taken = {k for k in same if torch.equal(start[k].half(), given[k])}
+    random = {f"heads.lateral{stride}.0.weight" for stride in (4, 8, 16, 32)}
+    assert taken == heads - random and len(heads) > 20
+
+    pack, _ = read_all([small_set], [], [])
+    end = torch.load(loop.train(run, pack), weights_only=True)["model"]
+    moved = {k for k, v in end.items() if v.ndim >= 2 and not torch.equal(v, start[k].half())}
+    early = {k for k in end if k.startswith("backbone.stem.") or k.startswith(
+        tuple(f"backbone.blocks.{index}." for index in range(3)))}  # fmt: skip
+    assert not moved & early and len(early) == 18
+    assert "backbone.blocks.3.expand.weight" in moved and "heads.fields.weight" in moved
+
+
 def test_loss_that_is_not_a_number_stops_the_run_and_spoils_nothing(
     small_set, tmp_path, monkeypatch
 ):
@@ -196,6 +221,7 @@ def test_average_follows_fast_at_first_then_slowly():
         ("batch", 0),
         ("precision", "int8"),
         ("preset", "large"),
+        ("frozen-stride", 16),
         ("iterations", 0),
         ("lr", -1.0),
         ("ema", math.nan),
@@ -217,6 +243,8 @@ def test_wrong_checkpoints_are_one_line_errors(small_set, tmp_path):
     (tmp_path / "run" / "state.pt").write_bytes(b"no checkpoint")
     with pytest.raises(ValueError, match=r"state\.pt"):
         loop.train(config(tmp_path), pack, resume=True)
+    with pytest.raises(ValueError, match=r"--init shipped .* or --backbone-weights FILE"):
+        loop.train(config(tmp_path, backbone_weights=""), pack)
     process = start(["--out", str(tmp_path / "x")])
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 2 and errors.count("\n") == 1 and "--data" in errors

