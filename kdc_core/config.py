@@ -12,7 +12,7 @@ class ModelInfo:
     """What a decoder must know of a network; travels in the ONNX file's metadata."""
 
     preset: str = "lite"
-    backbone: str = "efficientnet_lite2"
+    backbone: str = "movenet"
     longest: int = 640  # input pixels, longest side of the letterboxed frame
     stride: int = 8  # input pixels per cell of the offset fields: offsets are smooth
     seg_stride: int = 2  # input pixels per cell of the mask: borders are not
@@ -113,3 +113,15 @@ class DecodeConfig:
     centroid: CentroidConfig = field(default_factory=CentroidConfig)
     assign: AssignConfig = field(default_factory=AssignConfig)
     score: ScoreConfig = field(default_factory=ScoreConfig)
+
+
+#: For fields without error, made from annotations: nothing has to be forgiven, so people may be
+#: closer to one another than a network could tell them apart. On learned fields it finds fragments.
+EXACT = DecodeConfig(
+    hough=HoughConfig(vote_stride=2, max_peaks=64),
+    group=GroupConfig(
+        same_place=4.0, same_place_scale=0.03, match_radius=0.25, match_scale=0.05,
+        min_keypoints=2, duplicate=0.05,
+    ),
+    assign=AssignConfig(min_seg=0.5, min_phi=0.5),
+)  # fmt: skip

@@ -79,12 +79,23 @@ def cell_centres(height: int, width: int, stride: float) -> np.ndarray:
     """Input-pixel positions ``(height, width, 2)`` of the cells of a grid, order (x, y)."""
     x = np.arange(width, dtype=np.float32) * stride + (stride - 1) / 2
     y = np.arange(height, dtype=np.float32) * stride + (stride - 1) / 2
-    return np.stack(np.broadcast_arrays(x[None, :], y[:, None]), axis=-1)
+    centres = np.empty((height, width, 2), np.float32)
+    centres[..., 0], centres[..., 1] = x, y[:, None]
+    return centres
 
 
 def to_grid(xy: np.ndarray, stride: float) -> np.ndarray:
     """Input pixels → fractional cell indices of a grid, for points ``(..., 2)``."""
     return (xy - (stride - 1) / 2) / stride
+
+
+def length(vectors: np.ndarray) -> np.ndarray:
+    """Euclidean length of vectors ``(..., 2)``.
+
+    The same numbers as ``np.linalg.norm``, which is slow along an axis of two.
+    """
+    x, y = vectors[..., 0], vectors[..., 1]
+    return np.sqrt(x * x + y * y)
 
 
 def _padded(side: int) -> int:

@@ -27,6 +27,7 @@ ORDER = """
     kdc_core.decode.hough
     kdc_core.decode.group
     kdc_core.decode.centroid
+    kdc_core.decode.paint
     kdc_core.decode.assign
     kdc_core.decode.score
     kdc_core.decode

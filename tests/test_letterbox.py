@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdc_core.letterbox import PAD_VALUE, Letterbox, cell_centres, to_grid
+from kdc_core.letterbox import PAD_VALUE, Letterbox, cell_centres, length, to_grid
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,9 @@ def test_into_a_fixed_input():
     assert letterbox.scale == 0.5
     assert letterbox.inner_size == (640, 360)
     assert letterbox.image(np.zeros((720, 1280, 3), np.uint8)).shape == (480, 640, 3)
+
+
+def test_length_is_the_norm_to_the_bit():
+    for kind in (np.float32, np.float64):
+        vectors = np.random.default_rng(0).normal(0, 100, (40, 7, 2)).astype(kind)
+        np.testing.assert_array_equal(length(vectors), np.linalg.norm(vectors, axis=2))

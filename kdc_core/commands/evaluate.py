@@ -16,7 +16,7 @@ from kdc_core.commands.options import (
     natural,
     weights_of,
 )
-from kdc_core.config import ModelInfo
+from kdc_core.config import EXACT, ModelInfo
 from kdc_core.evaluate.dataset import Dataset
 from kdc_core.pipeline import Engine, Pipeline
 from kdc_core.types import Frame, People
@@ -27,8 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_annotated(parser)
     parser.add_argument(
         "--oracle", action="store_true",
-        help="fields made from the annotations instead of a network: the decoder's ceiling at "
-        "the input size and strides of --model, else of the default preset",
+        help="fields made from the annotations instead of a network, and the decoder's constants "
+        "for fields without error: the ceiling at the input size and strides of --model, else of "
+        "the default preset",
     )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write figures and protocol")
     parser.add_argument(
@@ -53,7 +54,8 @@ def main(args: argparse.Namespace) -> int:
     from kdc_core.evaluate.worst import Worst
 
     dataset = load(args.images, args.annotations).first(args.limit)
-    pipeline = Pipeline(_engine(args, dataset), decode_from(args))
+    config = decode_from(args, EXACT) if args.oracle else decode_from(args)
+    pipeline = Pipeline(_engine(args, dataset), config)
     start = time.perf_counter()
     made: list[Errors] = []
     worst = Worst(dataset)

@@ -72,9 +72,9 @@ def weights_of(args: argparse.Namespace) -> Path:
     return args.model or default_model()
 
 
-def decode_from(args: argparse.Namespace) -> DecodeConfig:
-    """The decoder's configuration that the arguments ask for."""
-    config = DecodeConfig()
+def decode_from(args: argparse.Namespace, config: DecodeConfig | None = None) -> DecodeConfig:
+    """The decoder's configuration that the arguments ask for; ``config`` tells all the rest."""
+    config = config or DecodeConfig()
     return replace(
         config,
         centroid=replace(config.centroid, mode=args.centroid),

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
 from kdc_core.config import AssignConfig
-from kdc_core.decode.hough import ONE
-from kdc_core.decode.sample import FrameGrid, pool
+from kdc_core.decode.paint import SHARP, paint
+from kdc_core.decode.sample import pool
 from kdc_core.letterbox import cell_centres
 from kdc_core.types import Centroids, Fields, InstanceMap
 
 _REACH = 3.0  # sigmas at which phi is 0.01: beyond, a cell has no say
 #: sums over pixels are of integers, so that their order does not matter: parts of a pixel
 FINE = 1024
-#: interpolation may round up by a few parts in 1e7: a bar for cells that misses no pixel
-SLACK = np.float32(0.999)
+MEMBER = 0.5  # φ of a person's cells in the eq. 4 step
 
 
 def assign(
@@ -36,13 +37,22 @@ def assign(
         favour: (P, h, w) factors on φ of each cell, of what is known besides the fields.
     """
     cells = foreground(fields, config)
-    phi = membership(fields, centroids, cells, config, mode)
+    least = _least(config, favour)
+    phi = membership(fields, centroids, cells, config, mode, least)
     for _ in range(config.mean_shift_steps):
         centroids = mean_shift(fields, centroids, cells, phi)
-        phi = membership(fields, centroids, cells, config, mode)
+        phi = membership(fields, centroids, cells, config, mode, least)
     if favour is not None:
-        phi *= favour[:, cells // favour.shape[2], cells % favour.shape[2]]
-    return _paint(fields, phi, cells, ids, config)
+        phi *= favour.reshape(len(favour), fields.log_sigma.size)[:, cells]
+    return paint(fields, phi, cells, ids, config)
+
+
+def _least(config: AssignConfig, favour: np.ndarray | None) -> float:
+    """φ below which a cell neither gets a pixel nor moves a centroid, with some to spare."""
+    if config.igo_sigma > SHARP:
+        return 0.0  # far cells come near by smoothing
+    most = 1.0 if favour is None else float(favour.max(initial=1.0))
+    return 0.9 * min(config.min_phi / most, MEMBER)
 
 
 def foreground(fields: Fields, config: AssignConfig) -> np.ndarray:
@@ -53,35 +63,71 @@ def foreground(fields: Fields, config: AssignConfig) -> np.ndarray:
 
 
 def membership(
-    fields: Fields, centroids: Centroids, cells: np.ndarray, config: AssignConfig, mode: str
-) -> np.ndarray:
+    fields: Fields, centroids: Centroids, cells: np.ndarray, config: AssignConfig, mode: str,
+    least: float = 0.0,
+) -> np.ndarray:  # fmt: skip
     """φ_j of eq. 3 at the given cells, (P, N) float32.
 
     The distance is the mean over the used anchors of ‖x + u_k − C_k‖, weighted by ω_k and by the
-    inverse square of ‖u_k‖: near keypoints are predicted better than far ones.
+    inverse square of ‖u_k‖: near keypoints are predicted better than far ones. Where φ is below
+    ``least``, and at all neighbours of the cell as well, it may be given as 0.
     """
     x, u = _embedding(fields, cells)
     place = x + u  # (18, 2, N)
     length = np.sqrt(u[:, 0] ** 2 + u[:, 1] ** 2)  # (18, N)
+    read = np.concatenate([place, length[:, None]], axis=1)
     sigma, scale = centroids.sigma.astype(np.float32), centroids.scale.astype(np.float32)
     weight, xy = centroids.weight.astype(np.float32), centroids.xy.astype(np.float32)
-    phi = np.zeros((len(centroids), len(cells)), np.float32)
-    for j, (low_x, low_y, high_x, high_y) in enumerate(reach_boxes(centroids)):
-        near = np.flatnonzero(
-            (x[0] >= low_x) & (x[0] <= high_x) & (x[1] >= low_y) & (x[1] <= high_y)
-        )
-        used = np.flatnonzero(weight[j] > 0)
-        miss = place[used].take(near, axis=2) - xy[j, used, :, None]
-        distance = np.sqrt(miss[:, 0] ** 2 + miss[:, 1] ** 2)
-        away = length[used].take(near, axis=1)
+    near = _in_reach(centroids, x)
+    if least > 0:
+        near &= _points_near(fields, centroids, cells, place, least)
+    far = np.zeros(near.shape, np.float32)  # t of exp(−t), where near
+    for j in range(len(centroids)):
+        used, here = np.flatnonzero(weight[j] > 0), np.flatnonzero(near[j])
+        miss_x, miss_y, away = read.take(here, axis=2)[used].transpose(1, 0, 2)
+        miss_x -= xy[j, used, :1]
+        miss_y -= xy[j, used, 1:]
+        distance = np.sqrt(miss_x * miss_x + miss_y * miss_y)
         if mode == "nearest":
             distance = np.take_along_axis(distance, away.argmin(axis=0)[None], axis=0)[0]
         else:
             soft = np.float32(config.near) * scale[j] + away
             pull = weight[j, used, None] / (soft * soft)
             distance = _sum_rows(pull * distance) / _sum_rows(pull)
-        phi[j, near] = decay(distance * distance / (np.float32(2) * sigma[j] * sigma[j]))
+        far[j, here] = distance * distance / (np.float32(2) * sigma[j] * sigma[j])
+    phi = np.zeros(near.shape, np.float32)
+    phi[near] = decay(far[near])
     return phi
+
+
+def _in_reach(centroids: Centroids, x: np.ndarray) -> np.ndarray:
+    """Which cells at x (2, N) lie in each person's ``reach_boxes``, (P, N)."""
+    low_x, low_y, high_x, high_y = reach_boxes(centroids).T[:, :, None]
+    return (x[0] >= low_x) & (x[0] <= high_x) & (x[1] >= low_y) & (x[1] <= high_y)
+
+
+def _points_near(
+    fields: Fields, centroids: Centroids, cells: np.ndarray, place: np.ndarray, least: float
+) -> np.ndarray:
+    """Which cells (P, N), or their neighbours, may have φ of ``least``: a cheap upper bound.
+
+    A mean distance is at least that of the box around all the anchors that a cell points at
+    (18, 2, N) to the box around the person's anchors.
+    """
+    shape = (*fields.log_sigma.shape, 2)
+    low, high = np.full(shape, np.inf, np.float32), np.full(shape, -np.inf, np.float32)
+    low.reshape(-1, 2)[cells] = place.min(axis=0).T
+    high.reshape(-1, 2)[cells] = place.max(axis=0).T
+    neighbours = np.ones((3, 3), np.uint8)
+    (low_x, low_y), (high_x, high_y) = (
+        np.ascontiguousarray(box.reshape(-1, 2)[cells].T)
+        for box in (cv2.erode(low, neighbours), cv2.dilate(high, neighbours))
+    )
+    used = centroids.weight[:, :, None] > 0
+    reach = centroids.sigma[:, None] * np.float32(math.sqrt(-2 * math.log(least)))
+    left, top = (np.where(used, centroids.xy, np.inf).min(axis=1) - reach).T[:, :, None]
+    right, bottom = (np.where(used, centroids.xy, -np.inf).max(axis=1) + reach).T[:, :, None]
+    return (high_x >= left) & (low_x <= right) & (high_y >= top) & (low_y <= bottom)
 
 
 def reach_boxes(centroids: Centroids) -> np.ndarray:
@@ -129,7 +175,7 @@ def mean_shift(
 ) -> Centroids:
     """Eq. 4: each used anchor moves to the mean embedding of the person's members."""
     x, u = _embedding(fields, cells)
-    member = (phi > 0.5) & (phi == phi.max(axis=0, initial=0))
+    member = (phi > MEMBER) & (phi == phi.max(axis=0, initial=0))
     place = np.rint((x + u) * np.float32(FINE)).astype(np.int64)
     xy = centroids.xy.astype(np.float32)
     for j in np.flatnonzero(member.any(axis=1)):
@@ -137,61 +183,3 @@ def mean_shift(
         xy[j] = total / (member[j].sum() * np.float64(FINE))
     kept = {name: getattr(centroids, name) for name in ("weight", "confidence", "sigma", "scale")}
     return Centroids(xy=xy, primary=centroids.primary, **kept)
-
-
-def _paint(
-    fields: Fields, phi: np.ndarray, cells: np.ndarray, ids: np.ndarray, config: AssignConfig
-) -> InstanceMap:
-    """Interpolate φ and P_seg to the frame; each pixel goes to its best person above both bars."""
-    width, height = fields.letterbox.frame_size
-    grid = FrameGrid(fields.letterbox, fields.stride)
-    fine = FrameGrid(fields.letterbox, fields.seg_stride)
-    best = np.full((height, width), config.min_phi, np.float32)
-    labels = np.zeros((height, width), np.uint16)
-    plane = np.zeros(fields.log_sigma.shape, np.float32)
-    windows = []
-    for j, label in enumerate(ids):
-        plane[:] = 0
-        plane.flat[cells] = phi[j]
-        rows, columns = window = grid.window(_box(plane, SLACK * np.float32(config.min_phi)))
-        windows.append(window)
-        here = grid.spread(plane, rows, columns)
-        if config.igo_sigma > 0.12 and here.size:  # below, the filter's only tap is the centre
-            here = cv2.GaussianBlur(here, (0, 0), config.igo_sigma)
-        wins = here > best[window]
-        best[window][wins] = here[wins]
-        labels[window][wins] = label
-    return _cut(fields.seg, fine, labels, best, ids, windows, config.min_seg)
-
-
-def _cut(
-    seg: np.ndarray, fine: FrameGrid, labels: np.ndarray, best: np.ndarray, ids: np.ndarray,
-    windows: list[tuple[slice, slice]], min_seg: float,
-) -> InstanceMap:  # fmt: skip
-    """Keep labels where P_seg is above its bar; mean of P_seg · φ over each person's pixels."""
-    mean = np.zeros(len(ids), np.float32)
-    if not windows:
-        return InstanceMap(labels, ids, mean)
-    rows = slice(min(r.start for r, _ in windows), max(r.stop for r, _ in windows))
-    columns = slice(min(c.start for _, c in windows), max(c.stop for _, c in windows))
-    person = fine.spread(seg, rows, columns)
-    part = labels[rows, columns]
-    part[person <= min_seg] = 0
-    person *= best[rows, columns]
-    for j, (label, (r, c)) in enumerate(zip(ids, windows, strict=True)):
-        mine = labels[r, c] == label
-        if mine.any():
-            inner = slice(r.start - rows.start, r.stop - rows.start)
-            across = slice(c.start - columns.start, c.stop - columns.start)
-            parts = np.rint(person[inner, across][mine] * np.float32(ONE))
-            mean[j] = parts.sum(dtype=np.float64) / (ONE * len(parts))
-    return InstanceMap(labels, ids, mean)
-
-
-def _box(plane: np.ndarray, above: float) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 (exclusive) of the cells above a value."""
-    rows = np.flatnonzero((plane > above).any(axis=1))
-    columns = np.flatnonzero((plane > above).any(axis=0))
-    if not len(rows):
-        return 0, 0, -1, -1
-    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1

@@ -68,12 +68,14 @@ def _hold(fields: Fields, poses: Poses, sigma: np.ndarray) -> np.ndarray:
     columns = middle[..., 0, None, None] + window  # (P, 18, 1, n)
     rows = middle[..., 1, None, None] + window[:, None]  # (P, 18, n, 1)
     inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-    rows, columns = np.broadcast_arrays(rows.clip(0, height - 1), columns.clip(0, width - 1))
-    cells = cell_centres(height, width, fields.stride)[rows, columns]
-    near = ((cells - poses.xy[:, :, None, None]) ** 2).sum(-1) <= fields.radius**2
+    rows, columns = rows.clip(0, height - 1), columns.clip(0, width - 1)
+    centres = cell_centres(height, width, fields.stride)
+    x, y = centres[0, columns, 0], centres[rows, 0, 1]
+    own_x, own_y = (poses.xy[..., axis, None, None] for axis in (0, 1))
+    near = (x - own_x) ** 2 + (y - own_y) ** 2 <= fields.radius**2
     kinds = np.arange(A)[None, :, None, None]
-    offset = np.stack([fields.anchor[kinds, axis, rows, columns] for axis in (0, 1)], axis=-1)
-    miss = ((cells + fields.radius * offset - poses.xy[:, :, None, None]) ** 2).sum(-1)
+    to_x, to_y = (fields.radius * fields.anchor[kinds, axis, rows, columns] for axis in (0, 1))
+    miss = (x + to_x - own_x) ** 2 + (y + to_y - own_y) ** 2
     points_back = np.exp(-miss / (2 * (sigma[:, None, None, None] / 2) ** 2))
     used = inside & near & person[rows, columns]
     return (points_back * used).sum((2, 3)) / np.maximum(used.sum((2, 3)), 1)

@@ -10,16 +10,58 @@ import numpy as np
 from kdc_core.config import GroupConfig
 from kdc_core.decode.hough import ONE, smooth
 from kdc_core.decode.sample import sample
-from kdc_core.skeleton import CENTRE, OUT_EDGES, A, K
+from kdc_core.letterbox import length
+from kdc_core.skeleton import CENTRE, DIRECTED, OUT_EDGES, A, K
 from kdc_core.types import Peaks, Poses
+
+#: start and end of the directed edges (40,), and which of the edges that leave the start it is
+_START, _END = np.array(DIRECTED).T
+_PLACE = np.array([OUT_EDGES[a].index((e, b)) for e, (a, b) in enumerate(DIRECTED)])
+#: the edge (40,) that leads the other way
+_BACK = np.array([DIRECTED.index((b, a)) for a, b in DIRECTED])
+#: share of a person's scale by which the anchor field may miss the peak that it is read at
+_ASTRAY = 0.1
 
 
 @dataclass
 class _Person:
     """A skeleton while it grows."""
 
-    slot: np.ndarray  # (18,) peak of each anchor, -1 = none yet
+    slot: list[int]  # peak of each of the 18 anchors, -1 = none yet
     scale: float  # sqrt(area of the keypoints' box), input pixels
+
+
+class _Candidates:
+    """The peaks that are there, N at most per kind, and all that does not depend on the person.
+
+    Distances between peaks are measured at once: while skeletons grow, a few are asked at a time.
+    """
+
+    def __init__(self, peaks: Peaks, config: GroupConfig) -> None:
+        used = slice(np.count_nonzero(peaks.score.any(axis=0)))  # peaks come before empty slots
+        self.xy, self.anchors = peaks.xy[:, used], peaks.anchors[:, used]
+        self.score = peaks.score[:, used]
+        self.scores = self.score.tolist()  # one number at a time is read faster from lists
+        self.counts = (self.score > config.min_disk).tolist()
+        points = self.anchors[:, :, :K]
+        self.scale = np.sqrt(np.prod(points.max(axis=2) - points.min(axis=2), axis=2)).tolist()
+        #: added to distances (18, N): 0 for a free peak, inf for one that is claimed
+        self.claimed = np.where(self.score > 0, np.float32(0), np.float32(np.inf))
+        ahead = peaks.reach[_START, used, _PLACE][:, :, None] - self.xy[_END][:, None]
+        ahead = np.hypot(ahead[..., 0], ahead[..., 1])
+        #: by how much each edge (40,) of each peak (N,) misses the peaks at its end (N,), and, with
+        #: half that weight, their edges back: a neighbour's keypoint is near but points elsewhere
+        self.miss = (2 * ahead + ahead[_BACK].swapaxes(1, 2)) / 3
+        #: from each peak (18, N) to the person's anchors (18,) as read there
+        self.away = length(self.anchors - self.xy[:, :, None])
+        #: … and to that of its own kind: large where the pixels are of somebody in front
+        self.astray = self.away[np.arange(A), :, np.arange(A)]
+
+    def seeds(self, least: float) -> list[tuple[int, int]]:
+        """Kind and slot of the peaks of at least this score, best first."""
+        kind, slot = np.nonzero(self.score >= least)
+        order = np.argsort(-self.score[kind, slot], kind="stable")
+        return list(zip(kind[order].tolist(), slot[order].tolist(), strict=True))
 
 
 def group(
@@ -30,111 +72,94 @@ def group(
     Every anchor of a kept person is placed: where no peak was claimed, the anchor field as read
     at the person's own peaks tells where it should be.
     """
-    free = peaks.score > 0
+    candidates = _Candidates(peaks, config)
+    taken = np.zeros(candidates.score.shape, bool)  # on the same anchor of a person that is there
     people: list[_Person] = []
     placed: list[np.ndarray] = []
-    seeds = np.argwhere(peaks.score >= config.seed_score)
-    order = np.argsort(-peaks.score[tuple(seeds.T)], kind="stable")
-    for kind, slot in seeds[order]:
+    for kind, slot in candidates.seeds(config.seed_score):
         if len(people) == config.max_people:
             break
-        if not free[kind, slot] or _taken(peaks.xy[kind, slot], kind, people, placed, config):
+        if taken[kind, slot] or candidates.claimed[kind, slot]:
             continue
-        person = _grow(peaks, free, kind, slot, radius, config)
-        xy = _place(peaks, person)
-        if _claim_placed(peaks, free, person, xy, radius, config):
-            xy = _place(peaks, person)
-        if _is_person(peaks, person, config):
+        person = _grow(candidates, kind, slot, radius, config)
+        xy = _place(candidates, person)
+        if _claim_placed(candidates, person, xy, radius, config):
+            xy = _place(candidates, person)
+        if _is_person(candidates, person, config):
             people.append(person)
             placed.append(xy)
+            reach = np.maximum(config.same_place, config.same_place_scale * person.scale)
+            taken |= length(candidates.xy - xy[:, None]) < reach
     return _poses(peaks, votes, vote_stride, radius, people, placed, config.duplicate)
 
 
-def _taken(
-    at: np.ndarray, kind: int, people: list[_Person], placed: list[np.ndarray], config: GroupConfig
-) -> bool:
-    """Whether the seed lies on the same anchor of a person that is there already."""
-    if not people:
-        return False
-    distance = np.linalg.norm(np.stack(placed)[:, kind] - at, axis=1)
-    scale = np.array([person.scale for person in people])
-    reach = np.maximum(config.same_place, config.same_place_scale * scale)
-    return bool((distance < reach).any())
-
-
 def _grow(
-    peaks: Peaks, free: np.ndarray, kind: int, slot: int, radius: float, config: GroupConfig
+    candidates: _Candidates, kind: int, slot: int, radius: float, config: GroupConfig
 ) -> _Person:
     """Follow edges from the seed, from the most confident anchor first."""
-    points = peaks.anchors[kind, slot, :K]
-    scale = float(np.sqrt(np.prod(points.max(axis=0) - points.min(axis=0))))
-    person = _Person(np.full(A, -1), scale)
+    person = _Person([-1] * A, candidates.scale[kind][slot])
+    within = _match_radius(person, radius, config)
     person.slot[kind] = slot
-    free[kind, slot] = False
-    queue = [(-peaks.score[kind, slot], kind)]
+    candidates.claimed[kind, slot] = np.inf
+    queue = [(-candidates.scores[kind][slot], kind)]
     while queue:
         _, source = heapq.heappop(queue)
-        for i, (_, end) in enumerate(OUT_EDGES[source]):
+        for edge, end in OUT_EDGES[source]:
             if person.slot[end] >= 0:
                 continue
-            target = peaks.reach[source, person.slot[source], i]
-            found = _nearest(peaks, free, end, target, _match_radius(person, radius, config))
-            if found >= 0:
+            distance = candidates.miss[edge, person.slot[source]] + candidates.claimed[end]
+            found = int(distance.argmin())
+            if distance[found] <= within:
                 person.slot[end] = found
-                free[end, found] = False
-                heapq.heappush(queue, (-peaks.score[end, found], end))
+                candidates.claimed[end, found] = np.inf
+                heapq.heappush(queue, (-candidates.scores[end][found], end))
     return person
-
-
-def _nearest(peaks: Peaks, free: np.ndarray, kind: int, at: np.ndarray, within: float) -> int:
-    slots = np.flatnonzero(free[kind])
-    if not len(slots):
-        return -1
-    distance = np.hypot(*(peaks.xy[kind, slots] - at).T)
-    best = int(distance.argmin())
-    return int(slots[best]) if distance[best] <= within else -1
 
 
 def _match_radius(person: _Person, radius: float, config: GroupConfig) -> float:
     return max(config.match_radius * radius, config.match_scale * person.scale)
 
 
-def _place(peaks: Peaks, person: _Person) -> np.ndarray:
+def _place(candidates: _Candidates, person: _Person) -> np.ndarray:
     """All anchors (18, 2): claimed peaks, else the mean of what the claimed peaks' anchors say.
 
-    Weights fall with the square of the distance, because the field's error grows with it.
+    Weights fall with the square of the distance, because the field's error grows with it, and
+    where the peak's own place is not where the field says: a hidden keypoint lies on the pixels of
+    whoever hides it, and reads that person's anchors.
     """
-    kinds = np.flatnonzero(person.slot >= 0)
-    at = peaks.xy[kinds, person.slot[kinds]]
-    guesses = peaks.anchors[kinds, person.slot[kinds]]
-    distance = np.linalg.norm(guesses - at[:, None], axis=2)
-    weight = peaks.score[kinds, person.slot[kinds], None]
-    weight = weight / (0.08 * max(person.scale, 4.0) + distance) ** 2
-    xy = (guesses * weight[:, :, None]).sum(axis=0) / weight.sum(axis=0)[:, None]
-    xy[kinds] = at
+    slot = np.array(person.slot)
+    kinds = np.flatnonzero(slot >= 0)
+    own = kinds, slot[kinds]
+    guesses = candidates.anchors[own]
+    scale = max(person.scale, 4.0)
+    near = 0.08 * scale + candidates.away[own]
+    astray = candidates.astray[own] / (_ASTRAY * scale)
+    trust = candidates.score[own] * (np.exp(-(astray**2) / 2) + 1e-6)  # someone must be believed
+    weight = trust[:, None] / near**2
+    xy: np.ndarray = (guesses * weight[:, :, None]).sum(axis=0) / weight.sum(axis=0)[:, None]
+    xy[kinds] = candidates.xy[own]
     return xy
 
 
 def _claim_placed(
-    peaks: Peaks, free: np.ndarray, person: _Person, xy: np.ndarray, radius: float,
-    config: GroupConfig,
-) -> bool:  # fmt: skip
+    candidates: _Candidates, person: _Person, xy: np.ndarray, radius: float, config: GroupConfig
+) -> bool:
     """Second chance for anchors that no edge reached: a free peak where the anchor field points."""
-    claimed = False
-    for kind in map(int, np.flatnonzero(person.slot < 0)):
-        found = _nearest(peaks, free, kind, xy[kind], _match_radius(person, radius, config))
-        if found >= 0:
-            person.slot[kind] = found
-            free[kind, found] = False
-            claimed = True
-    return claimed
+    kinds = np.flatnonzero(np.array(person.slot) < 0)
+    away = candidates.xy[kinds] - xy[kinds, None]
+    distance = np.hypot(away[..., 0], away[..., 1]) + candidates.claimed[kinds]
+    near = distance.min(axis=1) <= _match_radius(person, radius, config)
+    for kind, found in zip(kinds[near].tolist(), distance[near].argmin(axis=1), strict=True):
+        person.slot[kind] = int(found)
+        candidates.claimed[kind, found] = np.inf
+    return bool(near.any())
 
 
-def _is_person(peaks: Peaks, person: _Person, config: GroupConfig) -> bool:
-    kinds = np.flatnonzero(person.slot >= 0)
-    score = peaks.score[kinds, person.slot[kinds]]
-    enough = np.count_nonzero(score[kinds < K] > config.min_disk) >= config.min_keypoints
-    return bool(enough) or bool((score[kinds == CENTRE] > config.min_centre).any())
+def _is_person(candidates: _Candidates, person: _Person, config: GroupConfig) -> bool:
+    own = [(kind, slot) for kind, slot in enumerate(person.slot[:K]) if slot >= 0]
+    centre = person.slot[CENTRE]
+    enough = sum(candidates.counts[kind][slot] for kind, slot in own) >= config.min_keypoints
+    return enough or (centre >= 0 and bool(candidates.score[CENTRE, centre] > config.min_centre))
 
 
 def _poses(
@@ -161,24 +186,21 @@ def _poses(
 
 def distinct(poses: Poses, duplicate: float) -> np.ndarray:
     """Rows without fragments: a skeleton that lies on a better one is the same person."""
-    kept: list[int] = []
     scale = poses.scale
+    apart = length(poses.xy[:, None] - poses.xy) / np.maximum(scale[:, None], scale)[:, :, None]
+    alike = np.exp(-(apart**2) / (2 * duplicate**2)).mean(axis=2) > 0.5
+    kept: list[int] = []
     for j in range(len(poses)):
-        apart = np.linalg.norm(poses.xy[kept] - poses.xy[j], axis=2)
-        apart = apart / np.maximum(scale[kept], scale[j])[:, None]
-        alike = np.exp(-(apart**2) / (2 * duplicate**2)).mean(axis=1)
-        if not (alike > 0.5).any():
+        if not alike[j, kept].any():
             kept.append(j)
     return np.array(kept, np.intp)
 
 
 def _votes_at(votes: np.ndarray, xy: np.ndarray, vote_stride: int) -> np.ndarray:
     """Share of a disk that votes for each placed anchor (P, 18)."""
-    if not len(xy):
-        return np.zeros((0, A), np.float32)
-    heights = smooth(votes)
-    read = [sample(heights[kind], xy[:, kind], vote_stride) for kind in range(A)]
-    return np.minimum(np.stack(read, axis=1) / np.float32(ONE), 1)
+    kinds = np.tile(np.arange(A), len(xy))
+    read = sample(smooth(votes), xy.reshape(-1, 2), vote_stride, kinds).reshape(-1, A)
+    return np.minimum(read / np.float32(ONE), 1)
 
 
 def instance_scores(xy: np.ndarray, disk: np.ndarray, radius: float) -> np.ndarray:
@@ -186,10 +208,10 @@ def instance_scores(xy: np.ndarray, disk: np.ndarray, radius: float) -> np.ndarr
 
     PersonLab's soft NMS: a keypoint counts only for the best person within R / 3 of its place.
     """
-    first = np.argsort(-disk[:, :K].sum(axis=1), kind="stable")
+    xy, disk = xy[:, :K], disk[:, :K]
+    first = np.argsort(-disk.sum(axis=1), kind="stable")
+    near = length(xy[first, None] - xy[first]) < radius / 3  # (P, P, 17)
+    claimed = (near & np.tri(len(xy), k=-1, dtype=bool)[:, :, None]).any(axis=1)
     score = np.zeros(len(xy), np.float32)
-    for rank, person in enumerate(first):
-        distance = np.linalg.norm(xy[first[:rank], :K] - xy[person, :K], axis=2)
-        unclaimed = ~(distance < radius / 3).any(axis=0)
-        score[person] = (disk[person, :K] * unclaimed).sum() / K
+    score[first] = (disk[first] * ~claimed).sum(axis=1) / K
     return score

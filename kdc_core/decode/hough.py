@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import cv2
@@ -40,57 +41,75 @@ def vote(fields: Fields, config: HoughConfig) -> np.ndarray:
     x, y = np.moveaxis(to_grid(place, config.vote_stride).astype(np.float32), -1, 0)
     x0, y0 = np.floor(x), np.floor(y)
     fx, fy = x - x0, y - y0
-    votes = np.zeros(A * height * width)
+    column, row = x0.astype(np.int64), y0.astype(np.int64)
     corners = ((0, 0, (1 - fx) * (1 - fy)), (1, 0, fx * (1 - fy)), (0, 1, (1 - fx) * fy),
                (1, 1, fx * fy))  # fmt: skip
+    cells, amounts = [], []
     for dx, dy, part in corners:
-        cx, cy = (x0 + dx).astype(np.int64), (y0 + dy).astype(np.int64)
+        cx, cy = column + dx, row + dy
         inside = (cx >= 0) & (cx < width) & (cy >= 0) & (cy < height)
-        index = (kind[inside] * height + cy[inside]) * width + cx[inside]
-        amount = np.rint(weight[inside] * part[inside])
-        votes += np.bincount(index, amount, minlength=len(votes))
+        cells.append(((kind * height + cy) * width + cx)[inside])
+        amounts.append(np.rint(weight * part)[inside])
+    votes = np.bincount(np.concatenate(cells), np.concatenate(amounts), A * height * width)
     return votes.astype(np.int32).reshape(A, height, width)
 
 
 def smooth(votes: np.ndarray) -> np.ndarray:
     """Binomial 3×3 sum with centre weight 1, in integers: gathers votes that straddle cells."""
     padded = np.pad(votes, ((0, 0), (1, 1), (1, 1)))
-    tall = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
-    return (tall[:, :, :-2] + 2 * tall[:, :, 1:-1] + tall[:, :, 2:]) >> 2
+    tall = 2 * padded[:, 1:-1]
+    tall += padded[:, :-2]
+    tall += padded[:, 2:]
+    both: np.ndarray = 2 * tall[:, :, 1:-1]
+    both += tall[:, :, :-2]
+    both += tall[:, :, 2:]
+    both >>= 2
+    return both
 
 
 def find_peaks(fields: Fields, votes: np.ndarray, config: HoughConfig) -> Peaks:
     """Best ``max_peaks`` local maxima of the votes per anchor type, with what is read there."""
     n = config.max_peaks
+    heights = smooth(votes)
+    kind, slot, rows, columns = _maxima(heights, config.min_score, n)
     xy = np.zeros((A, n, 2), np.float32)
     score = np.zeros((A, n), np.float32)
-    heights = smooth(votes)
-    for kind in range(A):
-        rows, columns = _maxima(heights[kind], config.min_score, n)
-        found = len(rows)
-        xy[kind, :found] = _refined(votes[kind], rows, columns, config.vote_stride)
-        score[kind, :found] = np.minimum(heights[kind, rows, columns] / np.float32(ONE), 1)
+    xy[kind, slot] = _refined(votes, kind, rows, columns, config.vote_stride)
+    score[kind, slot] = np.minimum(heights[kind, rows, columns] / np.float32(ONE), 1)
     return _read_at(fields, xy, score, config.refine_steps)
 
 
-def _maxima(height: np.ndarray, min_score: float, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """5×5 maxima, best first; of equal heights in one window the first in raster order wins."""
-    plane = height.astype(np.float32)
-    top = cv2.dilate(plane, np.ones((5, 5), np.uint8))
-    rows, columns = np.nonzero((plane == top) & (plane > min_score * ONE))
-    order = np.argsort(-height[rows, columns], kind="stable")[: 2 * n]
-    rows, columns = rows[order], columns[order]
-    near = (abs(rows[:, None] - rows) <= 2) & (abs(columns[:, None] - columns) <= 2)
-    first = ~np.tril(near, -1).any(axis=1)
-    return rows[first][:n], columns[first][:n]
+def _maxima(
+    heights: np.ndarray, min_score: float, n: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Kind, slot, row and column of the 5×5 maxima, best first, ``n`` of a kind at most.
+
+    Of equal heights in one window the first in raster order wins.
+    """
+    planes = heights.astype(np.float32)
+    tops = np.stack([cv2.dilate(plane, np.ones((5, 5), np.uint8)) for plane in planes])
+    kinds, rows, columns = np.nonzero((planes == tops) & (planes > min_score * ONE))
+    height = heights[kinds, rows, columns]
+    first = np.searchsorted(kinds, np.arange(A + 1))
+    chosen = []
+    for begin, end in itertools.pairwise(first):
+        order = begin + np.argsort(-height[begin:end], kind="stable")[: 2 * n]
+        y, x = rows[order], columns[order]
+        near = (abs(y[:, None] - y) <= 2) & (abs(x[:, None] - x) <= 2)
+        chosen.append(order[~np.tril(near, -1).any(axis=1)][:n])
+    slot = np.concatenate([np.arange(len(one)) for one in chosen])
+    at = np.concatenate(chosen)
+    return kinds[at], slot, rows[at], columns[at]
 
 
 def _refined(
-    votes: np.ndarray, rows: np.ndarray, columns: np.ndarray, vote_stride: int
+    votes: np.ndarray, kind: np.ndarray, rows: np.ndarray, columns: np.ndarray, vote_stride: int
 ) -> np.ndarray:
     """Centre of mass of the votes in the 3×3 window of each peak, input pixels (N, 2)."""
-    padded = np.pad(votes, 1)
-    window = padded[rows[:, None] + 1 + _WINDOW[:, 1], columns[:, None] + 1 + _WINDOW[:, 0]]
+    _, height, width = votes.shape
+    y, x = rows[:, None] + _WINDOW[:, 1], columns[:, None] + _WINDOW[:, 0]
+    window = votes[kind[:, None], y.clip(0, height - 1), x.clip(0, width - 1)]
+    window *= (y >= 0) & (y < height) & (x >= 0) & (x < width)
     mass = np.maximum(window.sum(axis=1, keepdims=True), 1)
     shift = (window[:, :, None] * _WINDOW).sum(axis=1) / mass
     cells = np.stack([columns, rows], axis=-1) + shift

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import cv2
 import numpy as np
 
 from kdc_core.letterbox import Letterbox, to_grid
@@ -64,33 +67,54 @@ class FrameGrid:
     """
 
     def __init__(self, letterbox: Letterbox, stride: int) -> None:
-        width, height = letterbox.frame_size
-        pixels = np.stack(np.broadcast_arrays(np.arange(max(width, height))[:, None], np.zeros(2)))
-        places = to_grid(letterbox.to_input(pixels[0]), stride).astype(np.float32)
-        self.columns = places[:width, 0]
-        self.rows = places[:height, 1]
+        self._key = letterbox, stride
+        self.columns, self.rows = _places(letterbox, stride)
 
     def window(self, box: tuple[int, int, int, int]) -> tuple[slice, slice]:
         """(rows, columns) of the frame that cells x0 ≤ x < x1, y0 ≤ y < y1 have a say in."""
         x0, y0, x1, y1 = box
-        columns = np.searchsorted(self.columns, (x0 - 1, x1))
-        rows = np.searchsorted(self.rows, (y0 - 1, y1))
-        return slice(rows[0], rows[1]), slice(columns[0], columns[1])
+        columns = np.searchsorted(self.columns, (x0 - 1, x1)).tolist()
+        rows = np.searchsorted(self.rows, (y0 - 1, y1)).tolist()
+        return slice(*rows), slice(*columns)
 
     def spread(self, field: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
-        """``field`` (h, w) at the frame's pixels ``[rows, columns]``, float32."""
-        r0, r1, fr = _taps(self.rows[rows], field.shape[0])
-        c0, c1, fc = _taps(self.columns[columns], field.shape[1])
+        """``field`` (h, w) at the frame's pixels ``[rows, columns]``, float32.
+
+        Columns lie contiguous in memory (order "F"): columns that are copied as a whole are
+        gathered ten times as fast as single pixels.
+        """
+        down, across = _taps(*self._key, field.shape)
+        r0, r1, fr = (tap[rows] for tap in down)
+        c0, c1, fc = (tap[columns] for tap in across)
         if not len(r0) or not len(c0):
             return np.zeros((len(r0), len(c0)), np.float32)
         left, right = c0[0], c1[-1] + 1
         part = field[:, left:right]
         tall = part[r0] * (1 - fr)[:, None] + part[r1] * fr[:, None]
-        return tall[:, c0 - left] * (1 - fc) + tall[:, c1 - left] * fc
+        turned = cv2.transpose(tall)
+        wide: np.ndarray = turned[c0 - left] * (1 - fc)[:, None]
+        wide += turned[c1 - left] * fc[:, None]
+        return wide.T
 
 
-def _taps(places: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    places = places.clip(0, size - 1)
-    floor = np.floor(places)
-    low = floor.astype(np.intp)
-    return low, np.minimum(low + 1, size - 1), places - floor
+@lru_cache(maxsize=16)
+def _places(letterbox: Letterbox, stride: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the columns and the rows of the frame lie in a grid, fractional cells; read only."""
+    width, height = letterbox.frame_size
+    pixels = np.repeat(np.arange(max(width, height))[:, None], 2, axis=1)
+    places = to_grid(letterbox.to_input(pixels), stride).astype(np.float32)
+    return places[:width, 0], places[:height, 1]
+
+
+@lru_cache(maxsize=16)
+def _taps(
+    letterbox: Letterbox, stride: int, shape: tuple[int, int]
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Cells before and behind each row and column of the frame, share of the latter; read only."""
+    taps = []
+    for places, size in zip(_places(letterbox, stride)[::-1], shape, strict=True):
+        places = places.clip(0, size - 1)
+        floor = np.floor(places)
+        low = floor.astype(np.intp)
+        taps.append((low, np.minimum(low + 1, size - 1), places - floor))
+    return taps

@@ -20,15 +20,16 @@ def people(
 
     Pixels of the others, and masks smaller than ``min_mask``, are taken out of the label image.
     """
-    count = np.bincount(instances.labels.ravel(), minlength=int(instances.ids.max(initial=0)) + 1)
-    count = count[instances.ids]
+    count, around = _extents(instances.labels, instances.ids)
     side = np.sqrt(count) * letterbox.scale
     has_mask = (count > 0) & (side**2 >= config.min_mask)
     score = expected_oks(poses.score, centroids.scale, config)
     mask_score = expected_iou(instances.phi, poses.presence, side, config) * has_mask
     sure = np.maximum(score, mask_score) >= config.min_score
-    labels = _without(instances.labels, instances.ids[(count > 0) & ~(has_mask & sure)])
+    drawn = has_mask & sure
+    labels = _without(instances.labels, instances.ids[(count > 0) & ~drawn])
     points = letterbox.to_frame(poses.xy)
+    boxes = np.where(drawn[:, None], around, _boxes(points[:, :K], labels.shape))
     if phase is None:
         phase = np.full(len(poses), Phase.UNTRACKED, np.uint8)
     everyone = People(
@@ -37,7 +38,7 @@ def people(
         mask_score=mask_score,
         keypoints=np.concatenate([points[:, :K], poses.disk[:, :K, None]], axis=2),
         visible=(poses.vis[:, :K] >= VISIBLE) & poses.matched[:, :K],
-        boxes=_boxes(labels, instances.ids, points[:, :K]),
+        boxes=boxes.astype(np.float32),
         centroid=centroids.primary,
         centroid_xy=points[np.arange(len(poses)), centroids.primary],
         labels=labels,
@@ -72,14 +73,32 @@ def expected_iou(
     return np.minimum(config.iou_gain * evidence, 1)
 
 
-def _boxes(labels: np.ndarray, ids: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """x1, y1, x2, y2 around each mask; around the keypoints of a person without one."""
+def _extents(labels: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Number of pixels (P,) of each label, and x1, y1, x2, y2 (P, 4) around them.
+
+    Counted in runs of equal pixels along the rows: of these there are a hundred times fewer.
+    """
     height, width = labels.shape
+    begins = np.ones(labels.shape, bool)
+    np.not_equal(labels[:, 1:], labels[:, :-1], out=begins[:, 1:])
+    at = np.flatnonzero(begins)
+    label = labels.reshape(-1)[at]
+    length = np.diff(at, append=labels.size)
+    mine = label > 0
+    at, length = at[mine], length[mine]
+    order = np.argsort(ids)
+    who = order[np.searchsorted(ids, label[mine], sorter=order)]
+    row, left = at // width, at % width
+    boxes = np.tile((width, height, 0, 0), (len(ids), 1))
+    np.minimum.at(boxes[:, 0], who, left)
+    np.minimum.at(boxes[:, 1], who, row)
+    np.maximum.at(boxes[:, 2], who, left + length)
+    np.maximum.at(boxes[:, 3], who, row + 1)
+    return np.bincount(who, length, len(ids)).astype(np.intp), boxes
+
+
+def _boxes(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """x1, y1, x2, y2 (P, 4) around keypoints (P, 17, 2) in a picture of this shape."""
+    height, width = shape
     boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
-    boxes = boxes.clip(0, [width - 1, height - 1, width - 1, height - 1])
-    for j, label in enumerate(ids):
-        mine = labels == label
-        rows, columns = np.flatnonzero(mine.any(axis=1)), np.flatnonzero(mine.any(axis=0))
-        if len(rows):
-            boxes[j] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-    return boxes.astype(np.float32)
+    return boxes.clip(0, [width - 1, height - 1, width - 1, height - 1])

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from kdc_core.config import CentroidConfig, ModelInfo
 from kdc_core.letterbox import Letterbox, cell_centres
-from kdc_core.skeleton import DIRECTED, A, K
+from kdc_core.skeleton import CENTRE, DIRECTED, A, K
 from kdc_core.training.batch import OVERLAP, POSE_UNKNOWN, SEG_UNKNOWN, Batch
 from kdc_core.types import Fields
 
@@ -134,6 +134,9 @@ def coverage(
 def oracle_fields(batch: Batch, info: ModelInfo, letterbox: Letterbox) -> Fields:
     """The targets of one picture (B = 1) as the fields of a perfect network, for the decoder.
 
+    A network says something where nothing is annotated, too: there, the field of an anchor points
+    at the person's CENTRE. "Here" would be close to any neighbour's keypoint.
+
     Raises ValueError for a batch of any other size.
     """
     if len(batch) != 1:
@@ -141,6 +144,8 @@ def oracle_fields(batch: Batch, info: ModelInfo, letterbox: Letterbox) -> Fields
     targets = make_targets(batch, info)
     sigma = CentroidConfig().sigma_fallback * targets.scale / info.radius
     log_sigma = torch.log(sigma).gather(1, targets.owner.clamp_min(0).flatten(1))
+    known = targets.anchor_known[:, :, None] > 0
+    anchor = torch.where(known, targets.anchor, targets.anchor[:, CENTRE:])
 
     def array(tensor: torch.Tensor) -> np.ndarray:
         return np.ascontiguousarray(tensor[0].cpu().numpy(), dtype=np.float32)
@@ -149,7 +154,7 @@ def oracle_fields(batch: Batch, info: ModelInfo, letterbox: Letterbox) -> Fields
         heat=array(targets.heat * 0.98 + 0.01),  # a sigmoid never quite reaches 0 and 1
         short=array(targets.short),
         mid=array(targets.mid),
-        anchor=array(targets.anchor),
+        anchor=array(anchor),
         log_sigma=array(log_sigma.view_as(targets.owner)),
         vis=array(targets.vis * 0.98 + 0.01),
         seg=array(targets.seg[:, 0]),

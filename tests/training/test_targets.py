@@ -247,6 +247,11 @@ def test_oracle_fields_say_what_the_targets_say() -> None:
     at = 3.5 + 8 * np.array([2, 5]) + 16 * fields.anchor[CENTRE, :, 5, 2]
     assert at.tolist() == [31.5, 47.5]
     assert fields.log_sigma[5, 2] == pytest.approx(np.log(0.212 * 2048**0.5 / 16), abs=1e-6)
+    # what is not annotated is not "here"
+    unknown = two_people().keypoints[0, 0, :, 2] == 0
+    assert unknown.any()
+    towards = fields.anchor[:17][unknown, :, 5, 2]
+    assert (towards == fields.anchor[CENTRE, :, 5, 2]).all()
     with pytest.raises(ValueError, match="batch of one picture"):
         batch = two_people()
         pair = {f.name: getattr(batch, f.name).repeat_interleave(2, 0)
