@@ -52,7 +52,7 @@ class Pipeline:
             people = decode(fields, self.config, lap)
         else:
             video.config = self.config
-            people = video(fields, frame.stamp, lap)
+            people = video(fields, frame.stamp, frame.image, lap)
         self.timings = timings
         return people
 

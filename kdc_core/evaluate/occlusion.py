@@ -93,7 +93,7 @@ def play(
         fields = look(shot, stamp)
         found = find(fields, decoders[DEFAULT].apart)
         for name, decoder in decoders.items():
-            people = _answer(decoder, fields, found, stamp)
+            people = _answer(decoder, fields, found, stamp, shot.image)
             ledgers[name].add(stamp, shot, people)
             if name == DEFAULT:
                 show(stamp, shot, people)
@@ -101,15 +101,16 @@ def play(
 
 
 def _answer(
-    decoder: VideoDecoder | BoxTracker, fields: Fields, found: tuple[Poses, Centroids], stamp: float
-) -> People:
+    decoder: VideoDecoder | BoxTracker, fields: Fields, found: tuple[Poses, Centroids],
+    stamp: float, image: np.ndarray,
+) -> People:  # fmt: skip
     """People of a frame whose skeletons are known: they are the same in every centroid mode."""
     if isinstance(decoder, BoxTracker):
         return decoder(fields, stamp)
     poses, centroids = found
     weight, primary = anchor_weights(centroids.confidence, poses, decoder.config.centroid)
     centroids = replace(centroids, weight=weight, primary=primary)
-    return decoder.follow(fields, poses, centroids, stamp)
+    return decoder.follow(fields, poses, centroids, stamp, image)
 
 
 def figures(played: dict[str, dict[str, Ledger]]) -> dict[str, Any]:

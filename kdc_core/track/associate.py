@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from kdc_core.letterbox import length
 from kdc_core.skeleton import OKS_SIGMAS, K
+from kdc_core.track import appearance
 from kdc_core.track.body import SURE, middle, unlike, whole
 from kdc_core.track.config import TrackConfig
 from kdc_core.track.filter import BODY
 from kdc_core.track.observe import Cells, Seen
 from kdc_core.track.state import Tracks
 
-OKS_SHARE, MASK_SHARE = 0.45, 0.25  # of the cost; renormalised over the terms that exist
+#: of skeleton, pixels and colours in the cost; renormalised over those that are known
+SHARES = np.array([0.45, 0.25, 0.6])[:, None, None]
 TOLERANCE = (4 * OKS_SIGMAS) ** 2  # twice COCO's κ: people move between frames
+STRANGER = 0.5  # distance of colours that are not known
 FORBIDDEN = 1e6  # in place of infinity, which the solver refuses
 BARE_REACH = 1.5  # scales: without keypoints only the place tells who came back
 AWAY = 0.15  # extra cost of a track that is hidden: the visible neighbour comes first
@@ -32,16 +36,17 @@ def costs(tracks: Tracks, seen: Seen, dt: float, stamp: float, config: TrackConf
     similar = oks(tracks.motion.xy[:, :K], tracks.motion.variance[:, :K, 0], scale,
                   seen.poses.xy[:, :K], seen.centroids.confidence[:, :K])  # fmt: skip
     overlap = mask_iou(tracks, seen.cells, len(seen))
-    terms = np.stack([1 - similar, 1 - overlap])
-    share = np.array([OKS_SHARE, MASK_SHARE])[:, None, None] * ~np.isnan(terms)
+    terms = np.stack([1 - similar, 1 - overlap, appearance.unlike(tracks.look, seen.look)])
+    known = ~np.isnan(terms)
+    share = SHARES * known
     total = share.sum(axis=0)
-    cost = (np.nan_to_num(terms) * share).sum(axis=0) / np.maximum(total, 1e-9)
+    cost = (np.where(known, terms, 0) * share).sum(axis=0) / np.maximum(total, 1e-9)
     away = 1 - np.exp(-(stamp - tracks.seen) / 0.3)
     cost = cost + AWAY * np.where(stamp - tracks.seen > 1.5 * dt, away, 0)[:, None]
     reach = (config.reach + config.speed * dt) * scale
     reach = reach + 3 * np.sqrt(tracks.motion.variance[:, BODY, 0])[:, None]
     allowed = _distance(middle(tracks.motion.xy), seen.middle) <= reach
-    allowed &= _same_size(tracks, seen, config) & (total > 0)
+    allowed &= _same_size(tracks, seen, config) & (share[:2].sum(axis=0) > 0)
     return np.where(allowed, cost, np.inf)
 
 
@@ -54,7 +59,8 @@ def oks(
     ``scale`` is (T, P). The filters' own variance (T, 17) softens it: long-unseen joints may be
     further off.
     """
-    square = ((track_xy[:, None] - xy[None]) ** 2).sum(axis=3)
+    away = track_xy[:, None] - xy
+    square = away[..., 0] ** 2 + away[..., 1] ** 2
     spread = scale[:, :, None] ** 2 * TOLERANCE + variance[:, None]
     near = np.exp(-square / (2 * spread))
     used = confidence > SURE
@@ -102,8 +108,9 @@ def revival_costs(tracks: Tracks, seen: Seen, stamp: float, config: TrackConfig)
     allowed &= _same_size(tracks, seen, config) & (resize <= np.log(config.partial_ratio))
     allowed &= strange <= config.proportions
     allowed &= ~seen.bare | (predicted <= BARE_REACH * scale)
+    other = np.nan_to_num(appearance.unlike(tracks.look, seen.look), nan=STRANGER)
     spread = 0.5 * scale + np.sqrt(tracks.motion.variance[:, BODY, 0])[:, None]
-    return np.where(allowed, predicted / spread + strange + resize, np.inf)
+    return np.where(allowed, predicted / spread + strange + resize + other, np.inf)
 
 
 def common_shift(tracks: Tracks, seen: Seen) -> np.ndarray:
@@ -120,7 +127,7 @@ def common_shift(tracks: Tracks, seen: Seen) -> np.ndarray:
     sizes = abs(np.log(seen.centroids.scale[None] / scale[:, None])) < np.log(1.4)
 
     def explained(by: np.ndarray) -> np.ndarray:
-        miss = np.linalg.norm(away - by[:, None, None], axis=3) / scale[:, None]
+        miss = length(away - by[:, None, None]) / scale[:, None]
         return np.where(sizes, np.exp(-(miss**2) / (2 * 0.2**2)), 0).max(axis=2)  # (C, T)
 
     now = explained(still[None])[0]
@@ -133,7 +140,7 @@ def common_shift(tracks: Tracks, seen: Seen) -> np.ndarray:
     if fit[best].sum() < now.sum() + 0.75 or np.count_nonzero(fit[best] > 0.5) < 2:
         return still
     good = fit[best] > 0.5
-    rest = np.where(sizes, np.linalg.norm(away - guesses[best], axis=2), np.inf)[good]
+    rest = np.where(sizes, length(away - guesses[best]), np.inf)[good]
     shift: np.ndarray = np.median(away[good, rest.argmin(axis=1)], axis=0)
     return shift
 
@@ -159,7 +166,7 @@ def doubles(
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(a[:, None] - b[None], axis=2)
+    return length(a[:, None] - b)
 
 
 def _scale(tracks: Tracks, seen: Seen) -> np.ndarray:

@@ -33,7 +33,7 @@ def predict(motion: Motion, dt: float, density: np.ndarray) -> Motion:
 
     White noise in the acceleration, integrated over time, so that two short steps equal a long one.
     """
-    pp, pv, vv = np.moveaxis(motion.variance, -1, 0)
+    pp, pv, vv = motion.variance.transpose(2, 0, 1)
     variance = np.stack(
         [
             pp + 2 * dt * pv + dt**2 * vv + density * dt**3 / 3,
@@ -47,7 +47,7 @@ def predict(motion: Motion, dt: float, density: np.ndarray) -> Motion:
 
 def correct(motion: Motion, xy: np.ndarray, noise: np.ndarray) -> Motion:
     """State after points were measured at ``xy`` with standard deviation ``noise`` (T, 19)."""
-    pp, pv, vv = np.moveaxis(motion.variance, -1, 0)
+    pp, pv, vv = motion.variance.transpose(2, 0, 1)
     total = pp + noise**2
     of_place, of_speed = pp / total, pv / total
     miss = xy - motion.xy

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from kdc_core.letterbox import length
 from kdc_core.track import associate
 from kdc_core.track.config import TrackConfig
 from kdc_core.track.filter import BODY
@@ -70,11 +71,9 @@ def age(
     ripe = (pose_of >= 0) & (stamp - tracks.born >= config.confirm)
     patience = np.where(left, config.left, config.forget)
     gone = unseen > np.where(young, config.confirm, patience)
-    phase = np.select(
-        [young & ~ripe, unseen <= 0, unseen > config.hidden],
-        [Phase.TENTATIVE, Phase.CONFIRMED, Phase.LOST],
-        Phase.OCCLUDED,
-    )
+    phase = np.where(unseen > config.hidden, Phase.LOST, Phase.OCCLUDED)
+    phase = np.where(unseen <= 0, Phase.CONFIRMED, phase)
+    phase = np.where(young & ~ripe, Phase.TENTATIVE, phase)
     return replace(tracks, phase=phase.astype(np.uint8))[~gone], pose_of[~gone]
 
 
@@ -88,7 +87,7 @@ class Names:
         """Ids for those who have none: at once, or once believed where somebody may come back."""
         hidden = tracks.phase >= Phase.OCCLUDED
         place = tracks.motion.xy[:, BODY]
-        away = np.linalg.norm(place[:, None] - place[None], axis=2)
+        away = length(place[:, None] - place)
         reach = tracks.body.scale * (2 * config.reach + config.speed * (stamp - tracks.seen))
         near = (hidden & (away < reach)).any(axis=1)
         young = (tracks.id == 0) & (tracks.seen == stamp)

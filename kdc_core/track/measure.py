@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from kdc_core.letterbox import length
 from kdc_core.skeleton import A
-from kdc_core.track import body, filter, smooth, visibility
+from kdc_core.track import appearance, body, filter, smooth, visibility
 from kdc_core.track.config import TrackConfig
 from kdc_core.track.filter import BODY, POINTS, Motion
 from kdc_core.track.memory import PixelMemory
@@ -64,7 +65,7 @@ def begin(
         motion=_start(points, noise, shape.scale), body=shape,
         visibility=visibility.carried(sight, centroids, mode, config.temporal),
         calm=smooth.still((xy - origin[:, None]) / shape.scale[:, None, None]),
-        cells=cells, cells_at=origin,
+        look=seen.look[poses], cells=cells, cells_at=origin,
     )  # fmt: skip
 
 
@@ -87,11 +88,14 @@ def absorb(
     # who is seen in part is seen in the wrong place: the network shifts the rest into sight
     noise[:, BODY] *= np.clip(area / np.maximum(mine.area, 1), 0.1, 1) ** -PARTIAL
     motion = filter.correct(mine.motion, points, noise)
-    lost = np.flatnonzero(mine.phase == Phase.LOST)  # they start anew, but go where they went
-    again = _start(points[lost], noise[lost], shape.scale[lost])
-    motion = motion.put(lost, replace(again, velocity=mine.motion.velocity[lost]))
+    lost = np.flatnonzero(mine.phase == Phase.LOST)
+    if len(lost):  # they start anew, but go where they went
+        again = _start(points[lost], noise[lost], shape.scale[lost])
+        motion = motion.put(lost, replace(again, velocity=mine.motion.velocity[lost]))
     rate = 1 - np.exp(-dt / AVERAGE)
     resize = 1 - np.exp(-dt / np.where(area > mine.area, AVERAGE, SHRINK))
+    alone = appearance.clear(tracks.motion.xy, tracks.body.scale)[rows]
+    fresh = alone * (1 - np.exp(-dt / appearance.MEMORY))
     relative = (poses.xy - motion.xy[:, BODY:]) / shape.scale[:, None, None]
     now = np.full(len(rows), stamp)
     sight = _sight(mine, centroids.confidence, dt, config)
@@ -102,6 +106,7 @@ def absorb(
         spread=mine.spread + rate * (centroids.sigma / centroids.scale - mine.spread),
         visibility=visibility.carried(sight, centroids, mode, config.temporal),
         calm=smooth.smooth(mine.calm, relative, dt, config.min_cutoff, config.beta),
+        look=appearance.learn(mine.look, seen.look[columns], fresh),
         cells=cells, cells_at=motion.xy[:, BODY],
     )  # fmt: skip
     steady = mine.phase != Phase.LOST
@@ -147,7 +152,7 @@ def live_on(
 
 def mixed(xy: np.ndarray, radius: float) -> np.ndarray:
     """Anchors (T, 18) so close to somebody else's of the same type that their disks merge."""
-    away = np.linalg.norm(xy[:, None] - xy[None], axis=3)
+    away = length(xy[:, None] - xy)
     away[np.arange(len(xy)), np.arange(len(xy))] = np.inf
     near: np.ndarray = away.min(axis=1, initial=np.inf) < radius
     return near
@@ -159,6 +164,8 @@ def _sight(
     """Visibility of tracks with a pose; who was hidden is looked at afresh."""
     sight = visibility.update(mine.visibility, confidence, mine.body.shape, dt, config)
     hidden = np.flatnonzero(mine.phase >= Phase.OCCLUDED)
+    if not len(hidden):
+        return sight
     again = visibility.look_again(mine.visibility[hidden], confidence[hidden], config)
     return sight.put(hidden, again)
 
@@ -180,11 +187,11 @@ def _start(points: np.ndarray, noise: np.ndarray, scale: np.ndarray) -> Motion:
 
 def _carry(tracks: Tracks, rows: np.ndarray, before: Motion, after: Motion) -> Tracks:
     """People without a pose share the correction that most with a pose needed: the camera's."""
-    if len(before.xy) < CROWD:
-        return tracks
     others = np.ones(len(tracks), bool)
     others[rows] = False
     rest = np.flatnonzero(others)
+    if len(before.xy) < CROWD or not len(rest):
+        return tracks
     place = np.median(after.xy[:, BODY] - before.xy[:, BODY], axis=0)
     speed = np.median(after.velocity[:, BODY] - before.velocity[:, BODY], axis=0)
     mine = tracks[rest]

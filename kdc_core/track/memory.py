@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kdc_core.letterbox import Letterbox, cell_centres
+from kdc_core.letterbox import Letterbox, cell_centres, length
 from kdc_core.types import Fields
 
 SIDE = 64  # points per side of a silhouette …
@@ -47,38 +47,35 @@ class PixelMemory:
         shape = fields.log_sigma.shape
         shares = np.full((len(ids), *shape), np.nan, np.float32)
         x, y = _axes(shape, fields.stride)
+        columns, lines = _points(x, place[:, 0], scale), _points(y, place[:, 1], scale)
         for row, name in enumerate(ids.tolist()):
             if name not in self._shapes:
                 continue
             shares[row] = 0
-            column, columns = _inside(x, place[row, 0], scale[row])
-            line, lines = _inside(y, place[row, 1], scale[row])
-            shares[row, lines, columns] = self._shapes[name][line[:, None], column]
+            column, across = _inside(columns[row])
+            line, down = _inside(lines[row])
+            shares[row, down, across] = self._shapes[name][line[:, None], column]
         return shares
 
     def favour(
         self, ids: np.ndarray, place: np.ndarray, scale: np.ndarray, fields: Fields, gain: float
     ) -> np.ndarray:
         """Factors (P, h, w) on φ: 1 for whose silhouette it is, down to exp(−gain) for others."""
-        shares = self.shares(ids, place, scale, fields)
-        most = np.fmax.reduce(shares, axis=0, initial=0)
-        factor: np.ndarray = np.exp(np.float32(gain) * np.nan_to_num(shares - most, copy=False))
-        return factor
+        return favoured(self.shares(ids, place, scale, fields), gain)
 
     def again(self, ids: np.ndarray, place: np.ndarray, fields: Fields, gain: float) -> np.ndarray:
         """Factors (P, h, w) on φ of the cells that were a person's, moved with the body."""
         height, width = shape = fields.log_sigma.shape
         factor = np.ones((len(ids), height, width), np.float32)
-        if self._labels.shape != shape:
+        if self._labels.shape != shape or not len(ids):
             return factor
-        for row, name in enumerate(ids.tolist()):
-            if name not in self._places:
-                continue
-            step = np.rint((place[row] - self._places[name]) / fields.stride).astype(np.intp)
-            y, x = np.nonzero(self._labels == name)
-            y, x = y + step[1], x + step[0]
-            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-            factor[row, y[inside], x[inside]] += gain
+        before = [self._places.get(name, place[row]) for row, name in enumerate(ids.tolist())]
+        step = np.rint((place - before) / fields.stride).astype(np.intp)
+        y, x = np.nonzero(self._labels)
+        row, known = _rows_of(self._labels[y, x], ids)
+        y, x = y + step[row, 1], x + step[row, 0]
+        inside = known & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        factor[row[inside], y[inside], x[inside]] += gain
         return factor
 
     def learn(
@@ -91,14 +88,21 @@ class PixelMemory:
         self._places = dict(zip(ids.tolist(), place, strict=True))
         rate = 1 - np.exp(-max(stamp - self._stamp, 1e-3) / LEARN)
         self._stamp = stamp
-        alone = _alone(place, scale)
-        for row, name in enumerate(ids.tolist()):
-            if name in self._shapes and not alone[row]:
-                continue
-            x, y = place[row, :, None] + scale[row] * self._axis
-            own = (_read(labels, fields.letterbox, x, y) == name).astype(np.float32)
+        new = np.array([name not in self._shapes for name in ids.tolist()], bool)
+        rows = np.flatnonzero(new | _alone(place, scale))
+        x, y = (place[rows, :, None] + scale[rows, None, None] * self._axis).transpose(1, 0, 2)
+        seen = _read(labels, fields.letterbox, x, y) == ids[rows, None, None]
+        for name, own in zip(ids[rows].tolist(), seen.astype(np.float32), strict=True):
             old = self._shapes.get(name, own)
             self._shapes[name] = old + np.float32(rate) * (own - old)
+
+
+def favoured(shares: np.ndarray, gain: float) -> np.ndarray:
+    """Factors (P, …) on φ, from each person's share of the time; 1 for who is new."""
+    most = np.fmax.reduce(shares, axis=0, initial=0)
+    factor: np.ndarray = np.exp(np.float32(gain) * (shares - most))
+    factor[np.isnan(factor)] = 1
+    return factor
 
 
 def _axes(shape: tuple[int, ...], stride: int) -> tuple[np.ndarray, np.ndarray]:
@@ -107,28 +111,44 @@ def _axes(shape: tuple[int, ...], stride: int) -> tuple[np.ndarray, np.ndarray]:
     return centres[0, :, 0], centres[:, 0, 1]
 
 
-def _inside(along: np.ndarray, place: float, scale: float) -> tuple[np.ndarray, slice]:
-    """Silhouette points along one axis for the cells that it covers, and which cells these are."""
-    point = np.floor(((along - place) / scale + REACH) * (SIDE / (2 * REACH))).astype(np.intp)
-    first, end = np.searchsorted(point, (0, SIDE))
+def _points(along: np.ndarray, place: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Silhouette points (P, n) along one axis for the cells at ``along`` (n,), rising."""
+    point = (along - place[:, None]) / scale[:, None] + REACH
+    return np.floor(point * (SIDE / (2 * REACH))).astype(np.intp)
+
+
+def _inside(point: np.ndarray) -> tuple[np.ndarray, slice]:
+    """The points that a silhouette has, and which cells these are."""
+    first, end = np.searchsorted(point, (0, SIDE)).tolist()
     return point[first:end], slice(first, end)
 
 
+def _rows_of(labels: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row of each label in ``ids``, and whether it is there at all."""
+    order = np.argsort(ids)
+    at = np.searchsorted(ids, labels, sorter=order)
+    row = order[np.minimum(at, len(ids) - 1)]
+    return row, ids[row] == labels
+
+
 def _read(labels: np.ndarray, letterbox: Letterbox, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Labels (N, M) at input positions x (M,) and y (N,); 0 outside the frame."""
+    """Labels (…, N, M) at input positions x (…, M) and y (…, N); 0 outside the frame."""
     height, width = labels.shape
-    points = np.zeros((max(len(x), len(y)), 2), np.float32)
-    points[: len(x), 0], points[: len(y), 1] = x, y
-    points = np.rint(letterbox.to_frame(points)).astype(np.intp)
-    column, line = points[: len(x), 0], points[: len(y), 1]
-    read: np.ndarray = labels[line.clip(0, height - 1)[:, None], column.clip(0, width - 1)]
-    known = ((line >= 0) & (line < height))[:, None] & (column >= 0) & (column < width)
-    return read * known
+    column, line = _pixels(letterbox, x, 0)[..., None, :], _pixels(letterbox, y, 1)[..., None]
+    read: np.ndarray = labels[line.clip(0, height - 1), column.clip(0, width - 1)]
+    return read * ((line >= 0) & (line < height) & (column >= 0) & (column < width))
+
+
+def _pixels(letterbox: Letterbox, along: np.ndarray, axis: int) -> np.ndarray:
+    """Columns (axis 0) or rows (axis 1) of the frame at input positions along that axis."""
+    points = np.zeros((*along.shape, 2), np.float32)
+    points[..., axis] = along
+    return np.rint(letterbox.to_frame(points)[..., axis]).astype(np.intp)
 
 
 def _alone(place: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Who touches nobody (P,)."""
-    away = np.linalg.norm(place[:, None] - place[None], axis=2)
+    away = length(place[:, None] - place)
     np.fill_diagonal(away, np.inf)
     alone: np.ndarray = (away > APART * (scale[:, None] + scale[None])).all(axis=1)
     return alone

@@ -10,6 +10,7 @@ from kdc_core.decode.group import distinct
 from kdc_core.decode.sample import pool
 from kdc_core.letterbox import cell_centres
 from kdc_core.skeleton import CENTRE, K
+from kdc_core.track import appearance
 from kdc_core.track.body import middle
 from kdc_core.types import Centroids, Fields, Poses
 
@@ -38,12 +39,16 @@ class Seen:
     bare: np.ndarray  # (P,) bool: it is the CENTRE alone that makes it a person
     middle: np.ndarray  # (P, 2) mean of the keypoints
     cells: Cells
+    look: np.ndarray  # (P, 2, 24), see ``appearance``
 
     def __len__(self) -> int:
         return len(self.strength)
 
 
-def observe(fields: Fields, poses: Poses, centroids: Centroids, weak: float, apart: float) -> Seen:
+def observe(
+    fields: Fields, poses: Poses, centroids: Centroids, weak: float, apart: float,
+    image: np.ndarray | None = None,
+) -> Seen:  # fmt: skip
     """Poses of at least ``weak`` strength, from left to right, with their cells.
 
     Poses that are less than ``apart`` scales apart on average are doubles of the best of them.
@@ -59,7 +64,11 @@ def observe(fields: Fields, poses: Poses, centroids: Centroids, weak: float, apa
     double = np.ones(len(poses), bool)
     double[best_first[distinct(poses[best_first], apart)]] = False
     bare = (keypoints < centre)[kept]
-    return Seen(poses, centroids, strength[kept], double, bare, middle(poses.xy), cells)
+    look = appearance.unknown(len(poses))
+    if image is not None:
+        look = appearance.looks(image, fields.letterbox, fields.stride, cells.at,
+                                cells.owner, poses)  # fmt: skip
+    return Seen(poses, centroids, strength[kept], double, bare, middle(poses.xy), cells, look)
 
 
 def take(centroids: Centroids, index: np.ndarray) -> Centroids:
@@ -84,8 +93,8 @@ def _cells(fields: Fields, centre: np.ndarray, sigma: np.ndarray) -> Cells:
     xy = cell_centres(height, width, fields.stride).reshape(-1, 2)[at].T
     offset = fields.anchor[CENTRE].reshape(2, -1)[:, at]
     points_at = xy + fields.radius * offset
-    miss = ((points_at[None] - centre[:, :, None]) ** 2).sum(axis=1)
-    phi = np.exp(-miss / (2 * sigma[:, None] ** 2))
+    x, y = (along - middle[:, None] for along, middle in zip(points_at, centre.T, strict=True))
+    phi = np.exp(-(x * x + y * y) / (2 * sigma[:, None] ** 2))
     best = phi.argmax(axis=0) if len(phi) else np.zeros(len(at), np.intp)
     owner = np.where(phi.max(axis=0, initial=0) > 0.5, best, -1)
     return Cells(at, xy, owner, shape, fields.stride)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kdc_core.letterbox import length
 from kdc_core.skeleton import CENTRE
 from kdc_core.track.filter import BODY
-from kdc_core.track.memory import KNOWN, PixelMemory
+from kdc_core.track.memory import KNOWN, PixelMemory, favoured
 from kdc_core.track.observe import Cells
 from kdc_core.track.state import Tracks
 from kdc_core.types import Fields
@@ -44,21 +45,20 @@ def requery(
         memory: knows where else they may be seen at all; None = nobody knows.
         outline: see ``TrackConfig``.
     """
-    near = np.flatnonzero(_near(tracks, rivals))
-    everyone, m = tracks.join(rivals[near]), len(tracks)
-    ours = [_phi(fields, cells, tracks, row) for row in range(m)]
-    asked = np.flatnonzero((np.stack(ours) > POINTS_AT).any(axis=0))  # of the rest nobody is asked
-    theirs = [_phi(fields, cells, rivals, row, asked) for row in near.tolist()]
-    phi = np.stack([*ours, *theirs])[:, asked]
+    rivals = rivals[_near(tracks, rivals)]
+    everyone, m = tracks.join(rivals), len(tracks)
+    ours = _phi(fields, cells, tracks, np.arange(len(cells.at)))
+    asked = np.flatnonzero((ours > POINTS_AT).any(axis=0))  # of the rest nobody is asked
+    phi = np.concatenate([ours[:, asked], _phi(fields, cells, rivals, asked)])
     expected = tracks.area
     if memory is not None:
         who = everyone.id, everyone.motion.xy[:, BODY], everyone.body.scale
-        favour = memory.favour(*who, fields, outline).reshape(len(everyone), -1)
-        phi *= favour[:, cells.at[asked]]
-        usual = np.nan_to_num(memory.shares(*who, fields)) > KNOWN
-        uncovered = (usual[:m] & ~usual[m:].any(axis=0)).sum(axis=(1, 2))
+        shares = memory.shares(*who, fields).reshape(len(everyone), -1)
+        phi *= favoured(shares[:, cells.at[asked]], outline)
+        usual = shares > KNOWN
+        uncovered = (usual[:m] & ~usual[m:].any(axis=0)).sum(axis=1)
         expected = np.clip(uncovered, LEAST * tracks.area, tracks.area)
-    taken = phi[m:].max(axis=0, initial=0) + BETTER * (len(near) > 0)
+    taken = phi[m:].max(axis=0, initial=0) + BETTER * (len(rivals) > 0)
     best = phi[:m].argmax(axis=0) == np.arange(m)[:, None]
     mine = np.zeros((m, len(cells.at)), bool)
     mine[:, asked] = (phi[:m] > POINTS_AT) & (phi[:m] > taken) & best
@@ -76,44 +76,38 @@ def _near(tracks: Tracks, rivals: Tracks) -> np.ndarray:
     """Which of the rivals are so close to a track that they may have cells in common."""
     away = rivals.motion.xy[:, None, BODY] - tracks.motion.xy[None, :, BODY]
     reach = SPARE * (rivals.body.scale[:, None] + tracks.body.scale)
-    near: np.ndarray = (np.linalg.norm(away, axis=2) < reach).any(axis=1)
+    near: np.ndarray = (length(away) < reach).any(axis=1)
     return near
 
 
-def _phi(
-    fields: Fields, cells: Cells, tracks: Tracks, row: int, asked: np.ndarray | None = None
-) -> np.ndarray:
-    """Eq. 3 (N,) with the track's best anchors; 0 far from the body, and where not ``asked``."""
-    scale, anchors = tracks.body.scale[row], tracks.motion.xy[row, : CENTRE + 1]
-    weight = tracks.visibility.weight[row]
-    used = np.argsort(-weight, kind="stable")[:ANCHORS_ASKED]
-    used = used[weight[used] > 0]
-    if not len(used):
-        used, weight = np.array([CENTRE]), np.ones(CENTRE + 1)
-    low, high = anchors.min(axis=0) - SPARE * scale, anchors.max(axis=0) + SPARE * scale
-    asked = np.arange(len(cells.at)) if asked is None else asked
-    at = cells.xy[:, asked]
-    near = asked[((at >= low[:, None]) & (at <= high[:, None])).all(axis=0)]
-    offset = _offsets(fields, used, cells.at[near])
-    miss = np.linalg.norm(cells.xy[:, near] + offset - anchors[used, :, None], axis=1)
-    pull = weight[used, None] / (NEAR * scale + np.linalg.norm(offset, axis=1)) ** 2
-    distance = (pull * miss).sum(axis=0) / pull.sum(axis=0)
-    phi = np.zeros(len(cells.at))
-    phi[near] = np.exp(-(distance**2) / (2 * (tracks.spread[row] * scale) ** 2))
-    return phi
+def _phi(fields: Fields, cells: Cells, tracks: Tracks, asked: np.ndarray) -> np.ndarray:
+    """Eq. 3 (T, n) with each track's best anchors at the cells ``asked``; 0 far from its body."""
+    scale, anchors = tracks.body.scale[:, None], tracks.motion.xy[:, : CENTRE + 1]
+    weight = tracks.visibility.weight
+    blind = ~(weight > 0).any(axis=1, keepdims=True)
+    weight = np.where(blind, np.arange(CENTRE + 1) == CENTRE, weight)
+    used = np.argsort(-weight, axis=1, kind="stable")[:, :ANCHORS_ASKED]
+    weight = np.take_along_axis(weight, used, axis=1)[:, :, None]
+    target = np.take_along_axis(anchors, used[:, :, None], axis=1)
+    (x, y), radius = cells.xy[:, asked], fields.radius
+    flat = fields.anchor.reshape(CENTRE + 1, 2, -1)
+    to_x, to_y = (radius * flat[used[:, :, None], axis, cells.at[asked]] for axis in (0, 1))
+    miss_x, miss_y = x + to_x - target[:, :, :1], y + to_y - target[:, :, 1:]
+    miss = np.sqrt(miss_x * miss_x + miss_y * miss_y)  # (T, ANCHORS_ASKED, n)
+    away = np.sqrt(to_x * to_x + to_y * to_y)
+    pull = weight / (NEAR * scale[:, :, None] + away) ** 2
+    distance = (pull * miss).sum(axis=1) / pull.sum(axis=1)
+    phi = np.exp(-(distance**2) / (2 * (tracks.spread[:, None] * scale) ** 2))
+    low_x, low_y = (anchors.min(axis=1) - SPARE * scale).T[:, :, None]
+    high_x, high_y = (anchors.max(axis=1) + SPARE * scale).T[:, :, None]
+    return phi * ((x >= low_x) & (x <= high_x) & (y >= low_y) & (y <= high_y))
 
 
 def _mean_anchors(fields: Fields, cells: Cells, own: np.ndarray, scale: float) -> np.ndarray:
     """Eq. 4: mean embedding (18, 2) of a person's cells, near cells weighing more."""
-    offset = _offsets(fields, np.arange(CENTRE + 1), cells.at[own])
-    weight = 1 / (NEAR * scale + np.linalg.norm(offset, axis=1, keepdims=True)) ** 2
+    flat = fields.anchor.reshape(CENTRE + 1, 2, -1)
+    offset = flat[:, :, cells.at[own]] * fields.radius
+    weight = 1 / (NEAR * scale + length(offset.transpose(0, 2, 1))[:, None]) ** 2
     points = cells.xy[:, own] + offset
     mean: np.ndarray = (points * weight).sum(axis=2) / weight.sum(axis=2)
     return mean
-
-
-def _offsets(fields: Fields, anchors: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """``anchor`` field (n, 2, N) in input pixels."""
-    flat = fields.anchor.reshape(*fields.anchor.shape[:2], -1)
-    offset: np.ndarray = flat[anchors[:, None], :, at[None]].transpose(0, 2, 1) * fields.radius
-    return offset

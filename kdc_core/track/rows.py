@@ -10,13 +10,18 @@ T = TypeVar("T", bound="Rows")
 
 
 class Rows:
-    """A frozen dataclass whose fields are arrays, or such dataclasses, with equal first axes."""
+    """A frozen dataclass whose fields are arrays, or such dataclasses, with equal first axes.
+
+    Nobody writes into the arrays, so what stays as it is need not be copied.
+    """
 
     def columns(self) -> dict[str, Any]:
         """The fields by name."""
         return vars(self)
 
     def __getitem__(self: T, index: Any) -> T:
+        if isinstance(index, np.ndarray) and index.dtype == bool and index.all():
+            return self
         return type(self)(**{name: value[index] for name, value in self.columns().items()})
 
     def join(self: T, other: T) -> T:
@@ -26,6 +31,8 @@ class Rows:
 
     def put(self: T, index: np.ndarray, rows: T) -> T:
         """A copy in which the rows at ``index`` are replaced."""
+        if not len(index):
+            return self
         theirs = rows.columns()
         return type(self)(**{n: _put(mine, index, theirs[n]) for n, mine in self.columns().items()})
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kdc_core.letterbox import length
 from kdc_core.track.rows import Rows
 
 SLOPE_CUTOFF = 1.0  # Hz, low-pass of the speed that opens the filter
@@ -34,7 +35,7 @@ def smooth(calm: Calm, value: np.ndarray, dt: float, min_cutoff: float, beta: fl
     if dt <= 0:
         return calm
     slope = calm.slope + _rate(SLOPE_CUTOFF, dt) * ((value - calm.value) / dt - calm.slope)
-    cutoff = min_cutoff + beta * np.linalg.norm(slope, axis=2, keepdims=True)
+    cutoff = min_cutoff + beta * length(slope)[..., None]
     return Calm(calm.value + _rate(cutoff, dt) * (value - calm.value), slope)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdc_core.skeleton import A
+from kdc_core.track import appearance
 from kdc_core.track.body import Body, empty
 from kdc_core.track.config import TrackConfig
 from kdc_core.track.filter import POINTS, Motion
@@ -33,6 +34,7 @@ class Tracks(Rows):
     body: Body
     visibility: Visibility
     calm: Calm
+    look: np.ndarray  # (T, 2, 24) colours, see ``appearance``; nan = not known
     cells: np.ndarray  # (T,) object: flat indices of the cells of the last mask
     cells_at: np.ndarray  # (T, 2) input pixels, the body's origin then
 
@@ -48,5 +50,5 @@ def nobody(config: TrackConfig) -> Tracks:
         seen_at=pairs, score=none, size=none, spread=none, area=none,
         motion=Motion(np.zeros((0, POINTS, 2)), np.zeros((0, POINTS, 2)), np.zeros((0, POINTS, 3))),
         body=empty(), visibility=look(np.zeros((0, A)), config), calm=still(np.zeros((0, A, 2))),
-        cells=np.empty(0, object), cells_at=pairs,
+        look=appearance.unknown(0), cells=np.empty(0, object), cells_at=pairs,
     )  # fmt: skip

@@ -6,7 +6,7 @@ import logging
 
 import numpy as np
 
-from kdc_core.letterbox import Letterbox
+from kdc_core.letterbox import Letterbox, length
 from kdc_core.skeleton import CENTRE
 from kdc_core.track.associate import common_shift, doubles
 from kdc_core.track.config import TrackConfig
@@ -46,7 +46,12 @@ class Tracker:
         self._input: tuple[Letterbox, int] | None = None
 
     def update(
-        self, fields: Fields, poses: Poses, centroids: Centroids, stamp: float
+        self,
+        fields: Fields,
+        poses: Poses,
+        centroids: Centroids,
+        stamp: float,
+        image: np.ndarray | None = None,
     ) -> TrackedFrame:
         """People of this frame, among them those whose pose was missed.
 
@@ -55,10 +60,11 @@ class Tracker:
             poses: what the decoder found.
             centroids: confidences and sigmas of the poses, same rows.
             stamp: seconds, when the picture was taken.
+            image: the picture, (H, W, 3) uint8 BGR; None: nobody is known by colours.
         """
         dt, config = self._elapsed(fields, stamp), self.config
         opening, self._stamp = self._stamp is None, stamp
-        seen = observe(fields, poses, centroids, config.weak, config.apart)
+        seen = observe(fields, poses, centroids, config.weak, config.apart, image)
         tracks = predict(self._tracks, dt, config)
         tracks = shift(tracks, common_shift(tracks[tracks.phase != Phase.LOST], seen), dt)
         pose_of, stays = cascade(tracks, seen, dt, stamp, config)
@@ -73,7 +79,8 @@ class Tracker:
         moved = switches(before, tracks.visibility, tracks.id, stamp)
         tracks, pose_of = age(tracks, pose_of, stamp, fields.letterbox.inner_size, config)
         phase = Phase.CONFIRMED if opening else Phase.TENTATIVE
-        tracks = tracks.join(begin(seen, born, stamp, phase, config, self.mode))
+        if len(born):
+            tracks = tracks.join(begin(seen, born, stamp, phase, config, self.mode))
         self._tracks = self._names.give(tracks, stamp, config)
         self.memory.keep(self._tracks.id)
         pose_of = np.concatenate([pose_of, born])
@@ -103,6 +110,8 @@ class Tracker:
         strong = (seen.strength >= self.config.strong) & ~seen.double
         strong[taken] = False
         away = seen.poses.xy[:, None, CENTRE] - tracks.motion.xy[:, BODY]
-        among = (np.linalg.norm(away, axis=2) < tracks.body.scale).any(axis=1)
+        among = (length(away) < tracks.body.scale).any(axis=1)
         free = np.flatnonzero(strong & ~(seen.bare & among))
+        if not len(free):
+            return free
         return free[~doubles(tracks, seen, free, taken, self.config.duplicate)]

@@ -39,18 +39,23 @@ class VideoDecoder:
         self.switches: tuple[CentroidSwitch, ...] = ()
 
     def __call__(
-        self, fields: Fields, stamp: float, lap: Callable[[str], None] = lambda stage: None
-    ) -> People:
-        """All people of the frame taken at ``stamp`` seconds; ``lap`` as in ``decode``."""
+        self, fields: Fields, stamp: float, image: np.ndarray | None = None,
+        lap: Callable[[str], None] = lambda stage: None,
+    ) -> People:  # fmt: skip
+        """All people of the frame taken at ``stamp`` seconds; ``lap`` as in ``decode``.
+
+        With the BGR ``image`` (H, W, 3) that the fields were made of, colours help to tell apart
+        who meets.
+        """
         poses, centroids = find(fields, self.apart, lap)
-        return self.follow(fields, poses, centroids, stamp, lap)
+        return self.follow(fields, poses, centroids, stamp, image, lap)
 
     def follow(
         self, fields: Fields, poses: Poses, centroids: Centroids, stamp: float,
-        lap: Callable[[str], None] = lambda stage: None,
+        image: np.ndarray | None = None, lap: Callable[[str], None] = lambda stage: None,
     ) -> People:  # fmt: skip
         """The same where ``find`` has been done, with the settings ``apart``."""
-        tracked = self.tracker.update(fields, poses, centroids, stamp)
+        tracked = self.tracker.update(fields, poses, centroids, stamp, image)
         lap("track")
         instances = self._painted(fields, tracked, stamp)
         lap("assign")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from kdc_core.letterbox import length
 from kdc_core.skeleton import ANCHORS, CENTRE, A, K
 from kdc_core.track.config import TrackConfig
 from kdc_core.track.rows import Rows
@@ -94,7 +95,7 @@ def _reselect(
 
 def _from_hidden(xy: np.ndarray, hidden: np.ndarray) -> np.ndarray:
     """Factor (T, 17) that grows with the distance to the nearest hidden keypoint."""
-    away = np.linalg.norm(xy[:, :, None] - xy[:, None], axis=3)
+    away = length(xy[:, :, None] - xy[:, None])
     nearest = np.where(hidden[:, None], away, np.inf).min(axis=2)
     return NEAR_HIDDEN + np.minimum(nearest, FAR)
 
