@@ -41,6 +41,13 @@ class Camera:
         safe = np.where(np.abs(depth) < 1e-6, 1e-6, depth)
         return np.concatenate([local[..., :2] / safe * self.focal + self.centre, depth], axis=-1)
 
+    def box(self, spheres: np.ndarray) -> np.ndarray:
+        """x1, y1, x2, y2 of the part of the picture that spheres (S, 4) in the world lie in."""
+        projected = self.project(spheres[:, :3])
+        radii = (spheres[:, 3] * self.focal / np.maximum(projected[:, 2], 0.1))[:, None]
+        low, high = (projected[:, :2] - radii).min(axis=0), (projected[:, :2] + radii).max(axis=0)
+        return np.concatenate([low, high]).clip(0, [*self.size, *self.size])
+
     def rays(self) -> np.ndarray:
         """(3, 3): pixel (x, y, 1) → direction in the world, of depth 1 m."""
         x, y = self.centre

@@ -11,7 +11,7 @@ class SynthConfig:
 
     size: tuple[int, int] = (480, 360)  # (width, height), pixels
     people: tuple[int, int] = (1, 20)  # fewest and most people in a scene
-    crowding: float = 0.5  # 0: few, far apart; 1: many, shoulder to shoulder and overlapping
+    crowding: float = 0.5  # 0: few, side by side; 1: many, in front of one another
     camera_height: tuple[float, float] = (0.3, 3.0)  # metres above the ground: robot to ceiling
     focal: tuple[float, float] = (0.6, 1.6)  # focal length / picture width: 80° to 35° of view
     tilt: float = 8.0  # degrees, standard deviation of roll and of pitch besides aiming

@@ -22,6 +22,7 @@ from kdc_core.synth.volume import TOUCH, Volume, overlap
 TRIES = 40  # places tried for a person before it is left out
 WIDEST = 8.0  # metres: when people do not fit within this, there are fewer of them
 NEAREST = 1.1  # metres from the camera to a person
+BESIDE = 0.1  # share of a person's box in the picture that somebody beside it may have as well
 
 
 def count_people(rng: np.random.Generator, config: SynthConfig) -> int:
@@ -89,12 +90,18 @@ def random_group(rng: np.random.Generator, config: SynthConfig, room: int) -> li
 
 def settle(
     rng: np.random.Generator, group: list[Actor], taken: list[np.ndarray], camera: Camera,
-    centres: np.ndarray, spread: float,
+    centres: np.ndarray, spread: float, crowding: float,
 ) -> bool:  # fmt: skip
-    """Find a group a free place in view around one of ``centres``; False when there is none."""
+    """Find a group a free place in view around one of ``centres``; False when there is none.
+
+    How often it may be in front of somebody or behind is the square of ``crowding``.
+    """
     local = [actor.place(0.0) for actor in group]
     here = np.concatenate([actor.spheres(0.0) for actor in group])
     margin = np.array(camera.size) * rng.uniform(-0.06, 0.06)  # some are cut by the border
+    boxes = [camera.box(other) for other in taken]
+    if boxes and rng.random() < crowding**2:
+        boxes = []
     for _ in range(TRIES):
         x, y = centres[rng.integers(len(centres))] + rng.normal(0, spread, 2)
         middle = camera.project(np.array([x, y, 0.85]))
@@ -105,6 +112,9 @@ def settle(
         yaw = towards + (rng.normal(0, 50) if rng.random() < 0.55 else rng.uniform(-180, 180))
         there = here.copy()
         there[:, :2] = around(here[:, :2], (x, y, yaw))
+        box = camera.box(there)
+        if any(shared(box, other) > BESIDE for other in boxes):
+            continue
         if all(overlap(there, other) < TOUCH for other in taken):
             for actor, (dx, dy, dyaw) in zip(group, local, strict=True):
                 spot = around(np.array([dx, dy]), (x, y, yaw))
@@ -112,6 +122,13 @@ def settle(
             taken.append(there)
             return True
     return False
+
+
+def shared(a: np.ndarray, b: np.ndarray) -> float:
+    """Share of the smaller of two boxes (x1, y1, x2, y2) that the other one covers."""
+    both = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    least = min(np.prod(a[2:] - a[:2]), np.prod(b[2:] - b[:2]))
+    return float(np.prod(both.clip(0)) / max(least, 1e-6))
 
 
 def around(xy: np.ndarray, origin: tuple[float, float, float]) -> np.ndarray:
@@ -157,7 +174,7 @@ def _gathered(
     wanted = count_people(rng, config)
     while len(actors) < wanted:
         group = random_group(rng, config, wanted - len(actors))
-        while not settle(rng, group, taken, camera, centres, spread):
+        while not settle(rng, group, taken, camera, centres, spread, config.crowding):
             if len(actors) >= config.people[0] or spread > WIDEST:
                 return actors or [_in_front(group[0], centres[0, 1])]
             spread *= 1.25

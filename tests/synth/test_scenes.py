@@ -16,7 +16,7 @@ from kdc_core.synth.clips import clip_scene
 from kdc_core.synth.contacts import alike, hold_hands, hug
 from kdc_core.synth.paths import walk
 from kdc_core.synth.scene import Scene
-from kdc_core.synth.stills import frozen, random_actor, still_scene
+from kdc_core.synth.stills import BESIDE, frozen, random_actor, shared, still_scene
 from kdc_core.synth.volume import TOUCH, overlap
 
 SMALL = SynthConfig(size=(240, 180), people=(1, 8))
@@ -164,6 +164,23 @@ def test_a_photo_is_the_background() -> None:
     shot = still(3, SynthConfig(size=(240, 180), people=(1, 2), effects=0.0, occluders=0.0), photo)
     free = shot.image[:40][shot.labels[:40] == 0]
     assert np.median(free[:, 2]) > 60 and np.median(free[:, :2]) == 0
+
+
+@pytest.mark.parametrize(("crowding", "behind"), [(0.0, (0.0, 0.0)), (1.0, (0.3, 1.0))])
+def test_how_many_are_in_front_of_one_another(crowding, behind) -> None:
+    """Share of the people whose box in the picture somebody else has a part of."""
+    bodies.load_model()
+    config = SynthConfig(people=(6, 6), crowding=crowding, contact=0.0)
+    people = hidden = 0
+    for seed in range(4):
+        scene = still_scene(seed, config, None)
+        boxes = [scene.camera(0.0).box(actor.spheres(0.0)) for actor in scene.actors]
+        for person, box in enumerate(boxes):
+            others = boxes[:person] + boxes[person + 1 :]
+            hidden += any(shared(box, other) > BESIDE for other in others)
+        people += len(boxes)
+    assert people >= 20
+    assert behind[0] <= hidden / people <= behind[1]
 
 
 def test_wrong_settings_are_named() -> None:
