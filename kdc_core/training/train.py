@@ -45,7 +45,6 @@ from kdc_core.training.settings import (
 
 MAX_SKIPPED = 20  # steps in a row without a finite loss, then the run stops
 AHEAD = 16  # steps whose pictures are begun to be rendered
-SHIPPED = Path(__file__).parents[1] / "weights" / "kdc_lite.pt"
 TUNE_BATCH = 16  # pictures; memory of a forward pass at full size
 
 log = logging.getLogger(__name__)
@@ -238,23 +237,18 @@ def _network(config: TrainConfig) -> KdcNet:
     Of a network with another backbone only the heads are taken.
     """
     net = KdcNet(preset(config.preset))
-    source = str(SHIPPED) if config.init == "shipped" else config.init
-    content: Any = read_file(Path(source)) if source else None
-    if source and not (isinstance(content, dict) and {"model", "network"} <= content.keys()):
-        raise ValueError(f"{source}: expected a KDC checkpoint, it has no 'model'")
+    content: Any = read_file(Path(config.init)) if config.init else None
+    if config.init and not (isinstance(content, dict) and {"model", "network"} <= content.keys()):
+        raise ValueError(f"{config.init}: expected a KDC checkpoint, it has no 'model'")
     if content and content["network"]["backbone"] == net.config.backbone:
-        fill(net, content["model"], source)
+        fill(net, content["model"], config.init)
         return net
     if content:
-        log.info("%s has another backbone: only its heads are taken", source)
-        _fill_heads(net, content["model"], source)
-    if not config.backbone_weights:
-        raise ValueError(
-            f"preset {config.preset}: expected weights to start from: give --init shipped (lite) "
-            f"or --backbone-weights FILE ({net.config.backbone}'s; 'none': random)"
-        )
+        log.info("%s has another backbone: only its heads are taken", config.init)
+        _fill_heads(net, content["model"], config.init)
     if config.backbone_weights != "none":
-        load_published(net.backbone, Path(config.backbone_weights))
+        path = None if config.backbone_weights == "published" else Path(config.backbone_weights)
+        load_published(net.backbone, net.config.backbone, path)
     return net
 
 

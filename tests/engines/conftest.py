@@ -23,7 +23,7 @@ def models(tmp_path_factory) -> Models:
     from kdc_core.network.model import KdcNet, NetworkConfig
 
     torch.manual_seed(0)
-    net = KdcNet(NetworkConfig("movenet", neck_channels=16, seg_channels=8))
+    net = KdcNet(NetworkConfig("efficientnet_lite0", neck_channels=16, seg_channels=8))
     for module in net.modules():  # as if trained: a fold that forgets one of these is seen
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.7, 1.3)

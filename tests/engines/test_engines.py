@@ -66,7 +66,7 @@ def test_a_result_survives_the_next_frame(models, frame, name):
 def test_info_and_long_side(models, frame):
     engine = open_engine("onnxruntime", models.onnx, long_side=96)
     assert (engine.info.backbone, engine.info.longest, engine.longest) == (
-        "movenet", 160, 96,
+        "efficientnet_lite0", 160, 96,
     )  # fmt: skip
     assert engine.info == open_engine("torch", models.checkpoint).info
     assert engine(frame).letterbox.input_size == (96, 64)

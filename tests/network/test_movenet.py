@@ -69,7 +69,7 @@ def test_features_equal_the_graph(tmp_path):
     net = build_backbone("movenet").eval()
     file = tmp_path / "movenet.pt"
     torch.save(convert(weights), file)
-    load_published(net, file)  # every tensor is there, none is left
+    load_published(net, "movenet", file)  # every tensor is there, none is left
 
     def layer(x, name, kind, stride=1):
         prefix = f"{GRAPH}/model/{name}/{kind}"
@@ -115,6 +115,8 @@ def test_a_missing_weight_is_named():
     del weights[f"{GRAPH}/conv2d_2/BiasAdd/ReadVariableOp"]
     with pytest.raises(ValueError, match=r"conv2d_2/BiasAdd/ReadVariableOp, found 0"):
         convert(weights)
+    with pytest.raises(ValueError, match="got none: --backbone-weights"):
+        load_published(build_backbone("movenet"), "movenet")
 
 
 def test_frozen_parts_are_those_of_the_stride():

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,10 +113,18 @@ def test_the_loss_falls_and_the_weights_can_be_used(small_set, tmp_path):
 
 
 def test_heads_of_another_backbone_are_taken_and_early_stages_kept(small_set, tmp_path):
-    donor = KdcNet(replace(preset("lite"), backbone="resnet18"))
+    donor = KdcNet(preset("lite"))
     file = tmp_path / "donor.pt"
     checkpoint.export(file, donor, donor.config.info("lite", 64), {})
-    run = config(tmp_path, init=str(file), frozen_stride=4, iterations=2, warm_up=0, ema=0.0)
+    run = config(
+        tmp_path,
+        preset="lite-movenet",
+        init=str(file),
+        frozen_stride=4,
+        iterations=2,
+        warm_up=0,
+        ema=0.0,
+    )
     torch.manual_seed(run.seed)
     start = loop._network(run).state_dict()
     given = {k: v.half() for k, v in donor.state_dict().items()}
@@ -243,8 +250,8 @@ def test_wrong_checkpoints_are_one_line_errors(small_set, tmp_path):
     (tmp_path / "run" / "state.pt").write_bytes(b"no checkpoint")
     with pytest.raises(ValueError, match=r"state\.pt"):
         loop.train(config(tmp_path), pack, resume=True)
-    with pytest.raises(ValueError, match=r"--init shipped .* or --backbone-weights FILE"):
-        loop.train(config(tmp_path, backbone_weights=""), pack)
+    with pytest.raises(ValueError, match="got none: --backbone-weights FILE"):
+        loop.train(config(tmp_path, preset="base", backbone_weights="published"), pack)
     process = start(["--out", str(tmp_path / "x")])
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 2 and errors.count("\n") == 1 and "--data" in errors
