@@ -28,7 +28,7 @@ GROWTH = 1.25  # of a whole frame on one thread, from the fewest people to the m
 TRACKING = 0.06  # of the network's time on one thread, at 10 people
 
 
-def crowd(people: int) -> list[tuple[float, Fields]]:
+def crowd(people: int) -> list[tuple[float, Fields, np.ndarray]]:
     """Two rows of people who walk to and fro, as a good network sees them."""
     rng = np.random.default_rng(people)
     figures = tuple(
@@ -39,7 +39,8 @@ def crowd(people: int) -> list[tuple[float, Fields]]:
         for i in range(people)
     )
     clip = Clip(figures, (640, 480))
-    return [(t, fields_of(clip.at(t), rng)) for t in stamps(FRAMES / 30).tolist()]
+    shots = [(t, clip.at(t)) for t in stamps(FRAMES / 30).tolist()]
+    return [(t, fields_of(shot, rng), shot.image) for t, shot in shots]
 
 
 def test_a_frame_costs_little_more_with_many_people(row):
@@ -50,13 +51,14 @@ def test_a_frame_costs_little_more_with_many_people(row):
     clips, costs = {people: crowd(people) for people in PEOPLE}, {}
     for people, clip in clips.items():
         decoder, spent = VideoDecoder(), []
-        for t, fields in clip:
+        for t, fields, image in clip:
             laps = {"start": time.process_time()}
             engine(frame)
             laps["network"] = time.process_time()
             found = decoder(
-                fields, t, lambda stage, laps=laps: laps.update({stage: time.process_time()})
-            )
+                fields, t, image,
+                lambda stage, laps=laps: laps.update({stage: time.process_time()}),
+            )  # fmt: skip
             assert len(found) == people
             spent.append(np.diff([*laps.values()]) * 1e3)
         stages = [*laps][1:]
