@@ -12,15 +12,12 @@ batch norms. Its blocks have their stride in the first 1x1 convolution.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from kdc_core.network.resnet import ResNet
-from kdc_core.network.tfjs import read_tfjs
+from kdc_core.network.tfjs import convert_file
 
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)  # what Keras subtracts, of 0…255
 KERAS_EPSILON, TORCH_EPSILON = 1e-3, 1e-5
@@ -82,15 +79,5 @@ def _tensor(values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(values, np.float32, order="C"))
 
 
-def main() -> None:
-    """Convert; weights of the convolutions are stored as float16 (half the file)."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("model", type=Path, help="model.json, its shards beside it")
-    parser.add_argument("out", type=Path, help="the .pt file to write")
-    args = parser.parse_args()
-    state = convert(read_tfjs(args.model))
-    torch.save({k: v.half() if v.ndim == 4 else v for k, v in state.items()}, args.out)
-
-
 if __name__ == "__main__":
-    main()
+    convert_file(convert)

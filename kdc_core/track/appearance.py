@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 
 from kdc_core.letterbox import Letterbox
-from kdc_core.track.filter import BODY
 from kdc_core.types import Poses
 
 BINS = 8  # per channel: clothes differ by more, light and shade by less
@@ -88,14 +87,3 @@ def learn(mine: np.ndarray, seen: np.ndarray, rate: np.ndarray) -> np.ndarray:
     """Looks (T, 2, 24) moved towards what was ``seen`` by ``rate`` (T,)."""
     moved = mine + rate[:, None, None] * (seen - mine)
     return np.where(np.isnan(mine), seen, np.where(np.isnan(seen), mine, moved))
-
-
-def clear(xy: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Which people (T,) nobody is so near to that their pixels may be somebody else's.
-
-    Points (T, 19, 2) of the filters, and scales (T,), input pixels.
-    """
-    body = xy[:, BODY]
-    away = np.linalg.norm(body[:, None] - body[None], axis=2)
-    np.fill_diagonal(away, np.inf)
-    return (away > CLEAR * (scale[:, None] + scale[None])).all(axis=1)

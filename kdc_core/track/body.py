@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kdc_core.letterbox import length
 from kdc_core.skeleton import CENTRE, A, K
 from kdc_core.track.rows import Rows
 
@@ -110,3 +111,11 @@ def _log_lengths(xy: np.ndarray) -> np.ndarray:
 def empty() -> Body:
     """No body at all."""
     return Body(np.zeros((0, A, 2)), np.zeros((0, A)), np.zeros(0), np.zeros(0, bool))
+
+
+def alone(place: np.ndarray, scale: np.ndarray, apart: float) -> np.ndarray:
+    """Whose place (T, 2) is more than ``apart`` sums of two scales (T,) from all others', (T,)."""
+    away = length(place[:, None] - place)
+    np.fill_diagonal(away, np.inf)
+    far: np.ndarray = (away > apart * (scale[:, None] + scale[None])).all(axis=1)
+    return far

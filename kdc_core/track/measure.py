@@ -94,8 +94,9 @@ def absorb(
         motion = motion.put(lost, replace(again, velocity=mine.motion.velocity[lost]))
     rate = 1 - np.exp(-dt / AVERAGE)
     resize = 1 - np.exp(-dt / np.where(area > mine.area, AVERAGE, SHRINK))
-    alone = appearance.clear(tracks.motion.xy, tracks.body.scale)[rows]
-    fresh = alone * (1 - np.exp(-dt / appearance.MEMORY))
+    place = tracks.motion.xy[:, BODY]
+    clear = body.alone(place, tracks.body.scale, appearance.CLEAR)[rows]
+    fresh = clear * (1 - np.exp(-dt / appearance.MEMORY))
     relative = (poses.xy - motion.xy[:, BODY:]) / shape.scale[:, None, None]
     now = np.full(len(rows), stamp)
     sight = _sight(mine, centroids.confidence, dt, config)

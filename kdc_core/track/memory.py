@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kdc_core.letterbox import Letterbox, cell_centres, length
+from kdc_core.letterbox import Letterbox, cell_centres
+from kdc_core.track.body import alone
 from kdc_core.types import Fields
 
 SIDE = 64  # points per side of a silhouette …
@@ -89,7 +90,7 @@ class PixelMemory:
         rate = 1 - np.exp(-max(stamp - self._stamp, 1e-3) / LEARN)
         self._stamp = stamp
         new = np.array([name not in self._shapes for name in ids.tolist()], bool)
-        rows = np.flatnonzero(new | _alone(place, scale))
+        rows = np.flatnonzero(new | alone(place, scale, APART))
         x, y = (place[rows, :, None] + scale[rows, None, None] * self._axis).transpose(1, 0, 2)
         seen = _read(labels, fields.letterbox, x, y) == ids[rows, None, None]
         for name, own in zip(ids[rows].tolist(), seen.astype(np.float32), strict=True):
@@ -144,11 +145,3 @@ def _pixels(letterbox: Letterbox, along: np.ndarray, axis: int) -> np.ndarray:
     points = np.zeros((*along.shape, 2), np.float32)
     points[..., axis] = along
     return np.rint(letterbox.to_frame(points)[..., axis]).astype(np.intp)
-
-
-def _alone(place: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Who touches nobody (P,)."""
-    away = length(place[:, None] - place)
-    np.fill_diagonal(away, np.inf)
-    alone: np.ndarray = (away > APART * (scale[:, None] + scale[None])).all(axis=1)
-    return alone

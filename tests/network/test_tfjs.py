@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pytest
 
+pytest.importorskip("torch", reason="the network needs torch")
+
 from kdc_core.network.tfjs import read_tfjs
 
 
