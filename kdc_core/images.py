@@ -15,12 +15,13 @@ from typing import Any, NamedTuple, Protocol
 import cv2
 import numpy as np
 
-from kdc_core.source import decode_image
+from kdc_core.source import PNG, decode_image
 
 Buffer = Any  # array.array, bytes or a numpy array of bytes
 MAX_SIDE = 16384  # pixels; more is a broken message, not a camera
 MAX_PIXELS = 1 << 26  # of a compressed picture: a few broken bytes must not take gigabytes
 _NO_SIZE = (0xC4, 0xC8, 0xCC)  # JPEG markers among the frame headers that are none
+_ALONE = (0x00, 0x01, *range(0xD0, 0xD8), 0xFF)  # JPEG markers without a length, and no markers
 
 
 class Image(Protocol):
@@ -74,18 +75,19 @@ def compressed_to_bgr(message: CompressedImage) -> np.ndarray:
     Raises:
         ValueError: the data are of another kind, broken off, or a compressed depth picture.
     """
-    data = np.frombuffer(message.data, np.uint8)
     if "compresseddepth" in message.format.lower():
         raise ValueError("compressed image: expected a camera picture, got compressedDepth")
-    if not data.size:
+    data = bytes(message.data)
+    if not data:
         raise ValueError("compressed image: expected jpeg or png data, got none")
-    width, height = _claimed_size(message.data)
+    width, height = _claimed_size(data)
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise ValueError(f"compressed image: {width}x{height} pixels are no camera's picture")
-    image = decode_image(data.tobytes(), cv2.IMREAD_COLOR)
+    # other kinds, of which nobody has looked how much memory they ask for, are not even tried
+    image = decode_image(data, cv2.IMREAD_COLOR) if width else None
     if image is None:
         raise ValueError(
-            f"compressed image: expected jpeg or png data, got {data.size} bytes that are broken "
+            f"compressed image: expected jpeg or png data, got {len(data)} bytes that are broken "
             f"off or of another kind (format {message.format!r})"
         )
     return image
@@ -118,18 +120,16 @@ def pixels(message: Image, layout: Layout) -> np.ndarray:
     return np.ndarray(shape, kind, data, 0, strides)
 
 
-def _claimed_size(data: Buffer) -> tuple[int, int]:
+def _claimed_size(data: bytes) -> tuple[int, int]:
     """Width and height that the header of a PNG or JPEG speaks of; 0, 0 if there is none."""
-    head = bytes(data[:24])
-    if head[:4] == b"\x89PNG":
-        return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
-    data = bytes(data)
-    at = 2 if head[:2] == b"\xff\xd8" else len(data)
-    while at + 9 < len(data) and data[at] == 0xFF:
+    if data.startswith(PNG):
+        return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    at = 2 if data.startswith(b"\xff\xd8") else -1
+    while 0 <= (at := data.find(0xFF, at)) < len(data) - 9:  # rubbish before a marker is skipped
         kind, length = data[at + 1], data[at + 2] << 8 | data[at + 3]
         if 0xC0 <= kind <= 0xCF and kind not in _NO_SIZE:
             return data[at + 7] << 8 | data[at + 8], data[at + 5] << 8 | data[at + 6]
-        at += 1 if kind == 0xFF else 2 + length  # filled up with 0xFF, or the next segment
+        at += 1 if kind in _ALONE else 2 + length
     return 0, 0
 
 

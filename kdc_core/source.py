@@ -18,6 +18,7 @@ import numpy as np
 from kdc_core.types import Frame
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+PNG = b"\x89PNG\r\n\x1a\n"  # how every such file begins
 #: frames that may be missing at the end, at least 2: counts of variable-rate files are estimates
 COUNT_TOLERANCE = 0.01
 
@@ -93,13 +94,25 @@ def read_image(path: Path, as_stored: bool = False) -> np.ndarray:
 
 def decode_image(data: bytes, how: int) -> np.ndarray | None:
     """The pixels of a picture file as ``cv2.imdecode`` gives them; None if it is broken (off)."""
-    is_jpeg = data[:2] == b"\xff\xd8"
+    is_jpeg = data.startswith(b"\xff\xd8")
     if not data or (is_jpeg and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")):
         return None  # pixels begin and the end is missing: OpenCV 4 fills the rest with grey
+    if data.startswith(PNG) and not _chunks_fit(data):
+        return None  # OpenCV 5 takes the memory that a chunk speaks of, up to 4 GB, before it reads
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), how)
     except cv2.error:  # e.g. a header that announces more pixels than OpenCV allows
         return None
+
+
+def _chunks_fit(data: bytes) -> bool:
+    """Whether the chunks of a PNG, each a length, a name, data and a CRC, follow up to the end."""
+    at = len(PNG)
+    while at + 12 <= len(data):
+        if data[at + 4 : at + 8] == b"IEND":
+            return True
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    return False
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -71,7 +71,9 @@ def test_jpeg_and_png(colour):
     assert (images.compressed_to_bgr(compressed(png, "png")) == colour).all()
     jpeg = cv2.imencode(".jpg", colour)[1].tobytes()
     assert images.compressed_to_bgr(compressed(jpeg)).shape == colour.shape
-    for broken in (b"", jpeg[:-20], b"no picture"):
+    longer = png[:33] + b"\1" + png[34:]  # a chunk that would reach beyond the end
+    bitmap = cv2.imencode(".bmp", colour)[1].tobytes()
+    for broken in (b"", jpeg[:-20], png[:-20], longer, b"no picture", bitmap):
         with pytest.raises(ValueError, match="compressed image: expected jpeg or png"):
             images.compressed_to_bgr(compressed(broken))
     with pytest.raises(ValueError, match="got compressedDepth"):
@@ -79,6 +81,13 @@ def test_jpeg_and_png(colour):
     huge = png[:16] + (60000).to_bytes(4, "big") * 2 + png[24:]
     with pytest.raises(ValueError, match="60000x60000 pixels are no camera's picture"):
         images.compressed_to_bgr(compressed(huge))
+    segments = b"\xff\xd8\xff\xff\xfe\0\4abrubbish\xff\xd0" + jpeg[2:]  # as decoders read them
+    at = segments.index(b"\xff\xc0") + 5
+    with pytest.raises(ValueError, match="60000x60000 pixels are no camera's picture"):
+        images.compressed_to_bgr(
+            compressed(segments[:at] + (60000).to_bytes(2, "big") * 2 + segments[at + 4 :])
+        )
+    assert images.compressed_to_bgr(compressed(segments)).shape == colour.shape
 
 
 @settings(max_examples=200, deadline=None)

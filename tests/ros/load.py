@@ -24,6 +24,7 @@ class Usage:
 
     cpu: float  # seconds
     rss: float  # MiB
+    peak: float  # MiB, the most it ever was
     threads: int
 
     @classmethod
@@ -33,7 +34,8 @@ class Usage:
             line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
         )
         ticks = int(stat[11]) + int(stat[12])
-        return cls(ticks / 100, int(status["VmRSS"].split()[0]) / 1024, int(status["Threads"]))
+        rss, peak = (int(status[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
+        return cls(ticks / 100, rss, peak, int(status["Threads"]))
 
 
 @dataclass
