@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdc_core.skeleton import CENTRE, A, K
+from kdc_core.skeleton import A, K
 from kdc_core.track.filter import BODY
 from kdc_core.track.measure import mixed
 from kdc_core.track.observe import Seen
@@ -16,7 +16,6 @@ from kdc_core.types import Centroids, Fields, Phase, Poses
 
 FADE = 0.5  # seconds, time constant of the score of people whose pose is missing
 BLURRED = 0.3  # weight of a keypoint whose disk merges with somebody else's
-SURE_CENTRE = 0.5  # confidence from which the CENTRE speaks for such people
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,8 @@ def publish(
 ) -> TrackedFrame:  # fmt: skip
     """Rows of the people who are there, or were a moment ago.
 
-    ``pose_of`` is the pose of each track in this frame, -1 = none; ``helped`` lets the CENTRE speak
-    for people whose keypoints are mixed up with somebody else's.
+    ``pose_of`` is the pose of each track in this frame, -1 = none; ``helped`` makes keypoints that
+    are mixed up with somebody else's count less.
     """
     measured = tracks.seen == stamp
     place = tracks.motion.xy[:, BODY]
@@ -91,24 +90,10 @@ def _rows(
     scale = tracks.body.scale
     weight = tracks.visibility.weight.astype(np.float32)
     if helped:
-        weight = _cleared(weight, blurred & has[:, None], confidence[:, CENTRE])
+        weight *= np.where(blurred & has[:, None], np.float32(BLURRED), np.float32(1))
     centroids = Centroids(
         xy=xy, weight=weight, confidence=confidence,
         sigma=(tracks.spread * scale).astype(np.float32), scale=scale.astype(np.float32),
         primary=tracks.visibility.primary,
     )  # fmt: skip
     return poses, centroids
-
-
-def _cleared(weight: np.ndarray, blurred: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """Weights (T, 18) that trust mixed-up keypoints less, and the CENTRE instead.
-
-    Two people whose joints coincide still show different parts: the middles of what is seen of
-    them are apart.
-    """
-    mixed_up = (blurred[:, :K] & (weight[:, :K] > 0)).any(axis=1)
-    rows = np.flatnonzero(mixed_up & ~blurred[:, CENTRE] & (centre >= SURE_CENTRE))
-    cleared = weight.copy()
-    cleared[rows] *= np.where(blurred[rows], BLURRED, 1)
-    cleared[rows, CENTRE] = centre[rows]
-    return cleared

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from kdc_core.decode.centroid import carriers
 from kdc_core.letterbox import length
 from kdc_core.skeleton import ANCHORS, CENTRE, A, K
 from kdc_core.track.config import TrackConfig
@@ -13,7 +14,6 @@ from kdc_core.track.rows import Rows
 from kdc_core.types import Centroids
 
 NEAR_HIDDEN, FAR = 0.2, 1.0  # scales: worth of a keypoint beside a hidden one; where it is safe
-CENTRE_SHARE = 0.7  # weight of the CENTRE where no keypoint is seen well
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def look(confidence: np.ndarray, config: TrackConfig) -> Visibility:
     primary = np.where(on.any(axis=1), (value * on).argmax(axis=1), CENTRE)
     since = np.full(len(value), np.inf)
     state = Visibility(value, np.zeros_like(value), on, np.zeros((len(value), A)), primary, since)
-    return _weighted(state, _target(state), 1.0)
+    return _weighted(state, confidence, 1.0)
 
 
 def look_again(state: Visibility, confidence: np.ndarray, config: TrackConfig) -> Visibility:
@@ -71,7 +71,7 @@ def update(
     safe = _from_hidden(shape[:, :K], (confidence[:, :K] < config.off) | ~on)
     primary, since = _reselect(state, value * on, safe, dt, config)
     state = Visibility(value, above, on, state.weight, primary, since)
-    return _weighted(state, _target(state), 1 - np.exp(-dt / config.fade))
+    return _weighted(state, confidence, 1 - np.exp(-dt / config.fade))
 
 
 def _reselect(
@@ -100,15 +100,9 @@ def _from_hidden(xy: np.ndarray, hidden: np.ndarray) -> np.ndarray:
     return NEAR_HIDDEN + np.minimum(nearest, FAR)
 
 
-def _target(state: Visibility) -> np.ndarray:
-    """Weights (T, 18) that the cross-fade goes to."""
-    quality = state.value * state.on
-    none = ~state.on.any(axis=1, keepdims=True)
-    keypoints = np.where(none, state.value, quality)
-    return np.concatenate([keypoints, CENTRE_SHARE * none], axis=1)
-
-
-def _weighted(state: Visibility, target: np.ndarray, rate: float) -> Visibility:
+def _weighted(state: Visibility, confidence: np.ndarray, rate: float) -> Visibility:
+    """State whose weights have gone a share ``rate`` of the way to what is seen now."""
+    target = carriers(state.value, state.on, confidence[:, CENTRE])
     weight = state.weight + rate * (target - state.weight)
     weight[target <= 0] = 0  # what is hidden lets go at once
     return replace(state, weight=weight)

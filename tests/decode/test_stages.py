@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kdc_core.config import AssignConfig, CentroidConfig, DecodeConfig, HoughConfig, ModelInfo
 from kdc_core.decode import decode
 from kdc_core.decode.assign import assign, mean_shift, membership
-from kdc_core.decode.centroid import anchor_weights
+from kdc_core.decode.centroid import SEEN_CENTRE, anchor_weights
 from kdc_core.decode.hough import ONE, find_peaks, smooth, vote
 from kdc_core.decode.sample import FrameGrid, sample
 from kdc_core.letterbox import Letterbox
@@ -137,12 +137,13 @@ def test_gate_falls_back_when_no_keypoint_is_sure():
     assert primary[0] == 0
 
 
-def test_gate_keeps_only_confident_keypoints():
+def test_gate_keeps_only_confident_keypoints_and_the_centre():
     confidence = np.full((1, A), 0.2, np.float32)
     confidence[0, [4, 9]] = 0.6, 0.9
     weight, primary = anchor_weights(confidence, one_pose(), CentroidConfig())
-    assert np.flatnonzero(weight[0]).tolist() == [4, 9]
-    assert primary[0] == 9
+    assert np.flatnonzero(weight[0]).tolist() == [4, 9, CENTRE]
+    assert weight[0, CENTRE] == pytest.approx(SEEN_CENTRE * 0.2)
+    assert primary[0] == 9  # a keypoint is what is reported
     weight, _ = anchor_weights(confidence, one_pose(), CentroidConfig(mode="single"))
     assert np.flatnonzero(weight[0]).tolist() == [9]
 
