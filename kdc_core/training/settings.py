@@ -25,7 +25,9 @@ class TrainConfig:
     """How a run goes; every field is an option of ``kdc train``."""
 
     out: str = _option("runs/lite", "folder of checkpoints, curves and weights")
-    preset: str = _option("lite", "network: lite, lite-movenet (2 CPU cores), base (GPU), paper")
+    preset: str = _option(
+        "lite", "network: lite, lite-movenet, lite-rtmpose (2 CPU cores), base (GPU), paper"
+    )
     init: str = _option("", "checkpoint to start from; of another backbone only the heads count")
     backbone_weights: str = _option("published", "'published', 'none', or a weight file")
     frozen_stride: int = _option(0, "keep the backbone as published up to this stride: 0, 4 or 8")

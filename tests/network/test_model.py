@@ -111,5 +111,5 @@ def test_bad_shapes_are_refused():
         network(SMALL)(torch.zeros(1, 3, 64, 65))
     with pytest.raises(ValueError, match="seg_stride 2, 4 or 8"):
         NetworkConfig(seg_stride=3)
-    with pytest.raises(ValueError, match="lite, lite-movenet, base, paper"):
+    with pytest.raises(ValueError, match="lite, lite-movenet, lite-rtmpose, base, paper"):
         preset("huge")
