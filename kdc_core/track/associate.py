@@ -107,7 +107,7 @@ def revival_costs(tracks: Tracks, seen: Seen, stamp: float, config: TrackConfig)
     resize = abs(np.log(seen.centroids.scale[None] / scale))
     allowed &= _same_size(tracks, seen, config) & (resize <= np.log(config.partial_ratio))
     allowed &= strange <= config.proportions
-    allowed &= ~seen.bare | (predicted <= BARE_REACH * scale)
+    allowed &= ~seen.bare | (nearest <= BARE_REACH * scale)
     other = np.nan_to_num(appearance.unlike(tracks.look, seen.look), nan=STRANGER)
     spread = 0.5 * scale + np.sqrt(tracks.motion.variance[:, BODY, 0])[:, None]
     return np.where(allowed, predicted / spread + strange + resize + other, np.inf)

@@ -65,8 +65,9 @@ def age(
     it: whoever comes in next is probably somebody else.
     """
     unseen = stamp - tracks.seen
-    place = tracks.motion.xy[:, BODY]
-    left = ((place < 0) | (place >= size)).any(axis=1)
+    left = _beyond(tracks.motion.xy[:, BODY], 0.0, size)
+    # who hid in the middle has not left, wherever the prediction has drifted to since
+    left &= _beyond(tracks.seen_at, tracks.body.scale[:, None], size)
     young = tracks.phase == Phase.TENTATIVE
     ripe = (pose_of >= 0) & (stamp - tracks.born >= config.confirm)
     patience = np.where(left, config.left, config.forget)
@@ -75,6 +76,12 @@ def age(
     phase = np.where(unseen <= 0, Phase.CONFIRMED, phase)
     phase = np.where(young & ~ripe, Phase.TENTATIVE, phase)
     return replace(tracks, phase=phase.astype(np.uint8))[~gone], pose_of[~gone]
+
+
+def _beyond(xy: np.ndarray, margin: np.ndarray | float, size: tuple[int, int]) -> np.ndarray:
+    """Which of the points (T, 2) lie outside of a picture, or by less than ``margin`` inside."""
+    outside: np.ndarray = ((xy < margin) | (xy >= np.array(size) - margin)).any(axis=1)
+    return outside
 
 
 class Names:

@@ -108,6 +108,15 @@ def test_who_was_hidden_comes_back_with_the_same_id(gap, speed):
     assert ids == {1}
 
 
+def test_who_turns_back_behind_a_wall_has_not_left_though_the_prediction_has():
+    def feet(t):
+        return 40 + 140 * min(t, 1.2, max(0.0, 5.2 - t)), 215.0  # in, wait, and back
+
+    wall = [(130.0, 0.0, 320.0, 240.0)]
+    clip = Clip((Drawn(feet, 150),), pillars=lambda t: wall)
+    assert ids_seen(clip, stamps(5.2), VideoDecoder()) == [{1}]
+
+
 def test_two_who_pass_each_other_unseen_keep_their_ids():
     clip = Clip(
         (Drawn(line(30, 215, 80), 150), Drawn(line(290, 222, -80), 160, 1.1)),
