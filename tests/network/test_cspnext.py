@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: E402
 
 from kdc_core.network import cspnext  # noqa: E402
 from kdc_core.network.backbones import build_backbone, load_published  # noqa: E402
+from kdc_core.network.published import convert_file, read_onnx  # noqa: E402
 
 
 def published() -> list[tuple[np.ndarray, np.ndarray]]:
@@ -83,7 +84,7 @@ def test_features_equal_the_graph(tmp_path, monkeypatch):
     as_onnx(weights, tmp_path / "rtmpose.onnx")
     argv = ["cspnext", str(tmp_path / "rtmpose.onnx"), str(tmp_path / "rtmpose.pt")]
     monkeypatch.setattr("sys.argv", argv)
-    cspnext.main()
+    convert_file(read_onnx, cspnext.convert)
     net = build_backbone("cspnext_s").eval()
     load_published(net, "cspnext_s", tmp_path / "rtmpose.pt")
     image = torch.randn(1, 3, 96, 160, generator=torch.Generator().manual_seed(0))
@@ -97,7 +98,7 @@ def test_features_equal_the_graph(tmp_path, monkeypatch):
 
 def test_another_number_of_convolutions_is_named():
     with pytest.raises(ValueError, match="expected 43 convolutions, got 44"):
-        cspnext.convert([(torch.zeros(1), torch.zeros(1))] * 44)
+        cspnext.convert({str(i): (np.zeros(1), np.zeros(1)) for i in range(44)})
     with pytest.raises(ValueError, match=r"kdc_core.network.cspnext tells where"):
         load_published(build_backbone("cspnext_s"), "cspnext_s")
 

@@ -1,4 +1,4 @@
-"""Weights of TensorFlow.js models."""
+"""Weights of TensorFlow.js and ONNX models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the network needs torch")
 
-from kdc_core.network.tfjs import read_tfjs
+from kdc_core.network.published import read_onnx, read_tfjs
 
 
 def test_shards_are_read_in_order_and_checked(tmp_path):
@@ -39,3 +39,5 @@ def test_shards_are_read_in_order_and_checked(tmp_path):
         read_tfjs(model)
     with pytest.raises(ValueError, match="does not exist"):
         read_tfjs(tmp_path / "none.json")
+    with pytest.raises(ValueError, match="expected an ONNX file, it does not exist"):
+        read_onnx(tmp_path / "none.onnx")
