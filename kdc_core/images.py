@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import cv2
 import numpy as np
 
-from kdc_core.source import PNG, decode_image
+from kdc_core.source import JPEG, PNG, decode_image
 
 Buffer = Any  # array.array, bytes or a numpy array of bytes
 MAX_SIDE = 16384  # pixels; more is a broken message, not a camera
@@ -124,7 +124,9 @@ def _claimed_size(data: bytes) -> tuple[int, int]:
     """Width and height that the header of a PNG or JPEG speaks of; 0, 0 if there is none."""
     if data.startswith(PNG):
         return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    at = 2 if data.startswith(b"\xff\xd8") else -1
+    if not data.startswith(JPEG):
+        return 0, 0
+    at = len(JPEG)
     while 0 <= (at := data.find(0xFF, at)) < len(data) - 9:  # rubbish before a marker is skipped
         kind, length = data[at + 1], data[at + 2] << 8 | data[at + 3]
         if 0xC0 <= kind <= 0xCF and kind not in _NO_SIZE:

@@ -18,7 +18,7 @@ import numpy as np
 from kdc_core.types import Frame
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-PNG = b"\x89PNG\r\n\x1a\n"  # how every such file begins
+JPEG, PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"  # how every such file begins
 #: frames that may be missing at the end, at least 2: counts of variable-rate files are estimates
 COUNT_TOLERANCE = 0.01
 
@@ -94,7 +94,7 @@ def read_image(path: Path, as_stored: bool = False) -> np.ndarray:
 
 def decode_image(data: bytes, how: int) -> np.ndarray | None:
     """The pixels of a picture file as ``cv2.imdecode`` gives them; None if it is broken (off)."""
-    is_jpeg = data.startswith(b"\xff\xd8")
+    is_jpeg = data.startswith(JPEG)
     if not data or (is_jpeg and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")):
         return None  # pixels begin and the end is missing: OpenCV 4 fills the rest with grey
     if data.startswith(PNG) and not _chunks_fit(data):

@@ -30,7 +30,7 @@ import numpy as np
 
 from kdc_core.annotations import person_category, read_annotations
 from kdc_core.skeleton import K
-from kdc_core.source import decode_image
+from kdc_core.source import JPEG, decode_image
 from kdc_core.training.batch import MAX_PEOPLE, OVERLAP, POSE_UNKNOWN, SEG_UNKNOWN
 from kdc_core.training.data import Pack, Picture, is_tune
 
@@ -149,7 +149,7 @@ def picture(
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     if scale < 1:
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    if scale < 1 or quality is not None or data[:2] != b"\xff\xd8":
+    if scale < 1 or quality is not None or not data.startswith(JPEG):
         options = [cv2.IMWRITE_JPEG_QUALITY, quality or QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
         data = cv2.imencode(".jpg", image, options)[1].tobytes()
     people = [p for p in (_person(a, (width, height), size, report) for a in labels) if p]
