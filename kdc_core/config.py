@@ -61,6 +61,7 @@ class GroupConfig:
     min_keypoints: int = 4  # fewer, and the person needs a CENTRE; fragments steal pixels
     min_centre: float = 0.05  # disk of a CENTRE that makes a person by itself
     duplicate: float = 0.2  # of s_j: anchors this close on average belong to one person
+    settle_steps: int = 2  # times an anchor without a peak is read again from where it lies
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ if find_spec("cv2") is None:  # a bare GPU machine: of OpenCV the twins need one
 
     sys.modules["cv2"] = types.SimpleNamespace(dilate=_dilate)  # type: ignore[assignment]
 
-from kdc_core.config import CENTROID_MODES, AssignConfig, CentroidConfig, HoughConfig
+from kdc_core.config import CENTROID_MODES, AssignConfig, CentroidConfig, GroupConfig, HoughConfig
 from kdc_core.cuda.check_engine import check_engine
 from kdc_core.cuda.kernels import Kernels, Layout
 from kdc_core.cuda.report import Report
@@ -39,6 +40,8 @@ from kdc_core.cuda.timing import CROWDS, time_all
 from kdc_core.decode.assign import assign
 from kdc_core.decode.centroid import select
 from kdc_core.decode.hough import find_peaks, vote
+from kdc_core.decode.place import settle
+from kdc_core.skeleton import A
 from kdc_core.types import Fields, Poses
 
 HOUGH = HoughConfig()
@@ -96,8 +99,10 @@ def open_driver(wanted: str | None) -> tuple[Any, list[str]]:
 def compare(driver: Any, report: Report, quick: bool) -> int:
     """Kernels against twins; number of comparisons that failed."""
     report.add("\n## Kernels against their NumPy twins\n")
-    report.add("| input | votes | peaks | poses, px | σ, confidence | labels | mean φ | image |")
-    report.add("|---|---|---|---|---|---|---|---|")
+    report.add(
+        "| input | votes | peaks | poses, px | settled | σ, confidence | labels | mean φ | image |"
+    )
+    report.add("|---|---|---|---|---|---|---|---|---|")
     wrong = 0
     for name, fields, poses in _inputs(quick):
         row = _compare_one(driver, fields, poses)
@@ -105,9 +110,9 @@ def compare(driver: Any, report: Report, quick: bool) -> int:
         report.add(f"| {name} | " + " | ".join(text for _, text in row) + " |")
     report.add(
         "\nCells that differ, of all; poses: largest distance between peaks, edge ends and "
-        "anchors; σ and confidence: largest difference, relative above 1; labels over the five "
-        "centroid modes, without and with the step of eq. 4. Image: the network's "
-        "input of a frame that needs no resize."
+        "anchors; settled: coordinates of anchors without a peak; σ and confidence: largest "
+        "difference, relative above 1; labels over the five centroid modes, without and with the "
+        "step of eq. 4. Image: the network's input of a frame that needs no resize."
     )
     return wrong
 
@@ -139,6 +144,7 @@ def _compare_one(driver: Any, fields: Fields, poses: Poses) -> list[tuple[bool, 
         for name in ("xy", "reach", "anchors")
     )
     row.append((gap <= 1e-4, f"{gap:.1e}"))
+    row.append(_compare_settled(kernels, fields, poses))
     row.append(_compare_readings(kernels, fields, poses))
     labels, means = [], []
     for mode in CENTROID_MODES:
@@ -163,6 +169,14 @@ def _compare_readings(kernels: Kernels, fields: Fields, poses: Poses) -> tuple[b
         for a, b in ((getattr(found, n), getattr(expected, n)) for n in ("sigma", "confidence"))
     )
     return gap <= 1e-4, f"{gap:.1e}"
+
+
+def _compare_settled(kernels: Kernels, fields: Fields, poses: Poses) -> tuple[bool, str]:
+    """As if every second anchor had no peak and lay a little off."""
+    claimed = poses.matched & (np.arange(A) % 2 > 0)
+    poses = replace(poses, matched=claimed, xy=np.where(claimed[..., None], poses.xy, poses.xy + 5))
+    config = GroupConfig()
+    return _differing(kernels.settle(poses, config).xy, settle(fields, poses, config).xy)
 
 
 def _compare_image(driver: Any, kernels: Kernels) -> tuple[bool, str]:

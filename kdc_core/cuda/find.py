@@ -7,19 +7,15 @@ it needs of votes and fields is read at the placed people and comes back as some
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
 from kdc_core.config import DecodeConfig
-from kdc_core.cuda.kernels import Kernels, PoseReadings
+from kdc_core.cuda.kernels import Kernels
 from kdc_core.decode.centroid import anchor_weights
-from kdc_core.decode.group import group, instance_scores
-from kdc_core.skeleton import A
+from kdc_core.decode.group import group
+from kdc_core.decode.place import rank
 from kdc_core.types import Centroids, Poses
-
-#: stands for votes that stay on the GPU: everywhere 0
-_NO_VOTES = np.zeros((A, 1, 1), np.int32)
 
 
 def find(
@@ -31,7 +27,7 @@ def find(
     kernels.find_peaks()
     peaks = kernels.download_peaks()
     lap("hough")
-    poses = group(peaks, _NO_VOTES, layout.radius, layout.hough.vote_stride, config.group)
+    poses = kernels.settle(group(peaks, layout.radius, config.group), config.group)
     lap("group")
     poses, centroids = _select(kernels, poses, config)
     lap("select")
@@ -41,18 +37,11 @@ def find(
 def _select(kernels: Kernels, poses: Poses, config: DecodeConfig) -> tuple[Poses, Centroids]:
     """Who is likely enough, best first; ``poses`` have no votes yet where no peak was claimed."""
     read = kernels.measure(poses, config.centroid)
-    poses, read = _ranked(poses, read, kernels.layout.radius)
+    poses, order = rank(poses, read.disk, kernels.layout.radius)
     likely = np.flatnonzero(poses.presence >= config.score.min_presence)
-    poses, read = poses[likely], read[likely]
+    poses, read = poses[likely], read[order[likely]]
     weight, primary = anchor_weights(read.confidence, poses, config.centroid)
     return poses, Centroids(
         xy=poses.xy, weight=weight, confidence=read.confidence, sigma=read.sigma, scale=read.scale,
         primary=primary,
     )  # fmt: skip
-
-
-def _ranked(poses: Poses, read: PoseReadings, radius: float) -> tuple[Poses, PoseReadings]:
-    """Poses with the votes at all their anchors, scored and sorted as ``group`` does."""
-    score = instance_scores(poses.xy, read.disk, radius)
-    order = np.argsort(-score, kind="stable")
-    return replace(poses, disk=read.disk.astype(np.float32), score=score)[order], read[order]

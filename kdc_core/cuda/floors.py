@@ -74,7 +74,10 @@ def _people_work(kernels: Kernels, fields: Fields, centroids: Centroids) -> dict
     spread = int((phi > config.min_phi).sum()) * (pixels / every)
     window = (2 * math.ceil(fields.radius / fields.stride) + 1) ** 2 * math.pi / 4  # cells
     read = people * A * (36 + 4 + 3 * window)
+    # every second anchor (timing.py), twice, two components of all anchors, four cells each
+    reads = people * A // 2 * 2 * 2 * A * 4
     return {
+        "settle": Work(4 * reads, _READ * reads),
         "read_poses": Work(4 * read, people * A * (_ANCHOR * window + 100)),
         "pool": Work(4 * fields.seg.size + 4 * every, fields.seg.size),
         "membership": Work(

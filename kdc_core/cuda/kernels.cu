@@ -338,7 +338,7 @@ __device__ inline int smoothed_at(const int* plane, int index, int width, int he
     return total >> 2;
 }
 
-// Share of a disk that votes for a place (group._votes_at), the same in all lanes of a warp.
+// Share of a disk that votes for a place (place.votes_at), the same in all lanes of a warp.
 __device__ inline double votes_at(const int* plane, int width, int height, int stride, float x,
                                   float y, int lane) {
     Taps t = taps_at(x, y, stride, width, height);
@@ -377,6 +377,38 @@ __device__ inline float hold(const float* u, const float* share, int width, int 
     }
     total = warp_sum(total), used = warp_sum(used);
     return (float)((double)total / ((double)HOLD * (double)max(used, 1)));
+}
+
+// Anchors without a peak, read again from where they lie (place.settle): one block per person, one
+// warp per anchor, each lane an anchor that the field points at from there. `share` must be there.
+extern "C" __global__ void __launch_bounds__(576)
+settle(const float* fields, const float* share, int width, int height, int stride, float radius,
+       int steps, const float* matched, float* xy) {
+    int people = gridDim.x, j = blockIdx.x, k = threadIdx.x / 32, lane = threadIdx.x % 32;
+    int at = j * A + k, cells = width * height;
+    if (matched[at] > 0.0f) return;
+    float x = xy[2 * at], y = xy[2 * at + 1];
+    int mine = min(lane, A - 1);
+    const float* u = fields + (ANCHOR + 2 * mine) * cells;
+    for (int i = 0; i < steps; ++i) {
+        Taps here = taps_at(x, y, stride, width, height);
+        float to_x = x + radius * read(u, here), to_y = y + radius * read(u + cells, here);
+        float own = 0.0f, least = 3e38f;
+        for (int p = 0; p < people; ++p) {
+            const float* peak = xy + 2 * (p * A + mine);
+            bool claimed = lane < A && matched[p * A + mine] > 0.0f;
+            // only claimed peaks are read: other warps move the others
+            float dx = claimed ? to_x - peak[0] : 0.0f, dy = claimed ? to_y - peak[1] : 0.0f;
+            float away = sqrtf(dx * dx + dy * dy), total = 0.0f;
+            for (int other = 0; other < A; ++other) total += __shfl_sync(FULL, away, other);
+            float miss = total / (float)max(__popc(__ballot_sync(FULL, claimed)), 1);
+            if (p == j) own = miss;
+            least = fminf(least, miss);
+        }
+        float next_x = __shfl_sync(FULL, to_x, k), next_y = __shfl_sync(FULL, to_y, k);
+        if (read(share, here) > PERSON && own <= least) x = next_x, y = next_y;
+    }
+    if (lane == 0) xy[2 * at] = x, xy[2 * at + 1] = y;
 }
 
 // What votes and fields say at the anchors of placed people: one block per person, one warp per

@@ -7,12 +7,12 @@ an emulator.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from kdc_core.config import AssignConfig, CentroidConfig, HoughConfig
+from kdc_core.config import AssignConfig, CentroidConfig, GroupConfig, HoughConfig
 from kdc_core.cuda.driver import Driver
 from kdc_core.decode.hough import ONE
 from kdc_core.decode.sample import FrameGrid
@@ -236,6 +236,28 @@ class Kernels:
             self.read_poses(people, config)
         buffers = (self.disk, self.sigma, self.scale, self.confidence)
         return PoseReadings(*(part[:people] for part in self.driver.download_all(buffers)))
+
+    def settle(self, poses: Poses, config: GroupConfig) -> Poses:
+        """The twin of ``decode.place.settle``.
+
+        Raises:
+            ValueError: more than 64 people.
+        """
+        people = self._fitting(len(poses))
+        if not people or not config.settle_steps:
+            return poses
+        self.load_poses(poses)
+        self.pool()
+        self.settle_anchors(people, config)
+        return replace(poses, xy=self.driver.download(self.xy)[:people])
+
+    def settle_anchors(self, people: int, config: GroupConfig) -> None:
+        """Move the anchors without a peak in ``xy``."""
+        layout = self.layout
+        self.driver.launch(
+            "settle", (people,), (32 * A,), self.fields, self.share, self.w, self.h, layout.stride,
+            float(layout.radius), config.settle_steps, self.matched, self.xy,
+        )  # fmt: skip
 
     def load_poses(self, poses: Poses) -> None:
         """Copy what is known of the people to the GPU."""

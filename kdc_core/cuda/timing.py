@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from kdc_core.config import AssignConfig, CentroidConfig, DecodeConfig, HoughConfig
+from kdc_core.config import AssignConfig, CentroidConfig, DecodeConfig, GroupConfig, HoughConfig
 from kdc_core.cuda import floors
 from kdc_core.cuda.find import find
 from kdc_core.cuda.kernels import Kernels, Layout
@@ -16,6 +17,7 @@ from kdc_core.cuda.report import Report
 from kdc_core.cuda.scene import crowd
 from kdc_core.decode import decode
 from kdc_core.decode.centroid import select
+from kdc_core.skeleton import A
 from kdc_core.types import Fields, Poses
 
 CROWDS = (1, 5, 20, 50)
@@ -79,6 +81,7 @@ def _stages(kernels: Any, config: AssignConfig, people: int) -> list[tuple[str, 
         ("pick_peaks", lambda: kernels.pick_peaks()),
         ("read_peaks", lambda: kernels.read_peaks()),
         ("pool", lambda: kernels.pool()),
+        ("settle", lambda: kernels.settle_anchors(people, GroupConfig())),
         ("read_poses", lambda: kernels.read_poses(people, CentroidConfig())),
         ("membership", lambda: kernels.membership(people, config, "weighted")),
         ("mean_shift", lambda: kernels.mean_shift(people)),
@@ -91,7 +94,8 @@ def _prepared(driver: Any, fields: Fields, poses: Poses) -> Kernels:
     kernels.load(fields)
     kernels.load_frame(np.random.default_rng(0).integers(0, 256, kernels.frame.shape, np.uint8))
     centroids = select(fields, poses, CentroidConfig())
-    kernels.load_poses(poses)
+    # as if every second anchor had no peak
+    kernels.load_poses(replace(poses, matched=poses.matched & (np.arange(A) % 2 > 0)))
     kernels.load_people(centroids, np.arange(1, len(poses) + 1))
     kernels.vote()
     return kernels

@@ -11,6 +11,7 @@ from kdc_core.decode.assign import assign
 from kdc_core.decode.centroid import select
 from kdc_core.decode.group import group
 from kdc_core.decode.hough import find_peaks, vote
+from kdc_core.decode.place import rank, settle, votes_at
 from kdc_core.decode.score import people
 from kdc_core.types import Centroids, Fields, People, Poses
 
@@ -22,7 +23,10 @@ def find(
     votes = vote(fields, config.hough)
     peaks = find_peaks(fields, votes, config.hough)
     lap("hough")
-    poses = group(peaks, votes, fields.radius, config.hough.vote_stride, config.group)
+    poses = group(peaks, fields.radius, config.group)
+    poses = settle(fields, poses, config.group)
+    read = votes_at(votes, poses.xy, config.hough.vote_stride)
+    poses, _ = rank(poses, np.where(poses.matched, poses.disk, read), fields.radius)
     poses = poses[poses.presence >= config.score.min_presence]
     lap("group")
     centroids = select(fields, poses, config.centroid)

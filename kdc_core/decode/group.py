@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdc_core.config import GroupConfig
-from kdc_core.decode.hough import ONE, smooth
-from kdc_core.decode.sample import sample
+from kdc_core.decode.place import rank
 from kdc_core.letterbox import length
 from kdc_core.skeleton import CENTRE, DIRECTED, OUT_EDGES, A, K
 from kdc_core.types import Peaks, Poses
@@ -64,13 +63,11 @@ class _Candidates:
         return list(zip(kind[order].tolist(), slot[order].tolist(), strict=True))
 
 
-def group(
-    peaks: Peaks, votes: np.ndarray, radius: float, vote_stride: int, config: GroupConfig
-) -> Poses:
+def group(peaks: Peaks, radius: float, config: GroupConfig) -> Poses:
     """Skeletons from peaks: seed at the best free peak, follow the edges, place what is missing.
 
     Every anchor of a kept person is placed: where no peak was claimed, the anchor field as read
-    at the person's own peaks tells where it should be.
+    at the person's own peaks tells where it should be, and its ``disk`` is 0.
     """
     candidates = _Candidates(peaks, config)
     taken = np.zeros(candidates.score.shape, bool)  # on the same anchor of a person that is there
@@ -90,7 +87,7 @@ def group(
             placed.append(xy)
             reach = np.maximum(config.same_place, config.same_place_scale * person.scale)
             taken |= length(candidates.xy - xy[:, None]) < reach
-    return _poses(peaks, votes, vote_stride, radius, people, placed, config.duplicate)
+    return _poses(peaks, radius, people, placed, config.duplicate)
 
 
 def _grow(
@@ -163,24 +160,23 @@ def _is_person(candidates: _Candidates, person: _Person, config: GroupConfig) ->
 
 
 def _poses(
-    peaks: Peaks, votes: np.ndarray, vote_stride: int, radius: float, people: list[_Person],
-    placed: list[np.ndarray], duplicate: float,
-) -> Poses:  # fmt: skip
+    peaks: Peaks, radius: float, people: list[_Person], placed: list[np.ndarray], duplicate: float
+) -> Poses:
     """Columns of the people found, best first."""
     slot = np.array([person.slot for person in people], np.intp).reshape(-1, A)
     xy = np.array(placed, np.float32).reshape(-1, A, 2)
     matched = slot >= 0
     kinds = np.arange(A)
-    disk = np.where(matched, peaks.score[kinds, slot], _votes_at(votes, xy, vote_stride))
+    disk = np.where(matched, peaks.score[kinds, slot], 0)
     vis = np.where(matched, peaks.vis[kinds, slot], 0)
     poses = Poses(
         xy=xy,
         disk=disk.astype(np.float32),
         vis=vis.astype(np.float32),
         matched=matched,
-        score=instance_scores(xy, disk, radius),
+        score=np.zeros(len(people), np.float32),
     )
-    poses = poses[np.argsort(-poses.score, kind="stable")]
+    poses, _ = rank(poses, disk, radius)
     return poses[distinct(poses, duplicate)]
 
 
@@ -194,24 +190,3 @@ def distinct(poses: Poses, duplicate: float) -> np.ndarray:
         if not alike[j, kept].any():
             kept.append(j)
     return np.array(kept, np.intp)
-
-
-def _votes_at(votes: np.ndarray, xy: np.ndarray, vote_stride: int) -> np.ndarray:
-    """Share of a disk that votes for each placed anchor (P, 18)."""
-    kinds = np.tile(np.arange(A), len(xy))
-    read = sample(smooth(votes), xy.reshape(-1, 2), vote_stride, kinds).reshape(-1, A)
-    return np.minimum(read / np.float32(ONE), 1)
-
-
-def instance_scores(xy: np.ndarray, disk: np.ndarray, radius: float) -> np.ndarray:
-    """Share of the votes a skeleton may have that it has, (P,).
-
-    PersonLab's soft NMS: a keypoint counts only for the best person within R / 3 of its place.
-    """
-    xy, disk = xy[:, :K], disk[:, :K]
-    first = np.argsort(-disk.sum(axis=1), kind="stable")
-    near = length(xy[first, None] - xy[first]) < radius / 3  # (P, P, 17)
-    claimed = (near & np.tri(len(xy), k=-1, dtype=bool)[:, :, None]).any(axis=1)
-    score = np.zeros(len(xy), np.float32)
-    score[first] = (disk[first] * ~claimed).sum(axis=1) / K
-    return score

@@ -200,13 +200,20 @@ static inline unsigned __ballot_sync(unsigned mask, bool vote) {
     return out;
 }
 template <class T>
+T from_lane(unsigned mask, T value, unsigned lane) {
+    uint64_t bits = 0;
+    memcpy(&bits, &value, sizeof(T));
+    T out;
+    memcpy(&out, emu::exchange(mask, bits) + lane, sizeof(T));
+    return out;
+}
+template <class T>
 T __shfl_sync(unsigned mask, T value, int lane) {
-    return (T)emu::exchange(mask, (uint64_t)value)[lane & 31];
+    return from_lane(mask, value, lane & 31);
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int bits) {
-    unsigned lane = emu::current % 32;
-    return (T)emu::exchange(mask, (uint64_t)value)[lane ^ bits];
+    return from_lane(mask, value, (unsigned)emu::current % 32 ^ bits);
 }
 
 #include "hazards.h"

@@ -18,6 +18,7 @@ from kdc_core.config import (
     CENTROID_MODES,
     AssignConfig,
     CentroidConfig,
+    GroupConfig,
     HoughConfig,
 )
 from kdc_core.cuda import source
@@ -25,8 +26,8 @@ from kdc_core.cuda.kernels import PEOPLE, SLOTS, Kernels, Layout
 from kdc_core.cuda.scene import crowd, static
 from kdc_core.decode.assign import assign
 from kdc_core.decode.centroid import select
-from kdc_core.decode.group import _votes_at
 from kdc_core.decode.hough import find_peaks, vote
+from kdc_core.decode.place import settle, votes_at
 from kdc_core.engines.preprocess import preprocess
 from kdc_core.skeleton import CENTRE, A
 from kdc_core.types import Frame
@@ -65,7 +66,7 @@ def same_poses(driver, fields, poses, config=CentroidConfig()) -> None:  # noqa:
     kernels = on_gpu(driver, fields)
     kernels.vote()
     found = kernels.measure(poses, config)
-    read = _votes_at(vote(fields, HOUGH), poses.xy, HOUGH.vote_stride)
+    read = votes_at(vote(fields, HOUGH), poses.xy, HOUGH.vote_stride)
     disk = np.where(poses.matched, poses.disk, read)
     np.testing.assert_array_equal(found.disk, disk)
     poses = replace(poses, disk=disk.astype(np.float32))
@@ -116,6 +117,23 @@ def test_what_is_read_at_poses(gpu, scene, order):
         vis=poses.vis * claimed,
     )  # fmt: skip
     same_poses(gpu(order), fields, poses)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+@pytest.mark.parametrize("scene", SMALL)
+def test_anchors_without_a_peak_settle(gpu, scene, steps):
+    fields, poses = SMALL[scene](steps)
+    rng = np.random.default_rng(steps)
+    claimed = rng.uniform(size=poses.matched.shape) < 0.5
+    claimed[:, CENTRE] = True
+    off = poses.xy + rng.normal(0, 6, poses.xy.shape).astype(np.float32)
+    poses = replace(poses, matched=claimed, xy=np.where(claimed[..., None], poses.xy, off))
+    config = GroupConfig(settle_steps=steps)
+    found, expected = on_gpu(gpu(1), fields).settle(poses, config), settle(fields, poses, config)
+    np.testing.assert_array_equal(found.xy, expected.xy)
+    moved = (expected.xy != poses.xy).any(axis=2)
+    assert not moved[claimed].any()
+    assert scene == "noise" or bool(moved.any()) == (steps > 0)
 
 
 def test_a_plateau_gives_its_first_cell(gpu):

@@ -1,0 +1,64 @@
+"""Anchors without a peak: read again from close by, but only on the person's own pixels."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scenes import Scene, draw
+
+from kdc_core.config import DecodeConfig, GroupConfig
+from kdc_core.decode import find
+from kdc_core.decode.place import settle
+from kdc_core.skeleton import CENTRE
+from kdc_core.types import Fields
+
+pytest.importorskip("torch", reason="targets are made in torch: pip install 'kdc_ros[train]'")
+
+LEGS = [13, 14, 15, 16]
+
+
+def legless(scene: Scene, stretch: float) -> Fields:
+    """No leg has a peak, and offsets to anchors are ``stretch`` times what they should be."""
+    fields = scene.fields()
+    fields.heat[LEGS] = 0.01
+    return replace(fields, anchor=fields.anchor * np.float32(stretch))
+
+
+def legs_miss(scene: Scene, fields: Fields, steps: int) -> np.ndarray:
+    """Pixels (4,) by which the first person's legs are missed."""
+    config = DecodeConfig(group=GroupConfig(settle_steps=steps))
+    poses, _ = find(fields, config)
+    nearest = np.linalg.norm(poses.xy[:, 0] - scene.keypoints[0, 0, :2], axis=1).argmin()
+    return np.linalg.norm(poses.xy[nearest, LEGS] - scene.keypoints[0, LEGS, :2], axis=1)
+
+
+@pytest.mark.parametrize("stretch", [0.8, 0.9])
+def test_every_step_takes_away_most_of_an_error_that_grows_with_the_distance(stretch):
+    scene = draw([(300, 450)], [360])
+    fields = legless(scene, stretch)
+    before, once, twice = (legs_miss(scene, fields, steps) for steps in (0, 1, 2))
+    assert before.max() > 10  # pixels
+    assert (once < 0.5 * before + 0.5).all()
+    assert twice.max() < 2
+
+
+def test_off_the_person_nothing_moves():
+    scene = draw([(300, 450)], [360])
+    fields = legless(scene, 0.8)
+    fields = replace(fields, seg=np.zeros_like(fields.seg))
+    np.testing.assert_array_equal(legs_miss(scene, fields, 0), legs_miss(scene, fields, 2))
+
+
+def test_on_a_neighbours_pixels_nothing_moves():
+    """There the field tells of the neighbour, whom it misses least."""
+    scene = draw([(300, 450), (380, 450)], [360, 360])
+    poses, _ = find(scene.fields(), DecodeConfig())
+    first, second = poses.xy[:, CENTRE, 0].argsort()
+    ankle = 15
+    matched, xy = poses.matched.copy(), poses.xy.copy()
+    matched[first, ankle] = False
+    for there, moves in ((poses.xy[second, ankle], False), (poses.xy[first, ankle] + 3, True)):
+        xy[first, ankle] = there
+        asked = replace(poses, matched=matched, xy=xy)
+        settled = settle(scene.fields(), asked, GroupConfig())
+        assert bool((settled.xy != xy).any()) == moves
