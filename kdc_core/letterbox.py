@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 PAD_VALUE = 114  # grey: neither black nor white edges for the first convolution to see
-MULTIPLE = 32  # coarsest stride of the backbones
+MULTIPLE = 64  # coarsest stride of the backbones, in a picture of half the size
 
 
 @dataclass(frozen=True)

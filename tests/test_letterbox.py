@@ -10,10 +10,10 @@ from kdc_core.letterbox import PAD_VALUE, Letterbox, cell_centres, length, to_gr
 
 @pytest.mark.parametrize(
     ("frame", "longest", "expected"),
-    [((640, 480), 640, (640, 480)), ((768, 576), 640, (640, 480)), ((480, 360), 640, (640, 480)),
-     ((333, 500), 640, (448, 640)), ((401, 401), 401, (416, 416)), ((1, 1), 640, (640, 640))],
+    [((640, 480), 576, (576, 448)), ((768, 576), 640, (640, 512)), ((640, 360), 640, (640, 384)),
+     ((333, 500), 640, (448, 640)), ((401, 401), 401, (448, 448)), ((1, 1), 640, (640, 640))],
 )  # fmt: skip
-def test_input_size_is_a_multiple_of_32(frame, longest, expected):
+def test_input_size_is_a_multiple_of_64(frame, longest, expected):
     assert Letterbox.fit(frame, longest).input_size == expected
 
 
@@ -30,7 +30,7 @@ def test_there_and_back(width, height, x, y):
 def test_padding_is_grey_and_right_or_below():
     image = np.full((300, 200, 3), 10, np.uint8)
     boxed = Letterbox.fit((200, 300), 300).image(image)
-    assert boxed.shape == (320, 224, 3)
+    assert boxed.shape == (320, 256, 3)
     assert (boxed[:300, :200] == 10).all()
     assert (boxed[300:] == PAD_VALUE).all()
     assert (boxed[:, 200:] == PAD_VALUE).all()

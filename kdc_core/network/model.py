@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdc_core.config import ModelInfo
-from kdc_core.letterbox import MULTIPLE
 from kdc_core.network.backbones import build_backbone
 from kdc_core.skeleton import CHANNELS, HEADS, channel_slices
 
+COARSEST = 32  # stride of the backbones
 HEAT_PRIOR = 0.02  # share of cells inside a disk: the first steps need not unlearn 0.5
 SEG_PRIOR = 0.2  # share of person pixels
 TYPICAL_SIGMA = 21.0  # input pixels: 0.212 of a person with sqrt(area) = 100 (CentroidConfig)
@@ -37,6 +37,9 @@ class NetworkConfig:
     stride: int = 8  # input pixels per cell of the offset fields: offsets are smooth
     seg_stride: int = 2  # input pixels per cell of the mask: borders are not
     radius: float = 16.0  # R, input pixels: the unit of all offsets
+    #: 2 looks at the picture at half its size as well, where near people are no larger than those
+    #: that the backbone knows, and takes these from there: see ``Inference``
+    octaves: int = 1
 
     def __post_init__(self) -> None:
         if self.stride != 8 or self.seg_stride not in (2, 4, 8):
@@ -44,11 +47,19 @@ class NetworkConfig:
                 f"network: expected stride 8 and seg_stride 2, 4 or 8, "
                 f"got {self.stride} and {self.seg_stride}"
             )
+        if self.octaves not in (1, 2):
+            raise ValueError(f"network: expected 1 or 2 octaves, got {self.octaves}")
 
     def info(self, preset: str, longest: int) -> ModelInfo:
         """What a decoder must know of this network."""
         return ModelInfo(preset, self.backbone, longest, self.stride, self.seg_stride, self.radius)
 
+
+#: where two octaves change over, and how soon: σ in input pixels (people of some 240) and the slope
+#: of the sigmoid over log σ; from the tuning split, where 220 to 260 and 4 to 6 are alike
+NEAR, NEAR_SLOPE = 51.0, 5.0
+#: share of the heat of the half-sized picture, whose disks are of 2R and cast votes of 4R²
+COARSE_HEAT = 0.7
 
 #: input pixels of the longest side, by preset
 LONGEST = {"lite": 640, "lite-movenet": 640, "lite-rtmpose": 640, "base": 640, "paper": 401}
@@ -61,7 +72,7 @@ def preset(name: str) -> NetworkConfig:
     """
     presets = {
         "lite": NetworkConfig(),
-        "lite-movenet": NetworkConfig("movenet"),
+        "lite-movenet": NetworkConfig("movenet", octaves=2),
         "lite-rtmpose": NetworkConfig("cspnext_s"),
         "base": NetworkConfig("resnet50_v1", neck_channels=192, trunk_depth=4, seg_channels=96),
         "paper": NetworkConfig("resnet101", output_stride=16, neck_channels=0, radius=32.0),
@@ -95,9 +106,9 @@ class KdcNet(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """RGB 0…255 ``(B, 3, H, W)`` → logits ``(B, 188, H/8, W/8)``, ``(B, 1, H/s, W/s)``."""
-        if not torch.jit.is_tracing() and (image.shape[2] % MULTIPLE or image.shape[3] % MULTIPLE):
+        if not torch.jit.is_tracing() and (image.shape[2] % COARSEST or image.shape[3] % COARSEST):
             raise ValueError(
-                f"network input: expected sides that are multiples of {MULTIPLE}, "
+                f"network input: expected sides that are multiples of {COARSEST}, "
                 f"got {tuple(image.shape)}"
             )
         return self.heads(self.backbone((image - self.mean) * self.inverse_std))
@@ -165,15 +176,44 @@ class PlainHeads(nn.Module):
 
 
 class Inference(nn.Module):
-    """``KdcNet`` with the sigmoids of ``skeleton.HEADS``: what is exported and run."""
+    """``KdcNet`` with the sigmoids of ``skeleton.HEADS`` and its octaves: what is exported and run.
+
+    With two octaves every cell takes its fields from the picture in which the person there has the
+    better size, with a soft change-over at ``NEAR``.
+    """
 
     def __init__(self, net: KdcNet):
         """Wraps, does not copy."""
         super().__init__()
         self.net = net
+        factor, shift = torch.ones(CHANNELS), torch.zeros(CHANNELS)
+        where = channel_slices()
+        for head in ("short", "mid", "anchor"):
+            factor[where[head]] = 2  # a pixel of the half-sized picture is two of the other
+        factor[where["heat"]] = COARSE_HEAT
+        shift[where["log_sigma"]] = math.log(2)
+        for name, value in (("factor", factor), ("shift", shift)):
+            self.register_buffer(name, value.view(1, -1, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """RGB 0…255 ``(B, 3, H, W)`` → fields and mask with probabilities where they are due."""
+        """RGB 0…255 ``(B, 3, H, W)`` → fields and mask with probabilities where they are due.
+
+        With two octaves H and W are multiples of 64.
+        """
+        fields, seg = self.look(image)
+        if self.net.config.octaves == 1:
+            return fields, seg
+        coarse_fields, coarse_seg = self.look(F.avg_pool2d(image, 2))
+        coarse_fields = _bilinear(coarse_fields * self.factor + self.shift, 2)
+        log_sigma = channel_slices()["log_sigma"]
+        size = 0.5 * (fields[:, log_sigma] + coarse_fields[:, log_sigma])
+        near = torch.sigmoid(NEAR_SLOPE * (size - math.log(NEAR / self.net.config.radius)))
+        near_fine = _bilinear(near, self.net.config.stride // self.net.config.seg_stride)
+        fields = fields + near * (coarse_fields - fields)
+        return fields, seg + near_fine * (_bilinear(coarse_seg, 2) - seg)
+
+    def look(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of one octave."""
         logits, seg = self.net(image)
         parts, start = [], 0
         for activation, heads in groupby(HEADS, key=lambda head: head.activation):

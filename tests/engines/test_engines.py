@@ -64,12 +64,12 @@ def test_a_result_survives_the_next_frame(models, frame, name):
 
 
 def test_info_and_long_side(models, frame):
-    engine = open_engine("onnxruntime", models.onnx, long_side=96)
+    engine = open_engine("onnxruntime", models.onnx, long_side=128)
     assert (engine.info.backbone, engine.info.longest, engine.longest) == (
-        "efficientnet_lite0", 160, 96,
+        "efficientnet_lite0", 160, 128,
     )  # fmt: skip
     assert engine.info == open_engine("torch", models.checkpoint).info
-    assert engine(frame).letterbox.input_size == (96, 64)
+    assert engine(frame).letterbox.input_size == (128, 128)
     assert engine.name.startswith("onnxruntime 1.")
 
 

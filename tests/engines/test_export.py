@@ -15,6 +15,7 @@ from kdc_core.engines import export as module  # noqa: E402
 from kdc_core.engines.export import export, fold_pads, largest_difference  # noqa: E402
 from kdc_core.engines.torch import load_checkpoint  # noqa: E402
 from kdc_core.network.model import Inference  # noqa: E402
+from kdc_core.skeleton import channel_slices  # noqa: E402
 
 
 def test_difference_to_torch(models):
@@ -103,3 +104,19 @@ def test_bad_paths(models, tmp_path):
         export(models.onnx, tmp_path / "a.onnx")
     with pytest.raises(ValueError, match="does not exist"):
         export(tmp_path / "none.pt", tmp_path / "a.onnx")
+
+
+def test_two_octaves_share_their_weights(models, tmp_path):
+    """Twice the graph, but no file of twice the size; a person's mean σ makes both speak."""
+    content = torch.load(models.checkpoint, weights_only=True)
+    content["network"]["octaves"] = 2
+    where = channel_slices()["log_sigma"].start
+    content["model"]["heads.fields.bias"][where] += 1.2
+    torch.save(content, tmp_path / "two.pt")
+    out = tmp_path / "two.onnx"
+    assert export(tmp_path / "two.pt", out) <= 1e-4
+    assert out.stat().st_size < 1.1 * models.onnx.stat().st_size
+    operators = Counter(node.op_type for node in onnx.load(out).graph.node)
+    once = Counter(node.op_type for node in onnx.load(models.onnx).graph.node)
+    assert operators["Conv"] == 2 * once["Conv"]
+    assert set(operators) - set(once) == {"AveragePool"}

@@ -10,7 +10,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="the network needs torch")
 
 from kdc_core.engines.preprocess import preprocess  # noqa: E402
+from kdc_core.letterbox import cell_centres  # noqa: E402
 from kdc_core.network.model import (  # noqa: E402
+    COARSE_HEAT,
     HEAT_PRIOR,
     SEG_PRIOR,
     TYPICAL_SIGMA,
@@ -31,10 +33,10 @@ def network(config: NetworkConfig) -> KdcNet:
     return KdcNet(config).eval()
 
 
-@pytest.mark.parametrize("seg_stride", [2, 4, 8])
+@pytest.mark.parametrize(("seg_stride", "octaves"), [(2, 1), (2, 2), (4, 1), (8, 2)])
 @pytest.mark.parametrize("size", [(333, 187), (64, 31), (1, 1)])  # (width, height)
-def test_odd_frames_give_matching_grids(size, seg_stride):
-    net = Inference(network(replace(SMALL, seg_stride=seg_stride)))
+def test_odd_frames_give_matching_grids(size, seg_stride, octaves):
+    net = Inference(network(replace(SMALL, seg_stride=seg_stride, octaves=octaves)))
     rng = np.random.default_rng(0)
     frame = Frame(rng.integers(0, 256, (size[1], size[0], 3), np.uint8))
     image, letterbox = preprocess(frame, 160)
@@ -98,6 +100,47 @@ def test_paper_evaluates_at_output_stride_8_with_the_same_weights():
     assert for_inference(preset("lite")) == preset("lite")
 
 
+def test_near_people_come_from_the_half_sized_picture():
+    """Every cell points at one place, whichever octave it is taken from; only the near ones move.
+
+    A half-sized picture's pixel (x, y) is at (2x + 0.5, 2y + 0.5).
+    """
+    net = Inference(network(replace(SMALL, octaves=2)))
+    where, radius, place = channel_slices(), SMALL.radius, torch.tensor([40.0, 90.0])
+    sigma = torch.full((1, 16, 16), 20.0)
+    sigma[:, :, 8:] = 300.0  # input pixels; the right half is somebody near
+    looks = []
+
+    def look(image):
+        """Offsets to ``place``, heat and mask 0.5 at full size, 0.1 at half size."""
+        rows, columns = (side // 8 for side in image.shape[2:])
+        octave = 16 // rows
+        cells = torch.from_numpy(cell_centres(rows, columns, 8))
+        offsets = ((place - 0.5 * (octave - 1)) / octave - cells).permute(2, 0, 1) / radius
+        fields = torch.full((1, CHANNELS, rows, columns), 0.1 if octave == 2 else 0.5)
+        fields[:, where["anchor"]] = offsets.repeat(18, 1, 1)
+        own = sigma[:, ::octave, ::octave] / octave
+        fields[:, where["log_sigma"]] = torch.log(own / radius)
+        looks.append(image)
+        return fields, fields[:, :1].repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+    net.look = look
+    image = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 255
+    fields, seg = net(image)
+    assert torch.allclose(looks[1][0, 0, 3, 5], image[0, 0, 6:8, 10:12].mean())
+    cells = torch.from_numpy(cell_centres(16, 16, 8))
+    targets = cells.permute(2, 0, 1) + radius * fields[0, where["anchor"]][:2]
+    inner = (slice(None), slice(1, -1), slice(1, -1))  # bilinear: the outermost cells are clamped
+    assert torch.allclose(targets[inner], place[:, None, None].expand_as(targets[inner]), atol=0.05)
+    far, near = fields[0, where["vis"]][0, :, :6], fields[0, where["vis"]][0, :, 10:]
+    assert torch.allclose(far, torch.tensor(0.5), atol=0.01)
+    assert torch.allclose(near, torch.tensor(0.1), atol=0.01)
+    assert fields[0, where["heat"]][0, 8, 12] == pytest.approx(0.1 * COARSE_HEAT, abs=0.01)
+    assert torch.allclose(fields[:, where["log_sigma"]][0, 0, :, 12].exp() * radius,
+                          torch.tensor(300.0), rtol=0.01)  # fmt: skip
+    assert (seg[0, 0, 30, 4], seg[0, 0, 30, 60]) == pytest.approx((0.5, 0.1), abs=0.01)
+
+
 def test_every_parameter_learns():
     net = network(SMALL).train()
     fields, seg = net(torch.rand(2, 3, 64, 64) * 255)
@@ -111,5 +154,7 @@ def test_bad_shapes_are_refused():
         network(SMALL)(torch.zeros(1, 3, 64, 65))
     with pytest.raises(ValueError, match="seg_stride 2, 4 or 8"):
         NetworkConfig(seg_stride=3)
+    with pytest.raises(ValueError, match="1 or 2 octaves, got 3"):
+        NetworkConfig(octaves=3)
     with pytest.raises(ValueError, match="lite, lite-movenet, lite-rtmpose, base, paper"):
         preset("huge")
