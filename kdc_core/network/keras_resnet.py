@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdc_core.network.published import convert_file, read_tfjs
+from kdc_core.network.published import convert_file
 from kdc_core.network.resnet import ResNet
 
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)  # what Keras subtracts, of 0…255
@@ -80,4 +80,4 @@ def _tensor(values: np.ndarray) -> Tensor:
 
 
 if __name__ == "__main__":
-    convert_file(read_tfjs, convert)
+    convert_file(convert)

@@ -62,18 +62,17 @@ NEAR, NEAR_SLOPE = 51.0, 5.0
 COARSE_HEAT = 0.7
 
 #: input pixels of the longest side, by preset
-LONGEST = {"lite": 640, "lite-movenet": 640, "lite-rtmpose": 640, "base": 640, "paper": 401}
+LONGEST = {"lite": 640, "lite-movenet": 512, "base": 640, "paper": 401}
 
 
 def preset(name: str) -> NetworkConfig:
     """``lite`` for two CPU cores, ``base`` for a GPU, ``paper`` as published (401x401, R = 32).
 
-    ``lite-movenet`` and ``lite-rtmpose`` are ``lite`` on backbones that were trained on people.
+    ``lite-movenet`` is ``lite`` on a backbone that was trained on people, small ones: two octaves.
     """
     presets = {
         "lite": NetworkConfig(),
         "lite-movenet": NetworkConfig("movenet", octaves=2),
-        "lite-rtmpose": NetworkConfig("cspnext_s"),
         "base": NetworkConfig("resnet50_v1", neck_channels=192, trunk_depth=4, seg_channels=96),
         "paper": NetworkConfig("resnet101", output_stride=16, neck_channels=0, radius=32.0),
     }

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdc_core.network.published import convert_file, read_tfjs
+from kdc_core.network.published import convert_file
 
 #: (expansion, channels at width 1.5, repeats, stride) of the seven stages
 _STAGES = (
@@ -180,4 +180,4 @@ def _names() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    convert_file(read_tfjs, convert)
+    convert_file(convert)

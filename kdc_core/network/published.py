@@ -1,4 +1,4 @@
-"""Weights as others publish them, TensorFlow.js' or in ONNX, and a command that converts them."""
+"""Weights as TensorFlow.js publishes them, and a command that converts them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Weights = TypeVar("Weights")
 _DTYPES = {"float32": "<f4", "float16": "<f2", "int32": "<i4", "bool": "|u1"}
 
 
@@ -43,29 +41,11 @@ def read_tfjs(model: Path) -> dict[str, np.ndarray]:
     return weights
 
 
-def read_onnx(model: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Kernel and bias of the convolutions of an ONNX file by the kernel's name, in their order.
-
-    Raises:
-        ValueError: no such file.
-    """
-    import onnx
-
-    if not Path(model).is_file():
-        raise ValueError(f"{model}: expected an ONNX file, it does not exist")
-    graph = onnx.load(model).graph
-    values = {item.name: onnx.numpy_helper.to_array(item) for item in graph.initializer}
-    convolutions = [node.input for node in graph.node if node.op_type == "Conv"]
-    return {kernel: (values[kernel], values[bias]) for _, kernel, bias in convolutions}
-
-
-def convert_file(
-    read: Callable[[Path], Weights], convert: Callable[[Weights], dict[str, Tensor]]
-) -> None:
-    """Command line of a converter: file of weights → ``state_dict``, kernels as float16."""
+def convert_file(convert: Callable[[dict[str, np.ndarray]], dict[str, Tensor]]) -> None:
+    """Command line of a converter: a model's weights → ``state_dict``, kernels as float16."""
     parser = argparse.ArgumentParser(description=convert.__doc__)
-    parser.add_argument("model", type=Path, help="the model: .onnx, or .json with shards beside it")
+    parser.add_argument("model", type=Path, help="the model's .json, with its shards beside it")
     parser.add_argument("out", type=Path, help="the .pt file to write")
     args = parser.parse_args()
-    state = convert(read(args.model))
+    state = convert(read_tfjs(args.model))
     torch.save({k: v.half() if v.ndim == 4 else v for k, v in state.items()}, args.out)

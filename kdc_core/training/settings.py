@@ -25,9 +25,7 @@ class TrainConfig:
     """How a run goes; every field is an option of ``kdc train``."""
 
     out: str = _option("runs/lite", "folder of checkpoints, curves and weights")
-    preset: str = _option(
-        "lite", "network: lite, lite-movenet, lite-rtmpose (2 CPU cores), base (GPU), paper"
-    )
+    preset: str = _option("lite", "network: lite, lite-movenet (2 CPU cores), base (GPU), paper")
     init: str = _option("", "checkpoint to start from; of another backbone only the heads count")
     backbone_weights: str = _option("published", "'published', 'none', or a weight file")
     frozen_stride: int = _option(0, "keep the backbone as published up to this stride: 0, 4 or 8")
@@ -88,14 +86,20 @@ class TrainConfig:
             )
 
 
-#: training of the preset ``paper``: Adam 1e-5, batch 4, 400 epochs; scale, flip and rotation only
+#: training of the preset ``paper``: Adam 1e-5, batch 4, 400 epochs
 PAPER = {
     "crop": 416, "epochs": 400.0, "batch": 4, "lr": 1e-5, "backbone_lr": 1.0, "weight_decay": 0.0,
     "constant_lr": True, "freeze_norm": True,
 }  # fmt: skip
-PAPER_AUGMENT = {
-    "strong_tilt_share": 1.0, "paste": 0.0, "occlude": 0.0, "brightness": 0.0, "contrast": 0.0,
-    "saturation": 0.0, "hue": 0.0, "channel": 0.0, "grey": 0.0, "blur": 0.0, "noise": 0.0,
+#: what differs from ``AugmentConfig``'s own values, by preset
+AUGMENT: dict[str, dict[str, Any]] = {
+    # two octaves: people up to half of the input, at full and at half size
+    "lite-movenet": {"zoom": (0.44, 1.6)},
+    # scale, flip and rotation only
+    "paper": {
+        "strong_tilt_share": 1.0, "paste": 0.0, "occlude": 0.0, "brightness": 0.0, "contrast": 0.0,
+        "saturation": 0.0, "hue": 0.0, "channel": 0.0, "grey": 0.0, "blur": 0.0, "noise": 0.0,
+    },
 }  # fmt: skip
 
 

@@ -37,7 +37,7 @@ from kdc_core.training.read import LoadReport
 from kdc_core.training.render import make_batch
 from kdc_core.training.rendered import LivePool, iterations, open_pool, order_of, read_rendered
 from kdc_core.training.settings import (
-    PAPER_AUGMENT,
+    AUGMENT,
     TrainConfig,
     add_arguments,
     from_arguments,
@@ -71,7 +71,7 @@ def train(
     site = find_site(config)
     out = Path(config.out)
     longest = config.longest or LONGEST[config.preset]
-    base = augment or AugmentConfig(**(PAPER_AUGMENT if config.preset == "paper" else {}))
+    base = augment or AugmentConfig(**AUGMENT.get(config.preset, {}))
     augment = replace(base, crop=config.crop, longest=longest)
     pool = open_pool(config, pack, rendered, negatives, site)
     if config.epochs:

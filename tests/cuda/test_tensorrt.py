@@ -24,7 +24,7 @@ onnx = pytest.importorskip("onnx", reason="precision.py needs onnx")
 
 
 def picture(seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(0, 255, (1, 3, 96, 128)).astype(np.float32)
+    return np.random.default_rng(seed).uniform(0, 255, (1, 3, 128, 192)).astype(np.float32)
 
 
 @needs_rtx

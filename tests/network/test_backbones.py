@@ -27,7 +27,6 @@ LITE0 = "efficientnet_lite0"
         ("resnet18", (64, 128, 256, 512)),
         ("resnet50_v1", (256, 512, 1024, 2048)),
         ("movenet", (64, 168, 176, 544)),
-        ("cspnext_s", (64, 128, 256, 512)),
     ],
 )
 def test_features_have_strides_4_8_16_32(name, channels):
@@ -106,7 +105,7 @@ def test_bad_files_and_names_are_one_line(tmp_path):
         load_published(ResNet(18), "resnet18")
     with pytest.raises(ValueError, match="output stride"):
         build_backbone(LITE0, 16)
-    assert len(BACKBONES) == 13
+    assert len(BACKBONES) == 12
 
 
 @pytest.mark.parametrize("name", [LITE0, "efficientnet_lite1", "efficientnet_lite2"])

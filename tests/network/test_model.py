@@ -156,5 +156,5 @@ def test_bad_shapes_are_refused():
         NetworkConfig(seg_stride=3)
     with pytest.raises(ValueError, match="1 or 2 octaves, got 3"):
         NetworkConfig(octaves=3)
-    with pytest.raises(ValueError, match="lite, lite-movenet, lite-rtmpose, base, paper"):
+    with pytest.raises(ValueError, match="lite, lite-movenet, base, paper"):
         preset("huge")

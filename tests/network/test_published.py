@@ -1,15 +1,16 @@
-"""Weights of TensorFlow.js and ONNX models."""
+"""Weights of TensorFlow.js models."""
 
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="the network needs torch")
+torch = pytest.importorskip("torch", reason="the network needs torch")
 
-from kdc_core.network.published import read_onnx, read_tfjs
+from kdc_core.network.published import convert_file, read_tfjs  # noqa: E402
 
 
 def test_shards_are_read_in_order_and_checked(tmp_path):
@@ -39,5 +40,19 @@ def test_shards_are_read_in_order_and_checked(tmp_path):
         read_tfjs(model)
     with pytest.raises(ValueError, match="does not exist"):
         read_tfjs(tmp_path / "none.json")
-    with pytest.raises(ValueError, match="expected an ONNX file, it does not exist"):
-        read_onnx(tmp_path / "none.onnx")
+
+
+def test_converted_kernels_are_halves(tmp_path, monkeypatch):
+    """A file of half the size; biases keep their bits."""
+    (tmp_path / "a.bin").write_bytes(np.arange(6, dtype="<f4").tobytes())
+    entries = [
+        {"name": "kernel", "shape": [1, 1, 2, 2], "dtype": "float32"},
+        {"name": "bias", "shape": [2], "dtype": "float32"},
+    ]
+    manifest = {"weightsManifest": [{"paths": ["a.bin"], "weights": entries}]}
+    (tmp_path / "model.json").write_text(json.dumps(manifest))
+    monkeypatch.setattr(sys, "argv", ["x", str(tmp_path / "model.json"), str(tmp_path / "out.pt")])
+    convert_file(lambda weights: {k: torch.from_numpy(v.copy()) for k, v in weights.items()})
+    state = torch.load(tmp_path / "out.pt", weights_only=True)
+    assert (state["kernel"].dtype, state["bias"].dtype) == (torch.float16, torch.float32)
+    assert (state["kernel"].flatten().tolist(), state["bias"].tolist()) == ([0, 1, 2, 3], [4, 5])
