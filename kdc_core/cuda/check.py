@@ -39,7 +39,7 @@ from kdc_core.cuda.scene import crowd, static
 from kdc_core.cuda.timing import CROWDS, time_all
 from kdc_core.decode.assign import assign
 from kdc_core.decode.centroid import select
-from kdc_core.decode.hough import find_peaks, vote
+from kdc_core.decode.hough import find_peaks, smooth, vote
 from kdc_core.decode.place import settle
 from kdc_core.skeleton import A
 from kdc_core.types import Fields, Poses
@@ -137,7 +137,7 @@ def _compare_one(driver: Any, fields: Fields, poses: Poses) -> list[tuple[bool, 
     votes = vote(fields, HOUGH)
     row = [_differing(driver.download(kernels.votes), votes)]
     kernels.find_peaks()
-    found, expected = kernels.download_peaks(), find_peaks(fields, votes, HOUGH)
+    found, expected = kernels.download_peaks(), find_peaks(fields, votes, smooth(votes), HOUGH)
     row.append(_differing(found.score, expected.score))
     gap = max(
         float(np.abs(getattr(found, name) - getattr(expected, name)).max())

@@ -42,8 +42,9 @@ def _peak_work(kernels: Kernels, fields: Fields) -> dict[str, Work]:
     votes = vote(fields, hough)
     voters = int((fields.heat > hough.min_heat).sum())
     touched = int((votes > 0).sum())
-    found = int((find_peaks(fields, votes, hough).score > 0).sum())
-    high = int((smooth(votes) > hough.min_score * 65536).sum())
+    heights = smooth(votes)
+    found = int((find_peaks(fields, votes, heights, hough).score > 0).sum())
+    high = int((heights > hough.min_score * 65536).sum())
     slots = A * hough.max_peaks
     outputs = slots * (3 + 1 + 2 * MAX_DEGREE + 2 * A)
     reads = 1 + 2 * A + 2 * MAX_DEGREE * (1 + hough.refine_steps) + MAX_DEGREE * hough.refine_steps

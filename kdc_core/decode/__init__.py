@@ -10,7 +10,7 @@ from kdc_core.config import DecodeConfig
 from kdc_core.decode.assign import assign
 from kdc_core.decode.centroid import select
 from kdc_core.decode.group import group
-from kdc_core.decode.hough import find_peaks, vote
+from kdc_core.decode.hough import find_peaks, smooth, vote
 from kdc_core.decode.place import rank, settle, votes_at
 from kdc_core.decode.score import people
 from kdc_core.types import Centroids, Fields, People, Poses
@@ -21,11 +21,12 @@ def find(
 ) -> tuple[Poses, Centroids]:
     """Skeletons of one frame and what attracts their pixels: all that comes before the masks."""
     votes = vote(fields, config.hough)
-    peaks = find_peaks(fields, votes, config.hough)
+    heights = smooth(votes)
+    peaks = find_peaks(fields, votes, heights, config.hough)
     lap("hough")
     poses = group(peaks, fields.radius, config.group)
     poses = settle(fields, poses, config.group)
-    read = votes_at(votes, poses.xy, config.hough.vote_stride)
+    read = votes_at(heights, poses.xy, config.hough.vote_stride)
     poses, _ = rank(poses, np.where(poses.matched, poses.disk, read), fields.radius)
     poses = poses[poses.presence >= config.score.min_presence]
     lap("group")

@@ -67,10 +67,14 @@ def smooth(votes: np.ndarray) -> np.ndarray:
     return both
 
 
-def find_peaks(fields: Fields, votes: np.ndarray, config: HoughConfig) -> Peaks:
-    """Best ``max_peaks`` local maxima of the votes per anchor type, with what is read there."""
+def find_peaks(
+    fields: Fields, votes: np.ndarray, heights: np.ndarray, config: HoughConfig
+) -> Peaks:
+    """Best ``max_peaks`` local maxima per anchor type, with what is read there.
+
+    ``heights`` are the smoothed ``votes``.
+    """
     n = config.max_peaks
-    heights = smooth(votes)
     kind, slot, rows, columns = _maxima(heights, config.min_score, n)
     xy = np.zeros((A, n, 2), np.float32)
     score = np.zeros((A, n), np.float32)

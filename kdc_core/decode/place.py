@@ -7,13 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from kdc_core.config import GroupConfig
-from kdc_core.decode.hough import ONE, smooth
-from kdc_core.decode.sample import pool, sample
+from kdc_core.decode.hough import ONE
+from kdc_core.decode.sample import PERSON, pool, sample
 from kdc_core.letterbox import length
 from kdc_core.skeleton import A, K
 from kdc_core.types import Fields, Poses
-
-PERSON = 0.5  # share of the mask from which a cell is somebody's
 
 
 def settle(fields: Fields, poses: Poses, config: GroupConfig) -> Poses:
@@ -46,10 +44,13 @@ def _misses(anchors: np.ndarray, poses: Poses) -> np.ndarray:
     return total / np.maximum(poses.matched.sum(axis=1), 1).astype(np.float32)
 
 
-def votes_at(votes: np.ndarray, xy: np.ndarray, vote_stride: int) -> np.ndarray:
-    """Share of a disk that votes for each anchor (P, 18, 2), (P, 18) float64."""
+def votes_at(heights: np.ndarray, xy: np.ndarray, vote_stride: int) -> np.ndarray:
+    """Share of a disk that votes for each anchor (P, 18, 2), (P, 18) float64.
+
+    ``heights`` are the smoothed votes.
+    """
     kinds = np.tile(np.arange(A), len(xy))
-    read = sample(smooth(votes), xy.reshape(-1, 2), vote_stride, kinds).reshape(-1, A)
+    read = sample(heights, xy.reshape(-1, 2), vote_stride, kinds).reshape(-1, A)
     return np.minimum(read / np.float32(ONE), 1)
 
 

@@ -9,6 +9,9 @@ import numpy as np
 
 from kdc_core.letterbox import Letterbox, to_grid
 
+#: share of the mask from which a cell is somebody's
+PERSON = 0.5
+
 
 def sample(
     field: np.ndarray, xy: np.ndarray, stride: float, channel: np.ndarray | None = None

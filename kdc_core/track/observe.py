@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdc_core.decode.group import distinct
-from kdc_core.decode.sample import pool
+from kdc_core.decode.sample import PERSON, pool
 from kdc_core.letterbox import cell_centres
 from kdc_core.skeleton import CENTRE, K
 from kdc_core.track import appearance
@@ -89,7 +89,7 @@ def _strength(confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _cells(fields: Fields, centre: np.ndarray, sigma: np.ndarray) -> Cells:
     """Whose foreground cells are, by φ with the CENTRE alone: rough, but cheap."""
     height, width = shape = fields.log_sigma.shape
-    at = np.flatnonzero(pool(fields.seg, fields.stride // fields.seg_stride) > 0.5)
+    at = np.flatnonzero(pool(fields.seg, fields.stride // fields.seg_stride) > PERSON)
     xy = cell_centres(height, width, fields.stride).reshape(-1, 2)[at].T
     offset = fields.anchor[CENTRE].reshape(2, -1)[:, at]
     points_at = xy + fields.radius * offset

@@ -26,7 +26,7 @@ from kdc_core.cuda.kernels import PEOPLE, SLOTS, Kernels, Layout
 from kdc_core.cuda.scene import crowd, static
 from kdc_core.decode.assign import assign
 from kdc_core.decode.centroid import select
-from kdc_core.decode.hough import find_peaks, vote
+from kdc_core.decode.hough import find_peaks, smooth, vote
 from kdc_core.decode.place import settle, votes_at
 from kdc_core.engines.preprocess import preprocess
 from kdc_core.skeleton import CENTRE, A
@@ -56,7 +56,7 @@ def same_votes_and_peaks(driver, fields, hough=HOUGH) -> None:
     votes = vote(fields, hough)
     np.testing.assert_array_equal(driver.download(kernels.votes), votes)
     kernels.find_peaks()
-    found, expected = kernels.download_peaks(), find_peaks(fields, votes, hough)
+    found, expected = kernels.download_peaks(), find_peaks(fields, votes, smooth(votes), hough)
     for name in ("xy", "score", "vis", "reach", "anchors"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
 
@@ -66,7 +66,7 @@ def same_poses(driver, fields, poses, config=CentroidConfig()) -> None:  # noqa:
     kernels = on_gpu(driver, fields)
     kernels.vote()
     found = kernels.measure(poses, config)
-    read = votes_at(vote(fields, HOUGH), poses.xy, HOUGH.vote_stride)
+    read = votes_at(smooth(vote(fields, HOUGH)), poses.xy, HOUGH.vote_stride)
     disk = np.where(poses.matched, poses.disk, read)
     np.testing.assert_array_equal(found.disk, disk)
     poses = replace(poses, disk=disk.astype(np.float32))

@@ -13,6 +13,7 @@ from kdc_core.cuda.scene import crowd, static
 from kdc_core.decode.assign import assign, foreground, membership
 from kdc_core.decode.centroid import select
 from kdc_core.decode.group import distinct
+from kdc_core.decode.hough import smooth
 from kdc_core.decode.place import instance_scores, votes_at
 from kdc_core.decode.score import _extents
 from kdc_core.types import Fields, Poses
@@ -100,4 +101,4 @@ def test_fragments_and_scores(people, seed, apart):
     )
     votes = rng.integers(0, 65536, (18, 32, 40), np.int32)
     if people:
-        np.testing.assert_array_equal(votes_at(votes, xy, 4), plain.votes_at(votes, xy, 4))
+        np.testing.assert_array_equal(votes_at(smooth(votes), xy, 4), plain.votes_at(votes, xy, 4))

@@ -65,7 +65,8 @@ def test_peak_of_a_full_disk_has_score_one_and_sub_cell_place():
     disk = np.linalg.norm(away, axis=-1) <= 16
     fields.heat[7] = disk
     fields.short[7] = np.moveaxis(away / 16, -1, 0)
-    peaks = find_peaks(fields, vote(fields, HoughConfig()), HoughConfig())
+    votes = vote(fields, HoughConfig())
+    peaks = find_peaks(fields, votes, smooth(votes), HoughConfig())
     assert np.count_nonzero(peaks.score[7]) == 1
     np.testing.assert_allclose(peaks.xy[7, 0], target, atol=0.05)
     assert peaks.score[7, 0] > 0.7
