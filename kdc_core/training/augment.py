@@ -28,11 +28,11 @@ class AugmentConfig:
     strong_tilt_share: float = 0.2  # … in this share of the pictures: people bend
     flip: float = 0.5  # probability; mirrored people are people
     focus: float = 0.8  # probability that the crop is laid around one of the people
-    paste: float = 0.3  # probability that a person of another picture is pasted in front
+    paste: float = 0.4  # probability that a person of another picture is pasted in front
     paste_weight: float = 0.8  # least mask_weight of such a person: cut-outs must be clean
     paste_side: float = 24.0  # stored pixels, least side of its box: smaller ones are blurs
-    occlude: float = 0.2  # probability that a person is covered in part by something
-    cover: tuple[float, float] = (0.2, 0.6)  # share of the person's box
+    occlude: float = 0.35  # probability that a person is covered in part by something
+    cover: tuple[float, float] = (0.2, 0.75)  # share of the person's box
     brightness: float = 0.3  # gain 1 ± this
     contrast: float = 0.3  # gain about mid grey, 1 ± this
     saturation: float = 0.5  # 1 ± this

@@ -26,8 +26,8 @@ class LossConfig:
     heat: float = 1.0  # a sum per disk cell, so it starts near 8; PersonLab's 4 is for a mean
     short: float = 1.0  # the place of a keypoint: half a cell of error costs 0.25 per axis
     mid: float = 0.5  # grouping needs the direction more than the pixel
-    seg: float = 2.0  # borders are few among the cells
-    dice: float = 1.0  # half of seg: keeps small people's masks from being outvoted
+    seg: float = 4.0  # borders are few among the cells
+    dice: float = 2.0  # of every person's surroundings: small ones count as much as large ones
     anchor: float = 0.5  # eq. 2; phi pulls at the same channels
     phi: float = 1.0  # eq. 3, the Jaccard index of what the decoder will draw
     sigma_variance: float = 10.0  # one sigma per person; lower lets it follow the border
@@ -89,6 +89,7 @@ class Loss:
         mean_log_sigma = owned.mean(log_sigma)
         bce_seg = F.binary_cross_entropy_with_logits(seg_logits, targets.seg, reduction="none")
         bce_vis = F.binary_cross_entropy_with_logits(head["vis"], targets.vis, reduction="none")
+        box = targets.box * (info.stride // info.seg_stride)
         phi = phi_terms(anchor, mean_log_sigma, targets, info, config, generator)
         low, high = _log_sigma_range(targets.scale, info.radius)
         outside = F.relu(low - mean_log_sigma) + F.relu(mean_log_sigma - high)
@@ -98,7 +99,7 @@ class Loss:
             "short": offset_term(short, targets.short, targets.short_weight, config.smooth),
             "mid": offset_term(mid, targets.mid, targets.mid_weight, config.smooth),
             "seg": weighted_mean(bce_seg, targets.seg_weight),
-            "dice": dice_term(seg_logits.sigmoid(), targets.seg, targets.seg_weight),
+            "dice": dice_term(seg_logits.sigmoid(), targets, box, owned.person_weight),
             "anchor": anchor_term(anchor, targets, owned, info.radius),
             "phi": phi,
             "sigma_variance": weighted_mean(owned.mean(spread), owned.person_weight),
@@ -160,15 +161,31 @@ def offset_term(
                          weight)  # fmt: skip
 
 
-def dice_term(seg: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """1 - soft Dice per picture, then the mean over pictures with people.
+def dice_term(
+    seg: torch.Tensor, targets: Targets, box: torch.Tensor, person_weight: torch.Tensor
+) -> torch.Tensor:
+    """1 - soft Dice inside every person's box (B, P, 4) of mask cells, then the mean over people.
 
+    Average precision counts people, not pixels: over whole pictures the small ones weigh nothing.
     The squares in the denominator make it 0 at a soft target as well.
     """
-    both = (weight * seg * target).sum((1, 2, 3))
-    sizes = (weight * (seg.square() + target.square())).sum((1, 2, 3))
-    people = ((weight * target).sum((1, 2, 3)) > 0).float()
-    return weighted_mean(1 - (2 * both + 1) / (sizes + 1), people)
+    target, weight = targets.seg, targets.seg_weight
+    both = _box_sums(weight * seg * target, box)
+    sizes = _box_sums(weight * (seg.square() + target.square()), box)
+    return weighted_mean(1 - (2 * both + 1) / (sizes + 1), person_weight)
+
+
+def _box_sums(values: torch.Tensor, box: torch.Tensor) -> torch.Tensor:
+    """Sums of ``values`` (B, 1, h, w) inside boxes (B, P, 4), (B, P): four reads of an integral."""
+    integral = F.pad(values[:, 0].cumsum(1).cumsum(2), (1, 0, 1, 0))
+    width = integral.shape[2]
+    flat = integral.flatten(1)
+    x1, y1, x2, y2 = box.unbind(-1)
+
+    def at(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return flat.gather(1, y * width + x)
+
+    return at(y2, x2) - at(y1, x2) - at(y2, x1) + at(y1, x1)
 
 
 def anchor_term(

@@ -94,7 +94,7 @@ PAPER = {
 #: what differs from ``AugmentConfig``'s own values, by preset
 AUGMENT: dict[str, dict[str, Any]] = {
     # two octaves: people up to half of the input, at full and at half size
-    "lite-movenet": {"zoom": (0.44, 1.6)},
+    "lite-movenet": {"zoom": (0.4, 1.44)},
     # scale, flip and rotation only
     "paper": {
         "strong_tilt_share": 1.0, "paste": 0.0, "occlude": 0.0, "brightness": 0.0, "contrast": 0.0,

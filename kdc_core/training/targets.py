@@ -49,6 +49,8 @@ class Targets:
     known: torch.Tensor  # (B, P, 18) 1 annotated, 0 not; CENTRE: mask_weight
     visible: torch.Tensor  # (B, P, 18) bool, v == 2; CENTRE False
     scale: torch.Tensor  # (B, P) s_j = sqrt(mask area), at least MIN_SCALE
+    box: torch.Tensor  # (B, P, 4) int64: cells x1, y1, x2, y2 of (h, w) that hold a mask and one
+    #: cell around; x2 and y2 are one beyond the last; all 0 where there is no mask
 
 
 @torch.no_grad()
@@ -94,6 +96,7 @@ def make_targets(batch: Batch, info: ModelInfo) -> Targets:
         known=known,
         visible=visible,
         scale=batch.area.clamp_min(MIN_SCALE**2).sqrt(),
+        box=_boxes(cover[:, :-1]),
     )
 
 
@@ -220,6 +223,20 @@ def _nearest(
 def _pick(table: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
     """``table`` (B, N, P) read at the person rows of every cell (B, N, h, w)."""
     return table.gather(2, row.flatten(2)).view(row.shape)
+
+
+def _boxes(cover: torch.Tensor) -> torch.Tensor:
+    """Cells that a mask touches and one around, (B, P, 4), from its shares (B, P, h, w)."""
+    ends = []
+    for axis in (2, 3):  # what lies along the other axis
+        touched = (cover.amax(axis) > 0).long()
+        size = touched.shape[2]
+        low = touched.argmax(2) - 1
+        high = size - touched.flip(2).argmax(2) + 1
+        exists = touched.amax(2)
+        ends.append((low.clamp_min(0) * exists, high.clamp_max(size) * exists))
+    (left, right), (top, bottom) = ends
+    return torch.stack([left, top, right, bottom], -1)
 
 
 def _offsets(

@@ -234,14 +234,15 @@ def _tune(
 def _network(config: TrainConfig) -> KdcNet:
     """Random heads on a published backbone, or what ``init`` says.
 
-    Of a network with another backbone only the heads are taken.
+    Of a network with another backbone only the heads are taken; of one without a branch at stride 2
+    all that there is.
     """
     net = KdcNet(preset(config.preset))
     content: Any = read_file(Path(config.init)) if config.init else None
     if config.init and not (isinstance(content, dict) and {"model", "network"} <= content.keys()):
         raise ValueError(f"{config.init}: expected a KDC checkpoint, it has no 'model'")
     if content and content["network"]["backbone"] == net.config.backbone:
-        fill(net, content["model"], config.init)
+        fill(net, {**_at_stride_2(net), **content["model"]}, config.init)
         return net
     if content:
         log.info("%s has another backbone: only its heads are taken", config.init)
@@ -254,10 +255,17 @@ def _network(config: TrainConfig) -> KdcNet:
 
 def _fill_heads(net: KdcNet, state: dict[str, torch.Tensor], source: str) -> None:
     """Heads of a network with another backbone; what takes in the backbone's maps stays random."""
-    own = net.heads.state_dict()
-    heads = {k.removeprefix("heads."): v for k, v in state.items() if k.startswith("heads.")}
-    lateral = {k for k in own if k.startswith("lateral") and k in heads}
-    fill(net.heads, {**heads, **{k: own[k] for k in lateral}}, source)
+    own = net.state_dict()
+    heads = {k: v for k, v in state.items() if k.startswith("heads.")}
+    lateral = {k: own[k] for k in heads if k.startswith("heads.lateral")}
+    filled = {**_at_stride_2(net), **heads, **lateral}
+    fill(net.heads, {k.removeprefix("heads."): v for k, v in filled.items()}, source)
+
+
+def _at_stride_2(net: KdcNet) -> dict[str, torch.Tensor]:
+    """The branch that the first networks did not have."""
+    names = ("heads.edge", "heads.lateral2.")
+    return {k: v for k, v in net.state_dict().items() if k.startswith(names)}
 
 
 def _optimizer(net: KdcNet, config: TrainConfig) -> torch.optim.Optimizer:

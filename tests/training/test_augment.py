@@ -247,7 +247,7 @@ def test_pastes_and_patches_come_as_often_and_as_large_as_asked():
         loss = (counts[0] - counts[1]).float() / 2 / (before.area[:, 0] * 0.5)
         shares.append(loss[counts[0] > 0.9 * before.area.sum(1)])
     assert 0.2 < pastes / 200 < 0.36 and 0.12 < covers / 200 < 0.28
-    assert 0.15 < torch.cat(shares).mean() < 0.5
+    assert 0.25 < torch.cat(shares).mean() < 0.65
 
 
 def test_same_generator_same_batch_and_another_differs():

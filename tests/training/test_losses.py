@@ -69,6 +69,35 @@ def test_exact_fields_cost_next_to_nothing() -> None:
         assert parts[name] < 2e-3, name
 
 
+def test_dice_counts_people_not_pixels() -> None:
+    batch = two_people()
+    targets = make_targets(batch, INFO)
+    fields, seg = exact_logits(batch)
+    assert losses(fields, seg)["dice"] < 2e-3
+    costs = []
+    for person in (0, 1):  # all of this person's pixels are missed
+        mine = torch.nn.functional.max_pool2d((batch.owner == person + 1).float()[:, None], 2) > 0
+        costs.append(losses(fields, torch.where(mine, -12.0, seg))["dice"])
+        x1, y1, x2, y2 = targets.box[0, person].tolist()
+        owned = (targets.owner[0] == person).nonzero()
+        assert (owned.min(0).values >= torch.tensor([y1, x1])).all()
+        assert (owned.max(0).values < torch.tensor([y2, x2])).all()
+    assert costs == pytest.approx([0.5, 0.5], abs=0.06)
+
+
+def test_boxes_hold_a_mask_and_one_cell_around() -> None:
+    owner = torch.zeros(1, 64, 64, dtype=torch.uint8)
+    owner[0, 16:24, 8:40] = 1
+    owner[0, 0:64, 56:64] = 2
+    batch = Batch(
+        image=torch.zeros(1, 3, 64, 64, dtype=torch.uint8), owner=owner,
+        ignore=torch.zeros_like(owner), keypoints=torch.zeros(1, 3, 17, 3),
+        area=torch.tensor([[256.0, 512.0, 0.0]]), mask_weight=torch.ones(1, 3),
+    )  # fmt: skip
+    box = make_targets(batch, INFO).box
+    assert box.tolist() == [[[0, 1, 6, 4], [6, 0, 8, 8], [0, 0, 0, 0]]]
+
+
 @pytest.mark.parametrize(
     ("head", "terms"),
     [("short", {"short"}), ("mid", {"mid"}), ("anchor", {"anchor", "phi"}),
