@@ -30,6 +30,10 @@ COMMANDS = {
     "train": ("kdc_core.training.train", "train a network on COCO-format data"),
     "synth": ("kdc_core.commands.synth", "pictures or clips of synthetic people, exact truth"),
     "export": ("kdc_core.commands.export", "a training checkpoint to ONNX, checked against torch"),
+    "quantize": (
+        "kdc_core.commands.quantize",
+        "an ONNX file to int8, for CPUs that are fast at it",
+    ),
     "build-engine": ("kdc_core.commands.build_engine", "a TensorRT engine for this GPU, kept"),
     "bench": ("kdc_core.commands.bench", "milliseconds per stage, frames per second, memory"),
     "doctor": ("kdc_core.commands.doctor", "what is installed, would be used, is missing"),

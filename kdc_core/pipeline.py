@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from kdc_core.config import DecodeConfig, ModelInfo
@@ -21,6 +22,7 @@ class Engine(Protocol):
 
     info: ModelInfo
     name: str
+    model: Path | None  # the file of its weights, if it has any
 
     def __call__(self, frame: Frame) -> Fields:
         """Run the network on one frame."""

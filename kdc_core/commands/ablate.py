@@ -8,13 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kdc_core.commands.options import (
-    add_annotated,
-    add_engine,
-    engine_from,
-    natural,
-    weights_of,
-)
+from kdc_core.commands.options import add_annotated, add_engine, engine_from, natural
 from kdc_core.config import DecodeConfig
 from kdc_core.engines import open_engine
 from kdc_core.pipeline import Engine
@@ -68,7 +62,7 @@ def main(args: argparse.Namespace) -> int:
     tables = [_study(name, args, dataset, engine, config) for name in asked if name != "modes"]
     seconds = time.perf_counter() - start
     conditions = {
-        **protocol(dataset, engine, config, weights_of(args), seconds), "format": kind,
+        **protocol(dataset, engine, config, seconds), "format": kind,
     }  # fmt: skip
     engine.close()
     text = _text(modes, tables, conditions)

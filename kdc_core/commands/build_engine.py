@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
-from kdc_core.commands.options import natural
+from kdc_core.commands.options import add_calibration, calibration, natural
 from kdc_core.engines import LONG_SIDES, default_model
 from kdc_core.engines.precision import PRECISIONS
 from kdc_core.engines.progress import Watch
@@ -29,14 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--long-side", type=natural, metavar="PIXELS",
         help="longest side of the network's input; default: as trained",
     )  # fmt: skip
-    parser.add_argument(
-        "--images", metavar="SOURCE",
-        help="int8: pictures like those to come, as in kdc run: a folder or a video",
-    )  # fmt: skip
-    parser.add_argument(
-        "--count", type=natural, default=64, metavar="N",
-        help="int8: how many of them; default: %(default)s",
-    )  # fmt: skip
+    add_calibration(parser, needed=False)
     parser.add_argument(
         "--out", type=Path, metavar="DIR",
         help="default: where engines are looked for, $KDC_ENGINES or the user's cache",
@@ -75,16 +65,6 @@ def main(args: argparse.Namespace) -> int:
         f"{time.perf_counter() - start:.0f} s"
     )
     return 0
-
-
-def calibration(source: str, count: int, longest: int) -> Iterator[np.ndarray]:
-    """Network inputs from a folder of pictures or a video."""
-    from kdc_core.engines.preprocess import preprocess
-    from kdc_core.source import open_source
-
-    frames = islice(open_source(source), count)
-    for frame in tqdm(frames, "calibration", count, unit="picture", leave=False, disable=None):
-        yield preprocess(frame, longest)[0]
 
 
 def _watch(bar: tqdm) -> Watch:

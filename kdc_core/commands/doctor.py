@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import kdc_core
 from kdc_core.cli import explain
@@ -112,15 +111,16 @@ def gpu() -> str:
 
 def _report_engine(args: argparse.Namespace) -> bool:
     """Open the engine that a run would use; False if there is none."""
-    model = weights_of(args)
-    print(f"weights: {model}{'' if model.is_file() else ' (missing)'}")
     try:
         engine = engine_from(args)
     except (ValueError, OSError, ImportError) as error:
+        model = weights_of(args)
+        print(f"weights: {model}{'' if model.is_file() else ' (missing)'}")
         print(f"engine:  none: {explain(error)}", file=sys.stdout)
         return False
     info = engine.info
-    print(f"engine:  {engine.name} ({_reason(args, model, engine)})")
+    print(f"weights: {engine.model}")
+    print(f"engine:  {engine.name} ({_reason(args, engine)})")
     print(
         f"network: {info.preset}, {info.backbone}, longest side {info.longest}, "
         f"stride {info.stride}, masks at stride {info.seg_stride}"
@@ -129,10 +129,10 @@ def _report_engine(args: argparse.Namespace) -> bool:
     return True
 
 
-def _reason(args: argparse.Namespace, model: Path, engine: Engine) -> str:
+def _reason(args: argparse.Namespace, engine: Engine) -> str:
     if args.engine != "auto":
         return "asked for by --engine"
-    name, reason = choose(model)
+    name, reason = choose(args.model)
     if type(engine).__name__ != ENGINES[name][0]:
         return f"auto: {name} could not be opened, see above"
     return f"auto: {reason}"

@@ -14,7 +14,6 @@ from kdc_core.commands.options import (
     decode_from,
     engine_from,
     natural,
-    weights_of,
 )
 from kdc_core.config import EXACT, ModelInfo
 from kdc_core.evaluate.dataset import Dataset
@@ -67,8 +66,7 @@ def main(args: argparse.Namespace) -> int:
     results = predictions(dataset, pipeline, look=judge if args.worst else None)
     seconds = time.perf_counter() - start
     summary = results.summary(args.bootstrap)
-    model = None if args.oracle else weights_of(args)
-    conditions = protocol(dataset, pipeline.engine, pipeline.config, model, seconds)
+    conditions = protocol(dataset, pipeline.engine, pipeline.config, seconds)
     pipeline.close()
     print(figures(summary))
     print(

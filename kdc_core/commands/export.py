@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from kdc_core.commands.options import natural
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``kdc export``."""
@@ -12,6 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FILE",
         help="the ONNX file; default: the checkpoint's name with .onnx",
+    )  # fmt: skip
+    parser.add_argument(
+        "--long-side", type=natural, metavar="PIXELS",
+        help="longest side that the file will ask for; default: as trained",
     )  # fmt: skip
 
 
@@ -22,7 +28,7 @@ def main(args: argparse.Namespace) -> int:
     if not args.checkpoint.is_file():
         raise ValueError(f"{args.checkpoint}: no such checkpoint")
     out = args.out or args.checkpoint.with_suffix(".onnx")
-    difference = export(args.checkpoint, out)
+    difference = export(args.checkpoint, out, args.long_side)
     size = out.stat().st_size / 1e6
     print(f"{out}: {size:.1f} MB, largest difference to torch {difference:.1e}")
     return 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from kdc_core.commands.options import add_engine, engine_from, natural, weights_of
+from kdc_core.commands.options import add_engine, engine_from, natural
 from kdc_core.config import ModelInfo
 
 RENDERED = 12  # people in a cast, when they are rendered; about two seconds each
@@ -99,7 +99,7 @@ def main(args: argparse.Namespace) -> int:
         "annotations_sha256": sha256(args.annotations) if args.annotations else None,
         "split": args.split, "casts": args.repeat,
         "engine": engine.name if engine else None,
-        "weights_sha256": sha256(weights_of(args)) if engine else None,
+        "weights_sha256": sha256(engine.model) if engine else None,
         "seconds": round(time.perf_counter() - start, 1),
     }  # fmt: skip
     source = engine.name if engine else f"perfect fields, noise {args.noise:g}"

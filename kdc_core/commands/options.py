@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
+from tqdm import tqdm
+
 from kdc_core.config import CENTROID_MODES, DecodeConfig
-from kdc_core.engines import ENGINES, default_model, open_engine
+from kdc_core.engines import ENGINES, choose, default_model, open_engine
 from kdc_core.engines.flip import FlipEngine
 from kdc_core.pipeline import Engine
 
@@ -59,6 +64,18 @@ def add_annotated(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_calibration(parser: argparse.ArgumentParser, needed: bool) -> None:
+    """Pictures that the ranges of int8 are taken from."""
+    parser.add_argument(
+        "--images", metavar="SOURCE", required=needed,
+        help="for int8: pictures like those to come, as in kdc run: a folder or a video",
+    )  # fmt: skip
+    parser.add_argument(
+        "--count", type=natural, default=64, metavar="N",
+        help="for int8: how many of them; default: %(default)s",
+    )  # fmt: skip
+
+
 def engine_from(args: argparse.Namespace) -> Engine:
     """Open the engine that the arguments ask for."""
     if args.model is not None and not args.model.is_file():
@@ -68,8 +85,19 @@ def engine_from(args: argparse.Namespace) -> Engine:
 
 
 def weights_of(args: argparse.Namespace) -> Path:
-    """The file that ``engine_from`` opens."""
-    return args.model or default_model()
+    """The file that ``engine_from`` opens, as far as can be told before it tries."""
+    engine = choose(args.model)[0] if args.engine == "auto" else args.engine
+    return args.model or default_model(engine)
+
+
+def calibration(source: str, count: int, longest: int) -> Iterator[np.ndarray]:
+    """Network inputs from a folder of pictures or a video."""
+    from kdc_core.engines.preprocess import preprocess
+    from kdc_core.source import open_source
+
+    frames = islice(open_source(source), count)
+    for frame in tqdm(frames, "calibration", count, unit="picture", leave=False, disable=None):
+        yield preprocess(frame, longest)[0]
 
 
 def decode_from(args: argparse.Namespace, config: DecodeConfig | None = None) -> DecodeConfig:

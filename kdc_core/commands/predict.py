@@ -12,7 +12,6 @@ from kdc_core.commands.options import (
     add_engine,
     decode_from,
     engine_from,
-    weights_of,
 )
 from kdc_core.pipeline import Pipeline
 
@@ -44,7 +43,7 @@ def main(args: argparse.Namespace) -> int:
         entry["segmentation"] = {"size": list(mask["size"]), "counts": mask["counts"].decode()}
     write_json(args.out / "keypoints.json", results.keypoints)
     write_json(args.out / "segm.json", results.segm)
-    conditions = protocol(dataset, pipeline.engine, pipeline.config, weights_of(args), seconds)
+    conditions = protocol(dataset, pipeline.engine, pipeline.config, seconds)
     write_json(args.out / "protocol.json", conditions)
     pipeline.close()
     print(

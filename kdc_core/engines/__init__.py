@@ -12,6 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdc_core import cpu
+
 if TYPE_CHECKING:
     from kdc_core.pipeline import Engine
 
@@ -34,14 +36,14 @@ def open_engine(
 
     Args:
         name: ``auto``, ``cpu`` (the fastest that needs no GPU) or one of ``ENGINES``.
-        model: ``.onnx`` file, or checkpoint of ``kdc train`` for torch; default: the shipped one.
+        model: ``.onnx`` file, or checkpoint of ``kdc train`` for torch; default: the shipped one
+            that suits the engine.
         threads: CPU threads; 0 leaves the choice to the engine (all cores).
         long_side: input pixels of the frame's longest side; default: the model's own.
 
     Raises:
         ValueError: unknown name, engine not installed, file missing or of another kind.
     """
-    path = default_model() if model is None else Path(model)
     if threads < 0:
         raise ValueError(f"threads: expected 0 (all cores) or more, got {threads}")
     if long_side is not None and not LONG_SIDES[0] <= long_side <= LONG_SIDES[1]:
@@ -49,24 +51,27 @@ def open_engine(
             f"long side: expected {LONG_SIDES[0]} to {LONG_SIDES[1]} pixels, got {long_side}"
         )
     if name not in ("auto", "cpu"):
-        return _open(name, "asked for", path, threads, long_side)
-    name, reason = choose(path, gpu=name == "auto")
+        return _open(name, "asked for", model, threads, long_side)
+    name, reason = choose(model, gpu=name == "auto")
     if name == "tensorrt":
         try:
-            return _open(name, reason, path, threads, long_side)
+            return _open(name, reason, model, threads, long_side)
         except (ValueError, OSError) as error:
             log.warning("no engine on the GPU: %s", error)
             name, reason = _on_cpu()
-    return _open(name, reason, path, threads, long_side)
+    return _open(name, reason, model, threads, long_side)
 
 
-def _open(name: str, reason: str, path: Path, threads: int, long_side: int | None) -> Engine:
+def _open(
+    name: str, reason: str, model: Path | None, threads: int, long_side: int | None
+) -> Engine:
     if name not in ENGINES:
         raise ValueError(f"engine: expected auto, cpu, {', '.join(ENGINES)}, got {name!r}")
     kind, install = ENGINES[name]
     # TensorRT has several names, and says itself what is missing
     if name != "tensorrt" and importlib.util.find_spec(name) is None:
         raise ValueError(f"engine {name} is not installed: {install}")
+    path = default_model(name) if model is None else Path(model)
     _check_file(path, name)
     module = importlib.import_module(f"kdc_core.engines.{name}")
     engine: Engine = getattr(module, kind)(path, threads, long_side)
@@ -74,14 +79,18 @@ def _open(name: str, reason: str, path: Path, threads: int, long_side: int | Non
     return engine
 
 
-def default_model() -> Path:
-    """The weights that ship with the package."""
-    return Path(str(files("kdc_core"))) / "weights" / "kdc_lite.onnx"
+def default_model(engine: str = "") -> Path:
+    """The weights that ship with the package: in int8 for an engine on a CPU that is fast at it."""
+    small = engine in ("onnxruntime", "openvino") and cpu.has_int8()
+    return Path(str(files("kdc_core"))) / "weights" / f"kdc_lite{'_int8' if small else ''}.onnx"
 
 
-def choose(model: Path, gpu: bool = True) -> tuple[str, str]:
-    """The engine that ``auto`` takes for a model, or without ``gpu`` ``cpu``, and why."""
-    if model.suffix in (".pt", ".pth"):
+def choose(model: Path | None, gpu: bool = True) -> tuple[str, str]:
+    """The engine that ``auto`` takes for a model, or without ``gpu`` ``cpu``, and why.
+
+    ``model`` None is the shipped one.
+    """
+    if model is not None and Path(model).suffix in (".pt", ".pth"):
         return "torch", "the model is a torch checkpoint"
     if not gpu:
         return _on_cpu()

@@ -10,6 +10,7 @@ import logging
 import tempfile
 import warnings
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,14 @@ TOLERANCE = 1e-4  # largest difference to torch, of the range of a channel (see 
 TEST_SIZES = ((3 * MULTIPLE, 4 * MULTIPLE), (7 * MULTIPLE, 5 * MULTIPLE))  # (height, width)
 
 
-def export(checkpoint: Path, out: Path) -> float:
+def export(checkpoint: Path, out: Path, longest: int | None = None) -> float:
     """Write ``out`` and return the largest difference to torch; above ``TOLERANCE``: ValueError.
 
-    A refused file is not written, and an older one at ``out`` stays as it was.
+    ``longest`` is what ``ModelInfo`` will say, by default as trained. A refused file is not
+    written, and an older one at ``out`` stays as it was.
     """
     net, info = load_checkpoint(checkpoint)
+    info = replace(info, longest=longest or info.longest)
     return export_network(Inference(net).eval(), info, out)
 
 

@@ -30,7 +30,7 @@ class FlipEngine:
                 f"flip test: expected a long side that is a multiple of {MULTIPLE}, got {longest}"
             )
         self.engine, self.longest = engine, longest
-        self.info = replace(engine.info, longest=longest)
+        self.info, self.model = replace(engine.info, longest=longest), engine.model
         self.name = f"{engine.name}, flip test"
 
     def __call__(self, frame: Frame) -> Fields:

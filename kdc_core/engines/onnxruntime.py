@@ -34,7 +34,7 @@ class OnnxRuntimeEngine:
             self.info = ModelInfo.from_metadata(self.session.get_modelmeta().custom_metadata_map)
         except ValueError as error:
             raise ValueError(f"{model}: {error}") from None
-        self.longest = long_side or self.info.longest
+        self.model, self.longest = model, long_side or self.info.longest
         self.name = f"onnxruntime {onnxruntime.__version__}, {threads or 'all'} threads"
 
     def __call__(self, frame: Frame) -> Fields:

@@ -27,7 +27,7 @@ class OpenVinoEngine:
             options["INFERENCE_NUM_THREADS"] = threads
         compiled = openvino.Core().compile_model(network, "CPU", options)
         self.request = compiled.create_infer_request()
-        self.longest = long_side or self.info.longest
+        self.model, self.longest = model, long_side or self.info.longest
         version = openvino.__version__.split("-")[0]
         self.name = f"openvino {version}, {threads or 'all'} threads"
 

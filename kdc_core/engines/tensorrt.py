@@ -48,7 +48,7 @@ class TensorrtEngine:
             raise ValueError(f"engine tensorrt cannot be used: {obstacle}")
         precision = precision or os.environ.get("KDC_PRECISION") or "fp16"
         self.info = read_info(model)
-        self.longest = long_side or self.info.longest
+        self.model, self.longest = model, long_side or self.info.longest
         self.trt = load_tensorrt()
         self.driver = PycudaDriver()
         self.kernels: Kernels | None = None  # of the newest frame

@@ -21,7 +21,7 @@ class TorchEngine:
         net, self.info = load_checkpoint(model)
         if threads:
             torch.set_num_threads(threads)
-        self.longest = long_side or self.info.longest
+        self.model, self.longest = model, long_side or self.info.longest
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net = Inference(net).eval().to(self.device, memory_format=torch.channels_last)
         self.name = f"torch {torch.__version__}, {self.device}"

@@ -26,6 +26,7 @@ class Oracle:
     """An engine that answers with the annotations of the frame named by its ``frame_id``."""
 
     name = "oracle: fields from annotations"
+    model = None
 
     def __init__(self, dataset: Dataset, info: ModelInfo) -> None:
         self.info = info

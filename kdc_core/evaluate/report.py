@@ -16,15 +16,14 @@ from kdc_core.pipeline import Engine
 
 
 def protocol(
-    dataset: Dataset, engine: Engine, config: DecodeConfig, model: Path | None, seconds: float
+    dataset: Dataset, engine: Engine, config: DecodeConfig, seconds: float
 ) -> dict[str, Any]:
     """Under which conditions figures were measured.
 
-    ``model`` is the weight file, None where no network took part; ``seconds`` is the wall time
-    of network and decoder over all images, reading included.
+    ``seconds`` is the wall time of network and decoder over all images, reading included.
     """
     people = [entry for entries in dataset.people.values() for entry in entries]
-    info = engine.info
+    info, model = engine.info, engine.model
     return {
         "annotations": dataset.file.name,
         "annotations_sha256": sha256(dataset.file),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
+from kdc_core import cpu
 from kdc_core.training.data import Pack
 from kdc_core.training.settings import TrainConfig
 
@@ -54,10 +54,7 @@ def find_site(config: TrainConfig) -> Site:
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    try:
-        return "avx512_bf16" in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
+    return cpu.has_bf16()
 
 
 def keep_resident(config: TrainConfig, pack: Pack, site: Site) -> bool:

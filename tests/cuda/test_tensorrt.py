@@ -14,7 +14,7 @@ from test_device import run
 from kdc_core.engines import build as building
 from kdc_core.engines import default_model
 from kdc_core.engines.build import MODULES, build, build_kept, kept, load_tensorrt, onnx_text
-from kdc_core.engines.precision import PRECISIONS, outer_convolutions
+from kdc_core.engines.precision import PRECISIONS, outer_nodes
 
 needs_rtx = pytest.mark.skipif(
     not any(find_spec(name) for name in MODULES),
@@ -76,7 +76,7 @@ def test_types_of_the_half_model(model):
 
 
 def test_int8_leaves_the_outer_convolutions_and_needs_pictures(model):
-    assert outer_convolutions(onnx.load(model)) == ["body", "mask", "stem"]
+    assert outer_nodes(onnx.load(model)) == ["body", "mask", "stem"]
     quantised = onnx.load_from_string(onnx_text(model, "int8", [picture()]))
     readers = [n.input[1] for n in quantised.graph.node if n.op_type == "Conv"]
     assert sorted(name for name in readers if "Dequantize" not in name) == ["body", "mask", "stem"]

@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 
 import cv2  # noqa: E402
 
-from kdc_core.engines.onnxruntime import OnnxRuntimeEngine  # noqa: E402
+from kdc_core.engines import open_engine  # noqa: E402
 from kdc_core.evaluate.clips import Clip, Drawn, line  # noqa: E402
 from kdc_core.track import VideoDecoder  # noqa: E402
 from kdc_core.types import Fields, Frame  # noqa: E402
@@ -46,7 +46,7 @@ def crowd(people: int) -> list[tuple[float, Fields, np.ndarray]]:
 def test_a_frame_costs_little_more_with_many_people(row):
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    engine = OnnxRuntimeEngine(ROOT / "kdc_core/weights/kdc_lite.onnx", threads=1)
+    engine = open_engine("onnxruntime", threads=1)
     frame = Frame(np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8))
     clips, costs = {people: crowd(people) for people in PEOPLE}, {}
     for people, clip in clips.items():

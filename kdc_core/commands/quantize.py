@@ -1,0 +1,34 @@
+"""``kdc quantize``: an exported ONNX file in int8, for CPUs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from kdc_core.commands.options import add_calibration, calibration
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``kdc quantize``."""
+    parser.add_argument("model", type=Path, help="written by kdc export")
+    add_calibration(parser, needed=True)
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: the model's name with _int8"
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Quantise and write; only a whole file appears at the path."""
+    from kdc_core.engines.precision import to_int8_for_cpu
+    from kdc_core.engines.tensorrt import read_info
+
+    if not args.model.is_file():
+        raise ValueError(f"{args.model}: no such model file")
+    out = args.out or args.model.with_stem(f"{args.model.stem}_int8")
+    longest = read_info(args.model).longest
+    content = to_int8_for_cpu(args.model, calibration(args.images, args.count, longest))
+    draft = out.with_name(f"{out.name}.draft")
+    draft.write_bytes(content)
+    draft.replace(out)
+    print(f"{out}: {len(content) / 1e6:.1f} MB, ranges from pictures of {longest} pixels")
+    return 0

@@ -1,0 +1,121 @@
+"""Networks in int8 for CPUs: close to the original, bytes in between, and taken where they pay."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="quantising needs onnx")
+
+from kdc_core import cpu, engines  # noqa: E402
+from kdc_core.cli import main  # noqa: E402
+from kdc_core.config import ModelInfo  # noqa: E402
+from kdc_core.engines import default_model, open_engine  # noqa: E402
+from kdc_core.engines.precision import outer_nodes, to_int8_for_cpu  # noqa: E402
+from kdc_core.types import Frame  # noqa: E402
+
+WEIGHTS = default_model("tensorrt").parent
+
+
+def picture(seed: int, width: int = 160, height: int = 128) -> np.ndarray:
+    """Blocks of colour with soft edges: like a photograph it has strong and weak places."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (height // 16, width // 16, 3), np.uint8)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pictures")
+    for seed in range(8):
+        cv2.imwrite(str(path / f"{seed}.png"), picture(seed))
+    return path
+
+
+@pytest.fixture(scope="module")
+def quantised(models, folder, tmp_path_factory):
+    path = tmp_path_factory.mktemp("int8") / "small_int8.onnx"
+    assert main(["quantize", str(models.onnx), "--images", str(folder), "--out", str(path)]) == 0
+    return path
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_int8_says_nearly_the_same(models, quantised, name):
+    pytest.importorskip(name, reason=f"{name} is not installed")
+    full, low = (open_engine(name, path, threads=1) for path in (models.onnx, quantised))
+    assert low.info == full.info and low.model == quantised
+    for seed in (0, 100):
+        a, b = full(Frame(picture(seed))), low(Frame(picture(seed)))
+        assert np.abs(a.seg - b.seg).mean() < 0.03
+        assert np.corrcoef(a.anchor.ravel(), b.anchor.ravel())[0, 1] > 0.98
+        assert not np.array_equal(a.heat, b.heat)
+
+
+def test_maps_stay_bytes_between_the_outer_convolutions(models, quantised):
+    before, after = onnx.load(models.onnx), onnx.load(quantised)
+    kept = set(outer_nodes(before))
+    makers = {name: node for node in after.graph.node for name in node.output}
+    convolutions = [node for node in after.graph.node if node.op_type == "Conv"]
+    assert len(convolutions) == sum(node.op_type == "Conv" for node in before.graph.node)
+    weighed = {n.name for n in convolutions if makers.get(n.input[1]) is not None}
+    assert weighed == {n.name for n in convolutions} - kept and len(weighed) > 40
+    sums = [n for n in after.graph.node if n.op_type == "Add" and n.name not in kept]
+    assert sums
+    assert all(makers[name].op_type == "DequantizeLinear" for n in sums for name in n.input)
+    assert quantised.stat().st_size < 0.4 * models.onnx.stat().st_size
+
+
+def test_quantize_names_what_it_misses(models, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    text = tmp_path / "text.onnx"
+    text.write_text("no model")
+    cases = [
+        ([str(tmp_path / "none.onnx"), "--images", str(tmp_path)], "no such model file"),
+        ([str(text), "--images", str(tmp_path)], "expected an ONNX file"),
+        ([str(models.onnx), "--images", str(tmp_path / "empty")], "empty"),
+    ]
+    for arguments, words in cases:
+        assert main(["quantize", *arguments]) == 2
+        error = capsys.readouterr().err.strip().splitlines()
+        assert words in error[-1], error
+    assert not list(tmp_path.glob("*int8*"))
+    with pytest.raises(ValueError, match="expected calibration images"):
+        to_int8_for_cpu(models.onnx, [])
+
+
+@pytest.mark.parametrize("flags, fast", [("sse2 avx2 avx512_vnni", True), ("sse2 avx_vnni", True),
+                                         ("sse2 avx2 avx512f", False)])  # fmt: skip
+def test_the_shipped_int8_file_is_for_cpus_that_are_fast_at_it(flags, fast, monkeypatch):
+    monkeypatch.setattr(cpu, "_flags", lambda: frozenset(flags.split()))
+    assert cpu.has_int8() is fast
+    small = "kdc_lite_int8.onnx" if fast else "kdc_lite.onnx"
+    for engine in ("onnxruntime", "openvino"):
+        assert engines.default_model(engine).name == small
+    for engine in ("tensorrt", "torch", ""):
+        assert engines.default_model(engine).name == "kdc_lite.onnx"
+
+
+def test_flags_are_those_of_the_machine(monkeypatch, tmp_path):
+    text = "processor : 0\nflags\t\t: fpu avx2 avx512_bf16\n\nprocessor : 1\nflags\t\t: fpu avx2\n"
+    monkeypatch.setattr(cpu.Path, "read_text", lambda *_, **__: text)
+    cpu._flags.cache_clear()
+    try:
+        assert cpu.has_bf16() and not cpu.has_int8()
+    finally:
+        cpu._flags.cache_clear()
+
+
+@pytest.mark.skipif(not default_model("tensorrt").is_file(), reason="the weights are not there")
+def test_both_shipped_files_are_of_the_same_weights():
+    """On a picture that neither was made from, heat and masks differ by little."""
+    pytest.importorskip("onnxruntime", reason="runs both")
+    full, low = (open_engine("onnxruntime", WEIGHTS / name, threads=1, long_side=320)
+                 for name in ("kdc_lite.onnx", "kdc_lite_int8.onnx"))  # fmt: skip
+    assert isinstance(full.info, ModelInfo) and low.info == full.info
+    frame = Frame(picture(7, 320, 256))
+    a, b = full(frame), low(frame)
+    assert np.abs(a.heat - b.heat).mean() < 0.005
+    assert np.abs(a.seg - b.seg).mean() < 0.05
+    for name in ("short", "mid", "anchor"):
+        assert np.corrcoef(getattr(a, name).ravel(), getattr(b, name).ravel())[0, 1] > 0.95, name
