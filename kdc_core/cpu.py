@@ -14,7 +14,7 @@ def has_bf16() -> bool:
 def has_int8() -> bool:
     """Whether it sums products of bytes in one instruction (VNNI).
 
-    Then a network in int8 takes half the time of one in float32. Without, on x86, its sums can
+    Then a network in int8 takes 0.6 of the time of one in float32. Without, on x86, its sums can
     overflow (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html).
     """
     return not _flags().isdisjoint({"avx512_vnni", "avx_vnni"})
