@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 #: a module may import its own line and those above it; kdc_ros may import all of them
 ORDER = """
     kdc_core
-    kdc_core.letterbox
+    kdc_core.cpu kdc_core.letterbox
     kdc_core.skeleton
     kdc_core.config
     kdc_core.types
