@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +13,9 @@ import torch.distributed as dist
 from kdc_core import cpu
 from kdc_core.training.data import Pack
 from kdc_core.training.settings import TrainConfig
+
+#: of glibc's malloc.h
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,18 @@ def find_site(config: TrainConfig) -> Site:
         )
     bf16 = config.precision == "bf16" or (config.precision == "auto" and _has_bf16(device))
     return Site(device, bf16, rank, world)
+
+
+def keep_memory() -> None:
+    """Have glibc keep what this process frees; elsewhere nothing happens.
+
+    A step on a CPU takes and frees gigabytes in maps too large for malloc's heap: handed back each
+    time, they come again as pages that the kernel has to clear, a quarter of the time of a step.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_TOP_PAD, 1 << 28)):
+            mallopt(option, value)
 
 
 def _has_bf16(device: torch.device) -> bool:

@@ -29,7 +29,7 @@ from kdc_core.training import checkpoint
 from kdc_core.training.augment import PLAIN, AugmentConfig
 from kdc_core.training.batch import Batch
 from kdc_core.training.data import Pack, Pool
-from kdc_core.training.hardware import Site, find_site
+from kdc_core.training.hardware import Site, find_site, keep_memory
 from kdc_core.training.journal import Journal, draw_answer, draw_batch
 from kdc_core.training.losses import Loss, LossConfig
 from kdc_core.training.pack import read_all
@@ -348,6 +348,7 @@ def _postfix(total: float, progress: float, elapsed: float) -> str:
 def main(args: argparse.Namespace) -> int:
     """``kdc train``: read the sources, train, exit code."""
     config = from_arguments(args)
+    keep_memory()
     pack, report = read_all(args.data, args.extra, args.negatives)
     log.info("%s", report)
     rendered = None
