@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from kdc_core.commands.options import add_calibration, calibration, natural
-from kdc_core.engines import LONG_SIDES, default_model
+from kdc_core.engines import check_long_side, default_model
 from kdc_core.engines.precision import PRECISIONS
 from kdc_core.engines.progress import Watch
 
@@ -38,16 +38,13 @@ def main(args: argparse.Namespace) -> int:
     """Build the engine, or say that it is there."""
     from kdc_core.cuda.probe import gpu_name
     from kdc_core.engines import build
-    from kdc_core.engines.tensorrt import read_info
+    from kdc_core.engines.model_file import read_info
 
     model = args.model or default_model()
     if not model.is_file():
         raise ValueError(f"{model}: no such model file")
     longest = args.long_side or read_info(model).longest
-    if not LONG_SIDES[0] <= longest <= LONG_SIDES[1]:
-        raise ValueError(
-            f"--long-side: expected {LONG_SIDES[0]} to {LONG_SIDES[1]} pixels, got {longest}"
-        )
+    check_long_side(longest)
     if args.precision == "int8" and not args.images:
         raise ValueError("int8 needs pictures like those to come: --images FOLDER")
     trt = build.load_tensorrt()

@@ -23,8 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Export and compare with torch; a file that differs is not written."""
+    from kdc_core.engines import check_long_side
     from kdc_core.engines.export import export
 
+    if args.long_side is not None:
+        check_long_side(args.long_side)
     if not args.checkpoint.is_file():
         raise ValueError(f"{args.checkpoint}: no such checkpoint")
     out = args.out or args.checkpoint.with_suffix(".onnx")

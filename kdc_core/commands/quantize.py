@@ -19,16 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Quantise and write; only a whole file appears at the path."""
+    from kdc_core.engines.model_file import read_info, write_whole
     from kdc_core.engines.precision import to_int8_for_cpu
-    from kdc_core.engines.tensorrt import read_info
 
     if not args.model.is_file():
         raise ValueError(f"{args.model}: no such model file")
     out = args.out or args.model.with_stem(f"{args.model.stem}_int8")
     longest = read_info(args.model).longest
     content = to_int8_for_cpu(args.model, calibration(args.images, args.count, longest))
-    draft = out.with_name(f"{out.name}.draft")
-    draft.write_bytes(content)
-    draft.replace(out)
+    write_whole(out, content)
     print(f"{out}: {len(content) / 1e6:.1f} MB, ranges from pictures of {longest} pixels")
     return 0

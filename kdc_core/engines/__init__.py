@@ -46,10 +46,8 @@ def open_engine(
     """
     if threads < 0:
         raise ValueError(f"threads: expected 0 (all cores) or more, got {threads}")
-    if long_side is not None and not LONG_SIDES[0] <= long_side <= LONG_SIDES[1]:
-        raise ValueError(
-            f"long side: expected {LONG_SIDES[0]} to {LONG_SIDES[1]} pixels, got {long_side}"
-        )
+    if long_side is not None:
+        check_long_side(long_side)
     if name not in ("auto", "cpu"):
         return _open(name, "asked for", model, threads, long_side)
     name, reason = choose(model, gpu=name == "auto")
@@ -60,6 +58,14 @@ def open_engine(
             log.warning("no engine on the GPU: %s", error)
             name, reason = _on_cpu()
     return _open(name, reason, model, threads, long_side)
+
+
+def check_long_side(pixels: int) -> None:
+    """A frame's longest side at the network's input, or a ``ValueError``."""
+    if not LONG_SIDES[0] <= pixels <= LONG_SIDES[1]:
+        raise ValueError(
+            f"long side: expected {LONG_SIDES[0]} to {LONG_SIDES[1]} pixels, got {pixels}"
+        )
 
 
 def _open(

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from kdc_core.cuda.source import cache_folder
+from kdc_core.engines.model_file import write_whole
 from kdc_core.engines.precision import PRECISIONS, to_half, to_int8
 from kdc_core.engines.progress import Watch, monitor
 from kdc_core.letterbox import MULTIPLE
@@ -111,10 +112,10 @@ def build_kept(
         "engine_sha256": hashlib.sha256(plan).hexdigest(),
         "built": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    _write(path, plan)
-    _write(path.with_suffix(".json"), json.dumps(manifest, indent=1).encode())
+    write_whole(path, plan)
+    write_whole(path.with_suffix(".json"), json.dumps(manifest, indent=1).encode())
     if timings:
-        _write(cache, timings)
+        write_whole(cache, timings)
     return plan
 
 
@@ -193,9 +194,3 @@ def _shapes(longest: int) -> list[tuple[int, int, int, int]]:
 def engine_path(wanted: Recipe, folder: Path | None = None) -> Path:
     """Where an engine is kept; its manifest lies beside it."""
     return (folder or engine_folder()) / f"kdc-{wanted.precision}-{wanted.key}.engine"
-
-
-def _write(path: Path, content: bytes) -> None:
-    draft = path.with_name(path.name + f".{os.getpid()}")
-    draft.write_bytes(content)
-    draft.replace(path)  # another process sees the whole file or none

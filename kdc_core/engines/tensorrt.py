@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from kdc_core.config import DecodeConfig, HoughConfig, ModelInfo
+from kdc_core.config import DecodeConfig, HoughConfig
 from kdc_core.cuda.device import PycudaDriver
 from kdc_core.cuda.kernels import Kernels, Layout
 from kdc_core.cuda.probe import gpu_name, in_the_way
 from kdc_core.engines.build import build_kept, kept, load_tensorrt, recipe
+from kdc_core.engines.model_file import read_info
 from kdc_core.letterbox import Letterbox
 from kdc_core.pipeline import Pipeline
 from kdc_core.types import Fields, Frame
@@ -211,21 +212,3 @@ class TensorrtEngine:
         self.kernels = None
         self._kept.clear()
         self.driver.close()
-
-
-def read_info(model: Path) -> ModelInfo:
-    """What the ONNX file says of itself.
-
-    Raises:
-        ValueError: not an ONNX file, or not one of ours.
-    """
-    import onnx
-
-    try:
-        properties = onnx.load(model, load_external_data=False).metadata_props
-    except Exception as error:  # protobuf has its own family of exceptions
-        raise ValueError(f"{model}: expected an ONNX file, cannot read it: {error}") from None
-    try:
-        return ModelInfo.from_metadata({p.key: p.value for p in properties})
-    except ValueError as error:
-        raise ValueError(f"{model}: {error}") from None

@@ -98,11 +98,17 @@ def read_file(path: Path) -> object:
     raise ValueError(f"{path}: expected PyTorch weights, cannot read it: {reason}")
 
 
-def fill(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Copy every tensor; a missing, superfluous or misshapen one is an error that names it."""
+def fill(
+    module: nn.Module, state: dict[str, Tensor], source: str, may_lack: tuple[str, ...] = ()
+) -> None:
+    """Copy every tensor; a missing, superfluous or misshapen one is an error that names it.
+
+    Tensors whose names begin with one of ``may_lack`` stay as they are where ``state`` has none.
+    """
     own = module.state_dict()
     # files older than 2018 have no such counters, and nothing reads them here
     optional = {name for name in own if name.endswith("num_batches_tracked")}
+    optional |= {name for name in own if name.startswith(may_lack)}
     for problem, names in (
         ("lacks", own.keys() - state.keys() - optional),
         ("has unknown", state.keys() - own.keys()),

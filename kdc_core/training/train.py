@@ -46,6 +46,8 @@ from kdc_core.training.settings import (
 MAX_SKIPPED = 20  # steps in a row without a finite loss, then the run stops
 AHEAD = 16  # steps whose pictures are begun to be rendered
 TUNE_BATCH = 16  # pictures; memory of a forward pass at full size
+#: of the heads' branch that the first networks did not have
+AT_STRIDE_2 = ("edge", "lateral2.")
 
 log = logging.getLogger(__name__)
 
@@ -242,7 +244,7 @@ def _network(config: TrainConfig) -> KdcNet:
     if config.init and not (isinstance(content, dict) and {"model", "network"} <= content.keys()):
         raise ValueError(f"{config.init}: expected a KDC checkpoint, it has no 'model'")
     if content and content["network"]["backbone"] == net.config.backbone:
-        fill(net, {**_at_stride_2(net), **content["model"]}, config.init)
+        fill(net, content["model"], config.init, tuple(f"heads.{name}" for name in AT_STRIDE_2))
         return net
     if content:
         log.info("%s has another backbone: only its heads are taken", config.init)
@@ -255,17 +257,9 @@ def _network(config: TrainConfig) -> KdcNet:
 
 def _fill_heads(net: KdcNet, state: dict[str, torch.Tensor], source: str) -> None:
     """Heads of a network with another backbone; what takes in the backbone's maps stays random."""
-    own = net.state_dict()
-    heads = {k: v for k, v in state.items() if k.startswith("heads.")}
-    lateral = {k: own[k] for k in heads if k.startswith("heads.lateral")}
-    filled = {**_at_stride_2(net), **heads, **lateral}
-    fill(net.heads, {k.removeprefix("heads."): v for k, v in filled.items()}, source)
-
-
-def _at_stride_2(net: KdcNet) -> dict[str, torch.Tensor]:
-    """The branch that the first networks did not have."""
-    names = ("heads.edge", "heads.lateral2.")
-    return {k: v for k, v in net.state_dict().items() if k.startswith(names)}
+    heads = {k.removeprefix("heads."): v for k, v in state.items() if k.startswith("heads.")}
+    heads = {k: v for k, v in heads.items() if not k.startswith("lateral")}
+    fill(net.heads, heads, source, ("lateral", *AT_STRIDE_2))
 
 
 def _optimizer(net: KdcNet, config: TrainConfig) -> torch.optim.Optimizer:

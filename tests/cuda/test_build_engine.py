@@ -61,7 +61,7 @@ def test_calibration_inputs_are_network_inputs(tmp_path):
 
 @pytest.mark.parametrize("words, message", [
     (["--model", "gone.onnx"], "gone.onnx: no such model file"),
-    (["--long-side", "9"], "--long-side: expected 64 to 4096 pixels, got 9"),
+    (["--long-side", "9"], "long side: expected 64 to 4096 pixels, got 9"),
 ])  # fmt: skip
 def test_what_is_wrong_is_one_line(words, message, model, capsys):
     if "--model" not in words:

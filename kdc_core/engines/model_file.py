@@ -1,0 +1,33 @@
+"""Files of models: what an ONNX file says of itself, and files that are whole or not there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from kdc_core.config import ModelInfo
+
+
+def read_info(model: Path) -> ModelInfo:
+    """What the ONNX file says of itself.
+
+    Raises:
+        ValueError: not an ONNX file, or not one of ours.
+    """
+    import onnx
+
+    try:
+        properties = onnx.load(model, load_external_data=False).metadata_props
+    except Exception as error:  # protobuf has its own family of exceptions
+        raise ValueError(f"{model}: expected an ONNX file, cannot read it: {error}") from None
+    try:
+        return ModelInfo.from_metadata({p.key: p.value for p in properties})
+    except ValueError as error:
+        raise ValueError(f"{model}: {error}") from None
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that another process sees the whole of it or none."""
+    draft = path.with_name(path.name + f".{os.getpid()}")
+    draft.write_bytes(content)
+    draft.replace(path)
