@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,7 @@ class LossConfig:
     mid: float = 0.5  # grouping needs the direction more than the pixel
     seg: float = 4.0  # borders are few among the cells
     dice: float = 2.0  # of every person's surroundings: small ones count as much as large ones
+    pseudo: float = 0.3  # factor of both where the mask is not a human's: its border is not theirs
     anchor: float = 0.5  # eq. 2; phi pulls at the same channels
     phi: float = 1.0  # eq. 3, the Jaccard index of what the decoder will draw
     sigma_variance: float = 10.0  # one sigma per person; lower lets it follow the border
@@ -90,6 +92,8 @@ class Loss:
         bce_seg = F.binary_cross_entropy_with_logits(seg_logits, targets.seg, reduction="none")
         bce_vis = F.binary_cross_entropy_with_logits(head["vis"], targets.vis, reduction="none")
         box = targets.box * (info.stride // info.seg_stride)
+        trusted = partial(less_where_pseudo, factor=config.pseudo)
+        seg_weight = trusted(targets.seg_weight)
         phi = phi_terms(anchor, mean_log_sigma, targets, info, config, generator)
         low, high = _log_sigma_range(targets.scale, info.radius)
         outside = F.relu(low - mean_log_sigma) + F.relu(mean_log_sigma - high)
@@ -98,8 +102,10 @@ class Loss:
             "heat": heat_term(head["heat"], targets, config.hard_keypoint, disk),
             "short": offset_term(short, targets.short, targets.short_weight, config.smooth),
             "mid": offset_term(mid, targets.mid, targets.mid_weight, config.smooth),
-            "seg": weighted_mean(bce_seg, targets.seg_weight),
-            "dice": dice_term(seg_logits.sigmoid(), targets, box, owned.person_weight),
+            "seg": weighted_mean(bce_seg, seg_weight),
+            "dice": dice_term(
+                seg_logits.sigmoid(), targets.seg, seg_weight, box, trusted(owned.person_weight)
+            ),
             "anchor": anchor_term(anchor, targets, owned, info.radius),
             "phi": phi,
             "sigma_variance": weighted_mean(owned.mean(spread), owned.person_weight),
@@ -161,15 +167,20 @@ def offset_term(
                          weight)  # fmt: skip
 
 
+def less_where_pseudo(weight: torch.Tensor, factor: float) -> torch.Tensor:
+    """Mask weights, those of pseudo masks (below 1) times ``factor``."""
+    return torch.where(weight < 1, factor * weight, weight)
+
+
 def dice_term(
-    seg: torch.Tensor, targets: Targets, box: torch.Tensor, person_weight: torch.Tensor
-) -> torch.Tensor:
+    seg: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, box: torch.Tensor,
+    person_weight: torch.Tensor,
+) -> torch.Tensor:  # fmt: skip
     """1 - soft Dice inside every person's box (B, P, 4) of mask cells, then the mean over people.
 
     Average precision counts people, not pixels: over whole pictures the small ones weigh nothing.
     The squares in the denominator make it 0 at a soft target as well.
     """
-    target, weight = targets.seg, targets.seg_weight
     both = _box_sums(weight * seg * target, box)
     sizes = _box_sums(weight * (seg.square() + target.square()), box)
     return weighted_mean(1 - (2 * both + 1) / (sizes + 1), person_weight)

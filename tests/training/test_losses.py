@@ -85,6 +85,18 @@ def test_dice_counts_people_not_pixels() -> None:
     assert costs == pytest.approx([0.5, 0.5], abs=0.06)
 
 
+def test_pseudo_masks_have_less_of_a_say() -> None:
+    batch = dataclasses.replace(two_people(), mask_weight=torch.tensor([[1.0, 0.9]]))
+    fields, seg = exact_logits(batch)
+    costs = []
+    for person in (0, 1):
+        mine = torch.nn.functional.max_pool2d((batch.owner == person + 1).float()[:, None], 2) > 0
+        _, parts = Loss(INFO, STILL)(fields, torch.where(mine, -12.0, seg), batch)
+        costs.append(parts["dice"].item())
+    # 0.9 of a human mask's weight times LossConfig.pseudo, of the sum of both
+    assert costs == pytest.approx([1 / 1.27, 0.27 / 1.27], abs=0.06)
+
+
 def test_boxes_hold_a_mask_and_one_cell_around() -> None:
     owner = torch.zeros(1, 64, 64, dtype=torch.uint8)
     owner[0, 16:24, 8:40] = 1
