@@ -28,7 +28,7 @@ Backbone = EfficientNetLite | ResNet | MoveNet
 
 
 def build_backbone(name: str, output_stride: int = 32) -> Backbone:
-    """A backbone with random weights; its forward gives maps at strides 2 to 32."""
+    """A backbone with random weights; its forward gives maps at strides 4, 8, 16, 32."""
     if name in _RESNETS:
         depth, stride_in_1x1 = _RESNETS[name]
         return ResNet(depth, output_stride, stride_in_1x1)

@@ -17,7 +17,7 @@ _STAGES = (
     (3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3),
     (5, 1, 6, 112, 3), (5, 2, 6, 192, 4), (3, 1, 6, 320, 1),
 )  # fmt: skip
-_OUTPUT_STAGES = (0, 1, 2, 4, 6)  # last stage at strides 2, 4, 8, 16, 32
+_OUTPUT_STAGES = (1, 2, 4, 6)  # last stage at strides 4, 8, 16, 32
 #: width and depth multipliers
 SCALING = {
     "efficientnet_lite0": (1.0, 1.0),
@@ -68,7 +68,7 @@ class MBConv(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """Features at strides 2, 4, 8, 16 and 32 of an EfficientNet-Lite without its classifier."""
+    """Features at strides 4, 8, 16 and 32 of an EfficientNet-Lite without its classifier."""
 
     mean = (127.0, 127.0, 127.0)  # of RGB 0…255, the constants of the published weights
     std = (128.0, 128.0, 128.0)
@@ -98,7 +98,7 @@ class EfficientNetLite(nn.Module):
         return [self.stem, *self.stages[:stages]] if stride else []
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Normalised image ``(B, 3, H, W)``, sides multiples of 32 → maps at 2 to 32."""
+        """Normalised image ``(B, 3, H, W)``, sides multiples of 32 → maps at 4, 8, 16, 32."""
         x = self.stem(x)
         features = []
         for index, stage in enumerate(self.stages):

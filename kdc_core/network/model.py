@@ -19,7 +19,6 @@ from kdc_core.network.backbones import build_backbone
 from kdc_core.skeleton import CHANNELS, HEADS, channel_slices
 
 COARSEST = 32  # stride of the backbones
-EDGE_DEPTH = 2  # separable 5x5 blocks at stride 2
 HEAT_PRIOR = 0.02  # share of cells inside a disk: the first steps need not unlearn 0.5
 SEG_PRIOR = 0.2  # share of person pixels
 TYPICAL_SIGMA = 21.0  # input pixels: 0.212 of a person with sqrt(area) = 100 (CentroidConfig)
@@ -35,7 +34,6 @@ class NetworkConfig:
     trunk_depth: int = 3  # separable 5x5 blocks in each of the two trunks: context around a limb
     seg_channels: int = 64  # of the mask's branch at stride 4, where a channel costs 4 times more
     seg_depth: int = 2  # separable 5x5 blocks of the mask's branch: borders after the upsampling
-    edge_channels: int = 0  # of its second branch, at stride 2: where a border is, to a pixel
     stride: int = 8  # input pixels per cell of the offset fields: offsets are smooth
     seg_stride: int = 2  # input pixels per cell of the mask: borders are not
     radius: float = 16.0  # R, input pixels: the unit of all offsets
@@ -48,10 +46,6 @@ class NetworkConfig:
             raise ValueError(
                 f"network: expected stride 8 and seg_stride 2, 4 or 8, "
                 f"got {self.stride} and {self.seg_stride}"
-            )
-        if self.edge_channels and self.seg_stride != 2:
-            raise ValueError(
-                f"network: expected seg_stride 2 for edges at stride 2, got {self.seg_stride}"
             )
         if self.octaves not in (1, 2):
             raise ValueError(f"network: expected 1 or 2 octaves, got {self.octaves}")
@@ -78,7 +72,7 @@ def preset(name: str) -> NetworkConfig:
     """
     presets = {
         "lite": NetworkConfig(),
-        "lite-movenet": NetworkConfig("movenet", edge_channels=16, octaves=2),
+        "lite-movenet": NetworkConfig("movenet", octaves=2),
         "base": NetworkConfig("resnet50_v1", neck_channels=192, trunk_depth=4, seg_channels=96),
         "paper": NetworkConfig("resnet101", output_stride=16, neck_channels=0, radius=32.0),
     }
@@ -123,12 +117,12 @@ class PyramidHeads(nn.Module):
     """Feature pyramid (Lin et al. 2017) down to stride 8, a trunk for poses and one for masks."""
 
     def __init__(self, config: NetworkConfig, channels: tuple[int, ...]):
-        """``channels`` of the backbone at strides 2, 4, 8, 16, 32."""
+        """``channels`` of the backbone at strides 4, 8, 16, 32."""
         super().__init__()
-        width, fine, edge = config.neck_channels, config.seg_channels, config.edge_channels
+        width, fine = config.neck_channels, config.seg_channels
         self.seg_stride = config.seg_stride
         self.lateral8, self.lateral16, self.lateral32 = (
-            conv_norm(inputs, width) for inputs in channels[2:]
+            conv_norm(inputs, width) for inputs in channels[1:]
         )
         # cheap at these strides, and the only place where a cell can see a whole large person
         self.context32, self.context16 = separable(width), separable(width)
@@ -139,22 +133,16 @@ class PyramidHeads(nn.Module):
         self.fields = nn.Conv2d(2 * width, CHANNELS, 1)
         init_fields(self.fields, config.radius)
         if config.seg_stride < 8:
-            self.seg_in, self.lateral4 = conv_norm(width, fine), conv_norm(channels[1], fine)
+            self.seg_in, self.lateral4 = conv_norm(width, fine), conv_norm(channels[0], fine)
             self.seg_mix = nn.Sequential(*(separable(fine) for _ in range(config.seg_depth)))
         # at stride 2 each stride-4 cell gives its four sub-cells (pixel shuffle)
         sub_cells = 4 if config.seg_stride == 2 else 1
         self.seg = nn.Conv2d(fine if config.seg_stride < 8 else width, sub_cells, 1)
         init_seg(self.seg)
-        self.edge = nn.Conv2d(edge, 1, 1) if edge else None
-        if self.edge is not None:
-            self.edge_in, self.lateral2 = conv_norm(fine, edge), conv_norm(channels[0], edge)
-            self.edge_mix = nn.Sequential(*(separable(edge) for _ in range(EDGE_DEPTH)))
-            nn.init.zeros_(self.edge.weight)  # a correction: at first there is nothing to correct
-            nn.init.zeros_(self.edge.bias)
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Backbone maps at strides 2, 4, 8, 16, 32 → logits of fields and mask."""
-        at2, at4, at8, at16, at32 = features
+        """Backbone maps at strides 4, 8, 16, 32 → logits of fields and mask."""
+        at4, at8, at16, at32 = features
         x = self.context32(self.lateral32(at32))
         x = self.context16(self.lateral16(at16) + double(x))
         x = self.lateral8(at8) + double(x)
@@ -163,11 +151,7 @@ class PyramidHeads(nn.Module):
         if self.seg_stride < 8:
             owner = self.seg_mix(double(self.seg_in(owner)) + self.lateral4(at4))
         seg = self.seg(owner)
-        if self.seg_stride == 2:
-            seg = F.pixel_shuffle(seg, 2)
-        if self.edge is not None:
-            seg = seg + self.edge(self.edge_mix(double(self.edge_in(owner)) + self.lateral2(at2)))
-        return fields, seg
+        return fields, F.pixel_shuffle(seg, 2) if self.seg_stride == 2 else seg
 
 
 class PlainHeads(nn.Module):

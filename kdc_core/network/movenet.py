@@ -82,7 +82,7 @@ class Merge(nn.Module):
 
 
 class MoveNet(nn.Module):
-    """Features at strides 2 to 32: at each, from 4 on, the backbone's and the pyramid's."""
+    """Features at strides 4, 8, 16 and 32: at each the backbone's and the pyramid's."""
 
     mean = (127.5, 127.5, 127.5)  # of RGB 0…255
     std = (127.5, 127.5, 127.5)
@@ -105,7 +105,7 @@ class MoveNet(nn.Module):
         ones = torch.eye(4 * merged4).view(4 * merged4, merged4, 2, 2)
         self.register_buffer("unshuffle", ones, persistent=False)
         self.channels = (
-            _STAGES[0][1], _PYRAMID[2][1] + merged4, _PYRAMID[1][1] + merged8 + 4 * merged4,
+            _PYRAMID[2][1] + merged4, _PYRAMID[1][1] + merged8 + 4 * merged4,
             _STAGES[4][1] + merged16, inputs + _PYRAMID[0][2],
         )  # fmt: skip
 
@@ -115,7 +115,7 @@ class MoveNet(nn.Module):
         return [self.stem, *self.blocks[: last + 1]] if stride else []
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Normalised image ``(B, 3, H, W)``, sides multiples of 32 → maps at 2, 4, 8, 16, 32."""
+        """Normalised image ``(B, 3, H, W)``, sides multiples of 32 → maps at 4, 8, 16, 32."""
         x = F.relu6(self.stem(x))
         kept = {}
         for index, block in enumerate(self.blocks):
@@ -130,7 +130,6 @@ class MoveNet(nn.Module):
         # the finest map holds the answer to "which joint is here": nothing of it is averaged away
         fine = F.conv2d(at4, self.unshuffle, stride=2)
         return [
-            kept[0],
             torch.cat([kept[_PYRAMID[2][0]], at4], 1),
             torch.cat([kept[_PYRAMID[1][0]], at8, fine], 1),
             torch.cat([kept[_RICHEST_16], at16], 1),

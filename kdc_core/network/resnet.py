@@ -77,7 +77,7 @@ def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
 
 
 class ResNet(nn.Module):
-    """Features of stem and stages, at strides 2, 4, 8, 16, 32 (at most ``output_stride``)."""
+    """Features of the four stages, at strides 4, 8, 16, 32 (or at most ``output_stride``)."""
 
     mean = (123.675, 116.28, 103.53)  # of RGB 0…255: ImageNet's, as torchvision has them
     std = (58.395, 57.12, 57.375)
@@ -100,7 +100,7 @@ class ResNet(nn.Module):
         for index, repeats in enumerate(_REPEATS[depth]):
             stage = self._stage(block, 64 * 2**index, repeats, 1 if index == 0 else 2)
             self.add_module(f"layer{index + 1}", stage)
-        self.channels = (64, *(64 * 2**index * block.expansion for index in range(4)))
+        self.channels = tuple(64 * 2**index * block.expansion for index in range(4))
 
     def _stage(
         self, block: type[BasicBlock] | type[Bottleneck], width: int, repeats: int, stride: int
@@ -123,9 +123,9 @@ class ResNet(nn.Module):
         return parts[: {0: 0, 4: 3, 8: 4}[stride]]
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Normalised image ``(B, 3, H, W)``, sides multiples of 32 → maps of stem and stages."""
-        features = [self.relu(self.bn1(self.conv1(x)))]
-        x = self.maxpool(features[0])
+        """Normalised image ``(B, 3, H, W)``, sides multiples of 32 → maps of the four stages."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        features = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
             features.append(x)

@@ -46,8 +46,6 @@ from kdc_core.training.settings import (
 MAX_SKIPPED = 20  # steps in a row without a finite loss, then the run stops
 AHEAD = 16  # steps whose pictures are begun to be rendered
 TUNE_BATCH = 16  # pictures; memory of a forward pass at full size
-#: of the heads' branch that the first networks did not have
-AT_STRIDE_2 = ("edge", "lateral2.")
 
 log = logging.getLogger(__name__)
 
@@ -236,15 +234,14 @@ def _tune(
 def _network(config: TrainConfig) -> KdcNet:
     """Random heads on a published backbone, or what ``init`` says.
 
-    Of a network with another backbone only the heads are taken; of one without a branch at stride 2
-    all that there is.
+    Of a network with another backbone only the heads are taken.
     """
     net = KdcNet(preset(config.preset))
     content: Any = read_file(Path(config.init)) if config.init else None
     if config.init and not (isinstance(content, dict) and {"model", "network"} <= content.keys()):
         raise ValueError(f"{config.init}: expected a KDC checkpoint, it has no 'model'")
     if content and content["network"]["backbone"] == net.config.backbone:
-        fill(net, content["model"], config.init, tuple(f"heads.{name}" for name in AT_STRIDE_2))
+        fill(net, content["model"], config.init)
         return net
     if content:
         log.info("%s has another backbone: only its heads are taken", config.init)
@@ -259,7 +256,7 @@ def _fill_heads(net: KdcNet, state: dict[str, torch.Tensor], source: str) -> Non
     """Heads of a network with another backbone; what takes in the backbone's maps stays random."""
     heads = {k.removeprefix("heads."): v for k, v in state.items() if k.startswith("heads.")}
     heads = {k: v for k, v in heads.items() if not k.startswith("lateral")}
-    fill(net.heads, heads, source, ("lateral", *AT_STRIDE_2))
+    fill(net.heads, heads, source, may_lack=("lateral",))
 
 
 def _optimizer(net: KdcNet, config: TrainConfig) -> torch.optim.Optimizer:

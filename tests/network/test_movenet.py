@@ -103,8 +103,7 @@ def test_features_equal_the_graph(tmp_path):
             merged.append(F.relu(y))
     top, at16, at8, at4 = merged
     fine = F.pixel_unshuffle(at4, 2)
-    wanted = [(outputs[0],), (outputs[2], at4), (outputs[5], at8, fine), (outputs[12], at16),
-              (outputs[16], top)]  # fmt: skip
+    wanted = [(outputs[2], at4), (outputs[5], at8, fine), (outputs[12], at16), (outputs[16], top)]
     for features, parts in zip(got, wanted, strict=True):
         want = torch.cat(parts, 1)
         assert features.shape == want.shape
