@@ -10,6 +10,7 @@ from kdc_core.skeleton import K
 from kdc_core.types import Centroids, InstanceMap, People, Phase, Poses
 
 VISIBLE = 0.5  # soft keypoints of the paper: vis at or above
+LEAST_VOTES = 0.02  # of a person who is a CENTRE alone: the logarithm stays finite
 
 
 def people(
@@ -23,8 +24,9 @@ def people(
     count, around = _extents(instances.labels, instances.ids)
     side = np.sqrt(count) * letterbox.scale
     has_mask = (count > 0) & (side**2 >= config.min_mask)
-    score = expected_oks(poses.score, centroids.scale, config)
-    mask_score = expected_iou(instances.phi, poses.presence, side, config) * has_mask
+    score = expected(instances.phi, centroids.scale, poses.score, config.oks)
+    side = np.maximum(side, 1.0)  # pixel; of who has no mask
+    mask_score = expected(instances.phi, side, poses.score, config.iou) * has_mask
     sure = np.maximum(score, mask_score) >= config.min_score
     drawn = has_mask & sure
     labels = _without(instances.labels, instances.ids[(count > 0) & ~drawn])
@@ -56,21 +58,21 @@ def _without(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
     return labels * keep[labels]
 
 
-def expected_oks(score: np.ndarray, scale: np.ndarray, config: ScoreConfig) -> np.ndarray:
-    """OKS to expect of a skeleton (P,), from its votes and its size.
-
-    A network misses by a few pixels at any size, and the same miss costs a small person more.
-    """
-    evidence = score * scale / (scale + config.half_scale)
-    return 1 - np.exp(-evidence / config.oks_evidence)
-
-
-def expected_iou(
-    phi: np.ndarray, presence: np.ndarray, side: np.ndarray, config: ScoreConfig
+def expected(
+    phi: np.ndarray, size: np.ndarray, votes: np.ndarray, weights: tuple[float, ...]
 ) -> np.ndarray:
-    """IoU to expect of a mask (P,); ``side`` is the square root of its area in input pixels."""
-    evidence = phi * (0.5 + 0.5 * presence) * side / (side + config.half_scale / 2)
-    return np.minimum(config.iou_gain * evidence, 1)
+    """IoU or OKS to expect (P,), by logistic regression.
+
+    Args:
+        phi: ``InstanceMap.phi``.
+        size: sqrt of the area of the mask or of the skeleton, input pixels: a network misses by a
+            few pixels at any size, and the same miss costs a small person more.
+        votes: ``Poses.score``.
+        weights: of 1, ``phi``, ln ``size`` and ln ``votes``.
+    """
+    one, by_phi, by_size, by_votes = weights
+    logit = one + by_phi * phi + by_size * np.log(size) + by_votes * np.log(votes + LEAST_VOTES)
+    return 1 / (1 + np.exp(-logit))
 
 
 def _extents(labels: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
