@@ -8,12 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdc_core.config import AssignConfig, CentroidConfig, DecodeConfig, HoughConfig, ModelInfo
+from kdc_core.config import (
+    AssignConfig,
+    CentroidConfig,
+    DecodeConfig,
+    HoughConfig,
+    ModelInfo,
+    ScoreConfig,
+)
 from kdc_core.decode import decode
 from kdc_core.decode.assign import assign, mean_shift, membership
 from kdc_core.decode.centroid import SEEN_CENTRE, anchor_weights
 from kdc_core.decode.hough import ONE, find_peaks, smooth, vote
 from kdc_core.decode.sample import FrameGrid, sample
+from kdc_core.decode.score import expected
 from kdc_core.letterbox import Letterbox
 from kdc_core.skeleton import CENTRE, DIRECTED, A, K
 from kdc_core.types import Centroids, Fields, Poses
@@ -169,6 +177,18 @@ def test_any_field_decodes_without_a_crash(seed, confident):
     assert np.isfinite(people.mask_score).all()
     assert set(np.unique(people.labels)) <= {0, *people.ids.tolist()}
     assert (people.score >= 0).all() and (people.score <= 1).all()
+
+
+@pytest.mark.parametrize("kind", ["oks", "iou"])
+def test_scores_rise_with_every_kind_of_evidence(kind):
+    weights = getattr(ScoreConfig(), kind)
+    clear, vague = ((0.9, 200.0, 0.5), (0.2, 20.0, 0.0))  # phi, size, votes; 0: a CENTRE alone
+    sure, unsure = (float(expected(*map(np.array, case), weights)) for case in (clear, vague))
+    assert sure > 0.8 and 0 <= unsure < 0.1
+    for part in range(3):
+        less = list(map(np.array, clear))
+        less[part] = np.array(vague[part])
+        assert unsure < expected(*less, weights) < sure
 
 
 def one_person(count: int = 1) -> Centroids:
