@@ -81,8 +81,9 @@ def test_killed_and_resumed_gives_the_unbroken_curve(small_set, tmp_path):
 
 
 def test_two_processes_train_one_network(small_set, tmp_path):
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port",
-                str(20000 + os.getpid() % 20000), "-m")  # fmt: skip
+    port, logs = str(20000 + os.getpid() % 20000), str(tmp_path / "launcher")
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port,
+                "--log-dir", logs, "-m")  # fmt: skip
     arguments = ["--data", str(small_set), "--out", str(tmp_path / "run")]
     finish(start([*arguments, *options(iterations=3, batch=4)], launcher))
     assert list(curve(tmp_path / "run")) == [0, 1, 2]
