@@ -113,25 +113,48 @@ class KdcNet(nn.Module):
         return self.heads(self.backbone((image - self.mean) * self.inverse_std))
 
 
+class Pyramid(nn.Module):
+    """Feature pyramid (Lin et al. 2017) down to stride 8."""
+
+    def __init__(self, channels: tuple[int, ...], width: int):
+        """``channels`` of the backbone at strides 8, 16, 32; ``width`` of the merged map."""
+        super().__init__()
+        self.lateral8, self.lateral16, self.lateral32 = (
+            conv_norm(inputs, width) for inputs in channels
+        )
+        # cheap at these strides, and the only place where a cell can see a whole large person
+        self.context32, self.context16 = separable(width), separable(width)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Backbone maps at strides 8, 16, 32 → their merged map at stride 8."""
+        at8, at16, at32 = features
+        x = self.context32(self.lateral32(at32))
+        x = self.context16(self.lateral16(at16) + double(x))
+        return self.lateral8(at8) + double(x)
+
+
 class PyramidHeads(nn.Module):
-    """Feature pyramid (Lin et al. 2017) down to stride 8, a trunk for poses and one for masks."""
+    """A pyramid for poses and owners, with a trunk for each, and a pyramid for the mask.
+
+    What they have in common is the backbone: a pyramid that all share follows the many terms of the
+    poses, and the mask, one channel, learns little of it.
+    """
 
     def __init__(self, config: NetworkConfig, channels: tuple[int, ...]):
         """``channels`` of the backbone at strides 4, 8, 16, 32."""
         super().__init__()
         width, fine = config.neck_channels, config.seg_channels
         self.seg_stride = config.seg_stride
-        self.lateral8, self.lateral16, self.lateral32 = (
-            conv_norm(inputs, width) for inputs in channels[1:]
-        )
-        # cheap at these strides, and the only place where a cell can see a whole large person
-        self.context32, self.context16 = separable(width), separable(width)
+
+        def trunk() -> nn.Sequential:
+            return nn.Sequential(*(separable(width) for _ in range(config.trunk_depth)))
+
+        self.people = Pyramid(channels[1:], width)
         # two trunks: what lies in a disk (heat, short, mid, vis) and whose pixel this is
-        self.pose, self.owner = (
-            nn.Sequential(*(separable(width) for _ in range(config.trunk_depth))) for _ in range(2)
-        )
+        self.pose, self.owner = trunk(), trunk()
         self.fields = nn.Conv2d(2 * width, CHANNELS, 1)
         init_fields(self.fields, config.radius)
+        self.foreground, self.inside = Pyramid(channels[1:], width), trunk()
         if config.seg_stride < 8:
             self.seg_in, self.lateral4 = conv_norm(width, fine), conv_norm(channels[0], fine)
             self.seg_mix = nn.Sequential(*(separable(fine) for _ in range(config.seg_depth)))
@@ -142,16 +165,17 @@ class PyramidHeads(nn.Module):
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Backbone maps at strides 4, 8, 16, 32 → logits of fields and mask."""
-        at4, at8, at16, at32 = features
-        x = self.context32(self.lateral32(at32))
-        x = self.context16(self.lateral16(at16) + double(x))
-        x = self.lateral8(at8) + double(x)
-        pose, owner = self.pose(x), self.owner(x)
-        fields = self.fields(torch.cat([pose, owner], dim=1))
+        people = self.people(features[1:])
+        fields = self.fields(torch.cat([self.pose(people), self.owner(people)], dim=1))
+        return fields, self.mask(features)
+
+    def mask(self, features: list[Tensor]) -> Tensor:
+        """Backbone maps at strides 4, 8, 16, 32 → logits of the mask."""
+        x = self.inside(self.foreground(features[1:]))
         if self.seg_stride < 8:
-            owner = self.seg_mix(double(self.seg_in(owner)) + self.lateral4(at4))
-        seg = self.seg(owner)
-        return fields, F.pixel_shuffle(seg, 2) if self.seg_stride == 2 else seg
+            x = self.seg_mix(double(self.seg_in(x)) + self.lateral4(features[0]))
+        seg = self.seg(x)
+        return F.pixel_shuffle(seg, 2) if self.seg_stride == 2 else seg
 
 
 class PlainHeads(nn.Module):

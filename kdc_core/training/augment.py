@@ -23,6 +23,9 @@ class AugmentConfig:
     crop: int = 512  # input pixels; larger sees more context and costs time
     longest: int = 640  # pixels of the picture's longest side at zoom 1: ModelInfo.longest
     zoom: tuple[float, float] = (0.6, 1.6)  # times that scale, log-uniform: distance of people
+    near: float = (
+        0.0  # input pixels, sqrt(area): larger people are shown at half the zoom; 0: never
+    )
     tilt: float = 10.0  # ± degrees, what a camera on a robot does
     strong_tilt: float = 30.0  # ± degrees …
     strong_tilt_share: float = 0.2  # … in this share of the pictures: people bend
@@ -157,12 +160,15 @@ def _views(
     strong = rng.random(count) < config.strong_tilt_share
     angle = np.where(strong, config.strong_tilt, config.tilt) * rng.uniform(-1, 1, count)
     flipped = rng.random(count) < config.flip
-    linear = _linear(config.longest / labels.size.max(axis=1) * zoom, angle, flipped)
+    person = _pick(labels.area > 0, rng)
+    scale = config.longest / labels.size.max(axis=1)
+    if config.near:
+        zoom = np.where(_far_away(labels, person, scale, rng, config.near), zoom, zoom / 2)
+    linear = _linear(scale * zoom, angle, flipped)
 
     corners = labels.size[:, None] * np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
     corners = np.einsum("bij,bcj->bci", linear, corners)
     low, high = corners.min(axis=1), corners.max(axis=1)
-    person = _pick(labels.area > 0, rng)
     focus = np.where(
         ((rng.random(count) < config.focus) & (person >= 0))[:, None],
         _centre(labels.box[np.arange(count), person]), labels.size * rng.random((count, 2)),
@@ -174,6 +180,19 @@ def _views(
     if config.zoom == (1.0, 1.0):  # undisturbed: top left, as the letterbox does it
         shift = -low
     return np.concatenate([linear, shift[..., None]], axis=2), flipped
+
+
+def _far_away(
+    labels: Labels, person: np.ndarray, scale: np.ndarray, rng: np.random.Generator, near: float
+) -> np.ndarray:
+    """Which pictures (B,) two octaves would look at in full size, for the sake of ``person`` (B,).
+
+    The border between the octaves is soft, and so it is here; pictures of nobody go to both.
+    """
+    count = len(person)
+    size = np.sqrt(labels.area[np.arange(count), person]) * scale
+    border = near * np.exp(rng.uniform(-0.25, 0.25, count))
+    return np.where(person >= 0, size < border, rng.random(count) < 0.7)
 
 
 def _pastes(

@@ -27,8 +27,8 @@ class LossConfig:
     heat: float = 1.0  # a sum per disk cell, so it starts near 8; PersonLab's 4 is for a mean
     short: float = 1.0  # the place of a keypoint: half a cell of error costs 0.25 per axis
     mid: float = 0.5  # grouping needs the direction more than the pixel
-    seg: float = 4.0  # borders are few among the cells
-    dice: float = 2.0  # of every person's surroundings: small ones count as much as large ones
+    seg: float = 8.0  # borders are few among the cells
+    dice: float = 4.0  # of every person's surroundings: small ones count as much as large ones
     pseudo: float = 0.3  # factor of both where the mask is not a human's: its border is not theirs
     anchor: float = 0.5  # eq. 2; phi pulls at the same channels
     phi: float = 1.0  # eq. 3, the Jaccard index of what the decoder will draw

@@ -41,6 +41,7 @@ class TrainConfig:
     backbone_lr: float = _option(0.25, "times lr for the backbone, which has learned before")
     weight_decay: float = _option(0.05, "of convolutions; 0.05 is AdamW's usual for small data")
     warm_up: int = _option(500, "steps of rising rate, while AdamW's moments settle")
+    calm: float = _option(0.4, "last share of the run in which pictures are varied little")
     final_lr: float = _option(0.01, "times lr at the end of the cosine")
     constant_lr: bool = _option(False, "no cosine, no warm-up (the paper)")
     freeze_norm: bool = _option(False, "keep the backbone's batch statistics: batches below 16")
@@ -76,8 +77,10 @@ class TrainConfig:
             if isinstance(value, int | float) and not least <= value < math.inf:
                 option = f.name.replace("_", "-")
                 raise ValueError(f"--{option}: expected a number from {least} on, got {value}")
-        if self.synth > 1:
-            raise ValueError(f"--synth: expected a share from 0 to 1, got {self.synth}")
+        for name in ("synth", "calm"):
+            if getattr(self, name) > 1:
+                got = getattr(self, name)
+                raise ValueError(f"--{name}: expected a share from 0 to 1, got {got}")
         if self.crop % 32 or self.crop < 64:
             raise ValueError(f"--crop: expected a multiple of 32 from 64 on, got {self.crop}")
         if self.batch % self.accumulate:
@@ -89,7 +92,7 @@ class TrainConfig:
 #: training of the preset ``paper``: Adam 1e-5, batch 4, 400 epochs
 PAPER = {
     "crop": 416, "epochs": 400.0, "batch": 4, "lr": 1e-5, "backbone_lr": 1.0, "weight_decay": 0.0,
-    "constant_lr": True, "freeze_norm": True,
+    "constant_lr": True, "freeze_norm": True, "calm": 0.0,
 }  # fmt: skip
 #: what differs from ``AugmentConfig``'s own values, by preset
 AUGMENT: dict[str, dict[str, Any]] = {
@@ -101,6 +104,15 @@ AUGMENT: dict[str, dict[str, Any]] = {
         "saturation": 0.0, "hue": 0.0, "channel": 0.0, "grey": 0.0, "blur": 0.0, "noise": 0.0,
     },
 }  # fmt: skip
+#: what differs in the last part of a run: a network that cannot learn all of its pictures by heart
+#: should end on pictures as cameras give them
+CALM: dict[str, Any] = {
+    "zoom": (0.6, 1.25), "tilt": 6.0, "strong_tilt_share": 0.03, "paste": 0.12, "occlude": 0.15,
+    "brightness": 0.15, "contrast": 0.15, "saturation": 0.2, "hue": 4.0, "channel": 0.04,
+    "grey": 0.02, "blur": 0.04, "noise": 0.04,
+}  # fmt: skip
+#: and by preset: two octaves see large people at half their size only
+CALM_AUGMENT: dict[str, dict[str, Any]] = {"lite-movenet": {"near": 240.0}}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ from kdc_core.training.render import make_batch
 from kdc_core.training.rendered import LivePool, iterations, open_pool, order_of, read_rendered
 from kdc_core.training.settings import (
     AUGMENT,
+    CALM,
+    CALM_AUGMENT,
     TrainConfig,
     add_arguments,
     from_arguments,
@@ -73,6 +75,7 @@ def train(
     longest = config.longest or LONGEST[config.preset]
     base = augment or AugmentConfig(**AUGMENT.get(config.preset, {}))
     augment = replace(base, crop=config.crop, longest=longest)
+    calm = replace(augment, **CALM, **CALM_AUGMENT.get(config.preset, {}))
     pool = open_pool(config, pack, rendered, negatives, site)
     if config.epochs:
         config = replace(config, iterations=iterations(config, pool))
@@ -107,9 +110,14 @@ def train(
 
     started, leg_start, saved = time.monotonic() - elapsed, time.monotonic(), time.monotonic()
     skipped, bar = 0, tqdm(total=config.iterations, initial=step, disable=not site.leads)
+
+    def ahead_of(step: int, progress: float) -> Future[list[Batch]]:
+        over = max(progress, step / config.iterations) >= 1 - config.calm
+        return ahead.submit(_batches, pool, step, config, calm if over else augment, site)
+
     # closed first, the pool keeps nobody waiting for pictures of a step that will not come
     with ThreadPoolExecutor(max_workers=1) as ahead, contextlib.closing(pool):
-        parts = ahead.submit(_batches, pool, step, config, augment, site)
+        parts = ahead_of(step, _progress(step, elapsed, config, site))
         while True:
             elapsed = time.monotonic() - started
             progress = _progress(step, elapsed, config, site)
@@ -117,7 +125,7 @@ def train(
             if progress >= 1 or _any(bool(leg_over), site):
                 break
             batches = parts.result()
-            parts = ahead.submit(_batches, pool, step + 1, config, augment, site)
+            parts = ahead_of(step + 1, progress)
 
             rate = _rate(step, progress, config)
             for group in optimizer.param_groups:
@@ -255,8 +263,8 @@ def _network(config: TrainConfig) -> KdcNet:
 def _fill_heads(net: KdcNet, state: dict[str, torch.Tensor], source: str) -> None:
     """Heads of a network with another backbone; what takes in the backbone's maps stays random."""
     heads = {k.removeprefix("heads."): v for k, v in state.items() if k.startswith("heads.")}
-    heads = {k: v for k, v in heads.items() if not k.startswith("lateral")}
-    fill(net.heads, heads, source, may_lack=("lateral",))
+    heads = {k: v for k, v in heads.items() if "lateral" not in k}
+    fill(net.heads, heads, source, may_lack=("lateral", "people.lateral", "foreground.lateral"))
 
 
 def _optimizer(net: KdcNet, config: TrainConfig) -> torch.optim.Optimizer:

@@ -141,6 +141,18 @@ def test_near_people_come_from_the_half_sized_picture():
     assert (seg[0, 0, 30, 4], seg[0, 0, 30, 60]) == pytest.approx((0.5, 0.1), abs=0.01)
 
 
+def test_mask_and_poses_have_the_backbone_in_common():
+    net = KdcNet(preset("lite"))
+    fields, seg = net(torch.rand(2, 3, 64, 64) * 255)
+    for logits, other in ((seg, "people pose owner fields"), (fields, "foreground inside seg")):
+        net.zero_grad()
+        logits.square().sum().backward(retain_graph=True)
+        heads = {n: p.grad for n, p in net.heads.named_parameters()}
+        theirs = [g for n, g in heads.items() if n.split(".")[0] in other.split()]
+        assert all(g is None for g in theirs) and len(theirs) > 20
+        assert all(p.grad is not None for p in net.backbone.parameters())
+
+
 def test_every_parameter_learns():
     net = network(SMALL).train()
     fields, seg = net(torch.rand(2, 3, 64, 64) * 255)

@@ -250,6 +250,20 @@ def test_pastes_and_patches_come_as_often_and_as_large_as_asked():
     assert 0.25 < torch.cat(shares).mean() < 0.65
 
 
+def test_large_people_are_shown_at_half_the_zoom():
+    labels, _ = scene(60, people=1)  # sqrt(area) 169
+    labels.area[30:] = 40.0**2
+    config = replace(GEOMETRY, longest=SIDE, zoom=(0.9, 1.1), near=100.0)
+    zoom = np.sqrt(
+        np.abs(np.linalg.det(draw(labels, np.random.default_rng(0), config).affine[:, :, :2]))
+    )
+    assert (zoom[:30] < 0.56).all() and (zoom[30:] > 0.89).all()
+    labels.area[:] = 0  # nobody: both sizes
+    nobody = draw(labels, np.random.default_rng(0), config).affine[:, :, :2]
+    halves = (np.sqrt(np.abs(np.linalg.det(nobody))) < 0.6).mean()
+    assert 0.1 < halves < 0.5
+
+
 def test_same_generator_same_batch_and_another_differs():
     labels, sources = scene(4)
     config = replace(AugmentConfig(), crop=128, longest=160, noise=1.0, blur=0.5, paste=1.0)

@@ -132,7 +132,8 @@ def test_heads_of_another_backbone_are_taken_and_early_stages_kept(small_set, tm
     heads = {k for k, v in given.items() if k.startswith("heads.") and v.ndim >= 2}
     same = (k for k in heads if start[k].shape == given[k].shape)
     taken = {k for k in same if torch.equal(start[k].half(), given[k])}
-    random = {f"heads.lateral{stride}.0.weight" for stride in (4, 8, 16, 32)}
+    laterals = [f"{p}.lateral{stride}" for p in ("people", "foreground") for stride in (8, 16, 32)]
+    random = {f"heads.{name}.0.weight" for name in ("lateral4", *laterals)}
     assert taken == heads - random and len(heads) > 20
 
     pack, _ = read_all([small_set], [], [])
@@ -142,6 +143,20 @@ def test_heads_of_another_backbone_are_taken_and_early_stages_kept(small_set, tm
         tuple(f"backbone.blocks.{index}." for index in range(3)))}  # fmt: skip
     assert not moved & early and len(early) == 18
     assert "backbone.blocks.3.expand.weight" in moved and "heads.fields.weight" in moved
+
+
+def test_a_run_ends_on_calm_pictures(small_set, tmp_path, monkeypatch):
+    pack, _ = read_all([small_set], [], [])
+    seen, make = {}, loop._batches
+
+    def watched(pool, step, config, augment, site):
+        seen[step] = augment
+        return make(pool, step, config, augment, site)
+
+    monkeypatch.setattr(loop, "_batches", watched)
+    loop.train(config(tmp_path, preset="lite", iterations=5, calm=0.4), pack)
+    assert [seen[step].tilt for step in range(5)] == [10.0] * 3 + [6.0] * 2
+    assert {a.crop for a in seen.values()} == {64} and {a.near for a in seen.values()} == {0.0}
 
 
 def test_loss_that_is_not_a_number_stops_the_run_and_spoils_nothing(
