@@ -23,9 +23,7 @@ class AugmentConfig:
     crop: int = 512  # input pixels; larger sees more context and costs time
     longest: int = 640  # pixels of the picture's longest side at zoom 1: ModelInfo.longest
     zoom: tuple[float, float] = (0.6, 1.6)  # times that scale, log-uniform: distance of people
-    near: float = (
-        0.0  # input pixels, sqrt(area): larger people are shown at half the zoom; 0: never
-    )
+    near: float = 0.0  # input pixels, sqrt(area): larger people come at half the zoom; 0: none do
     tilt: float = 10.0  # ± degrees, what a camera on a robot does
     strong_tilt: float = 30.0  # ± degrees …
     strong_tilt_share: float = 0.2  # … in this share of the pictures: people bend
