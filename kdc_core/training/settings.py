@@ -26,7 +26,9 @@ class TrainConfig:
 
     out: str = _option("runs/lite", "folder of checkpoints, curves and weights")
     preset: str = _option("lite", "network: lite, lite-movenet (2 CPU cores), base (GPU), paper")
-    init: str = _option("", "checkpoint to start from; of another backbone only the heads count")
+    init: str = _option(
+        "", "checkpoint to start from (of another backbone: its heads), or a .onnx of ours"
+    )
     backbone_weights: str = _option("published", "'published', 'none', or a weight file")
     frozen_stride: int = _option(0, "keep the backbone as published up to this stride: 0, 4 or 8")
     longest: int = _option(0, "input pixels of the longest side at inference; 0: the preset's")

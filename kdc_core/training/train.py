@@ -29,6 +29,7 @@ from kdc_core.training import checkpoint
 from kdc_core.training.augment import PLAIN, AugmentConfig
 from kdc_core.training.batch import Batch
 from kdc_core.training.data import Pack, Pool
+from kdc_core.training.exported import normalise, read_exported
 from kdc_core.training.hardware import Site, find_site, keep_memory
 from kdc_core.training.journal import Journal, draw_answer, draw_batch
 from kdc_core.training.losses import Loss, LossConfig
@@ -47,6 +48,7 @@ from kdc_core.training.settings import (
 
 MAX_SKIPPED = 20  # steps in a row without a finite loss, then the run stops
 AHEAD = 16  # steps whose pictures are begun to be rendered
+NORM_STEPS = 8  # steps whose pictures tell the batch norms of an exported file their statistics
 TUNE_BATCH = 16  # pictures; memory of a forward pass at full size
 
 log = logging.getLogger(__name__)
@@ -82,6 +84,11 @@ def train(
 
     torch.manual_seed(config.seed)
     net = _network(config).to(site.device, memory_format=torch.channels_last)
+    state_path = out / "state.pt"
+    resumed = resume and state_path.exists()
+    if _is_exported(config.init) and not resumed:
+        first = (_batches(pool, step, config, augment, site) for step in range(NORM_STEPS))
+        normalise(net, (batch.image.float() for parts in first for batch in parts))
     for module in net.backbone.up_to(config.frozen_stride):
         module.requires_grad_(False)
     info = net.config.info(config.preset, longest)
@@ -89,8 +96,7 @@ def train(
     average = checkpoint.Average(net, config.ema)
     optimizer = _optimizer(net, config)
     step, elapsed = 0, 0.0
-    state_path = out / "state.pt"
-    if resume and state_path.exists():
+    if resumed:
         step, elapsed = _restore(checkpoint.load(state_path), net, average, optimizer, state_path)
         log.info("resumed at step %d after %.1f minutes", step, elapsed / 60)
     wrapped = _wrap(net, config, site)
@@ -242,8 +248,10 @@ def _tune(
 def _network(config: TrainConfig) -> KdcNet:
     """Random heads on a published backbone, or what ``init`` says.
 
-    Of a network with another backbone only the heads are taken.
+    Of a checkpoint of another backbone only the heads are taken.
     """
+    if _is_exported(config.init):
+        return read_exported(Path(config.init), config.preset)
     net = KdcNet(preset(config.preset))
     content: Any = read_file(Path(config.init)) if config.init else None
     if config.init and not (isinstance(content, dict) and {"model", "network"} <= content.keys()):
@@ -260,11 +268,15 @@ def _network(config: TrainConfig) -> KdcNet:
     return net
 
 
+def _is_exported(init: str) -> bool:
+    return Path(init).suffix == ".onnx"
+
+
 def _fill_heads(net: KdcNet, state: dict[str, torch.Tensor], source: str) -> None:
     """Heads of a network with another backbone; what takes in the backbone's maps stays random."""
     heads = {k.removeprefix("heads."): v for k, v in state.items() if k.startswith("heads.")}
-    heads = {k: v for k, v in heads.items() if "lateral" not in k}
-    fill(net.heads, heads, source, may_lack=("lateral", "people.lateral", "foreground.lateral"))
+    inputs = tuple(k for k in net.heads.state_dict() if "lateral" in k)
+    fill(net.heads, {k: v for k, v in heads.items() if k not in inputs}, source, may_lack=inputs)
 
 
 def _optimizer(net: KdcNet, config: TrainConfig) -> torch.optim.Optimizer:

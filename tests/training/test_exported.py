@@ -1,0 +1,97 @@
+"""Training on from an exported file: the same network, with batch norms that can be trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs torch")
+onnx = pytest.importorskip("onnx", reason="exported files need onnx")
+
+from kdc_core.engines.export import export_network, largest_difference  # noqa: E402
+from kdc_core.engines.precision import to_int8_for_cpu  # noqa: E402
+from kdc_core.network.model import Inference, KdcNet, for_inference, preset  # noqa: E402
+from kdc_core.training import train as loop  # noqa: E402
+from kdc_core.training.exported import _module_name, normalise, read_exported  # noqa: E402
+from kdc_core.training.pack import read_all  # noqa: E402
+from kdc_core.training.settings import TrainConfig  # noqa: E402
+
+
+def write(folder: Path, name: str) -> Path:
+    """A network as if trained, in a file."""
+    torch.manual_seed(0)
+    net = KdcNet(for_inference(preset(name))).eval()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.7, 1.3)
+            torch.nn.init.uniform_(module.bias, -0.3, 0.3)
+            torch.nn.init.uniform_(module.running_mean, -0.3, 0.3)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+    path = folder / f"{name}.onnx"
+    export_network(Inference(net).eval(), net.config.info(name, 128), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> Path:
+    return write(tmp_path_factory.mktemp("exported"), "lite")
+
+
+@pytest.mark.parametrize("name", ["lite", "lite-movenet", "base"])
+def test_the_network_of_a_file_answers_as_the_file(name, exported, tmp_path):
+    path = exported if name == "lite" else write(tmp_path, name)
+    net = read_exported(path, name)
+    assert largest_difference(Inference(net).eval(), path) <= 1e-4
+    images = [torch.rand(4, 3, 64, 64) * 255 for _ in range(3)]
+    normalise(net, images)
+    assert largest_difference(Inference(net).eval(), path) <= 1e-4
+    # what training sees, with a batch's own statistics, is the network of the file as well
+    net.eval()
+    with torch.no_grad():
+        whole = torch.cat(images)
+        still, moving = net(whole), net.train()(whole)
+    for a, b in zip(still, moving, strict=True):
+        assert (a - b).abs().mean() < 0.05 * (a - a.mean()).abs().mean()
+
+
+def test_training_goes_on_from_a_file(exported, small_set, tmp_path, monkeypatch):
+    pack, _ = read_all([small_set], [], [])
+    tiny = {"crop": 64, "longest": 64, "batch": 4, "log_every": 1, "picture_every": 1000}
+    run = TrainConfig(out=str(tmp_path / "run"), init=str(exported), iterations=1, **tiny)
+    read, seen = loop.normalise, []
+    monkeypatch.setattr(loop, "normalise", lambda net, images: seen.append(read(net, images)))
+    loop.train(run, pack)
+    loop.train(replace(run, iterations=2), pack, resume=True)
+    assert len(seen) == 1  # a run that goes on has its own statistics
+
+
+@pytest.mark.parametrize(
+    ("node", "module"),
+    [
+        ("/net/backbone/stem/Conv", "backbone.stem"),
+        ("/net/backbone/blocks.0/depthwise_1/Conv", "backbone.blocks.0.depthwise"),
+        ("/net/heads/inside/inside.0/inside.0.1/inside.0.1.0_1/Conv", "heads.inside.0.1.0"),
+    ],
+)
+def test_names_of_nodes(node, module):
+    assert _module_name(node) == module
+
+
+def test_files_that_are_no_start_are_one_line_errors(exported, tmp_path):
+    with pytest.raises(ValueError, match="does not exist"):
+        read_exported(tmp_path / "none.onnx", "lite")
+    with pytest.raises(ValueError, match="preset base, got one of lite"):
+        read_exported(exported, "base")
+    int8 = tmp_path / "int8.onnx"
+    int8.write_bytes(to_int8_for_cpu(exported, [torch.zeros(1, 3, 64, 64).numpy()]))
+    with pytest.raises(ValueError, match="quantised"):
+        read_exported(int8, "lite")
+    model = onnx.load(exported)
+    conv = next(node for node in model.graph.node if node.op_type == "Conv")
+    conv.name = "/net/another/Conv"
+    renamed = tmp_path / "renamed.onnx"
+    onnx.save(model, renamed)
+    with pytest.raises(ValueError, match="lacks 5 tensors"):
+        read_exported(renamed, "lite")
