@@ -13,7 +13,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="written by kdc export")
     add_calibration(parser, needed=True)
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="default: the model's name with _int8"
+        "--bits", type=int, choices=(7, 8), default=7,
+        help="of the weights: 8 are more exact, and for CPUs with VNNI alone; default: 7",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: the model's name with _int7 or _int8"
     )
 
 
@@ -24,9 +28,10 @@ def main(args: argparse.Namespace) -> int:
 
     if not args.model.is_file():
         raise ValueError(f"{args.model}: no such model file")
-    out = args.out or args.model.with_stem(f"{args.model.stem}_int8")
+    out = args.out or args.model.with_stem(f"{args.model.stem}_int{args.bits}")
     longest = read_info(args.model).longest
-    content = to_int8_for_cpu(args.model, calibration(args.images, args.count, longest))
+    images = calibration(args.images, args.count, longest)
+    content = to_int8_for_cpu(args.model, images, args.bits)
     write_whole(out, content)
     print(f"{out}: {len(content) / 1e6:.1f} MB, ranges from pictures of {longest} pixels")
     return 0

@@ -86,9 +86,11 @@ def _open(
 
 
 def default_model(engine: str = "") -> Path:
-    """The weights that ship with the package: in int8 for an engine on a CPU that is fast at it."""
-    small = engine in ("onnxruntime", "openvino") and cpu.has_int8()
-    return Path(str(files("kdc_core"))) / "weights" / f"kdc_lite{'_int8' if small else ''}.onnx"
+    """The weights that ship with the package: in bytes for an engine on a CPU fast at them."""
+    kind = ""
+    if engine in ("onnxruntime", "openvino") and cpu.is_x86():
+        kind = "_int8" if cpu.has_vnni() else "_int7"
+    return Path(str(files("kdc_core"))) / "weights" / f"kdc_lite{kind}.onnx"
 
 
 def choose(model: Path | None, gpu: bool = True) -> tuple[str, str]:

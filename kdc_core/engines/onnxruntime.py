@@ -7,6 +7,7 @@ from pathlib import Path
 import onnxruntime
 
 from kdc_core.config import ModelInfo
+from kdc_core.engines.model_file import check_cpu
 from kdc_core.engines.preprocess import preprocess
 from kdc_core.types import Fields, Frame
 
@@ -31,9 +32,11 @@ class OnnxRuntimeEngine:
             reason = " ".join(str(error).split())[:120]
             raise ValueError(f"{model}: expected an ONNX file, cannot read it: {reason}") from None
         try:
-            self.info = ModelInfo.from_metadata(self.session.get_modelmeta().custom_metadata_map)
+            metadata = self.session.get_modelmeta().custom_metadata_map
+            self.info = ModelInfo.from_metadata(metadata)
         except ValueError as error:
             raise ValueError(f"{model}: {error}") from None
+        check_cpu(model, metadata)
         self.model, self.longest = model, long_side or self.info.longest
         self.name = f"onnxruntime {onnxruntime.__version__}, {threads or 'all'} threads"
 

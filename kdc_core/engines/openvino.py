@@ -9,6 +9,7 @@ import openvino
 from openvino.frontend import FrontEndManager
 
 from kdc_core.config import ModelInfo
+from kdc_core.engines.model_file import check_cpu
 from kdc_core.engines.preprocess import preprocess
 from kdc_core.types import Fields, Frame
 
@@ -56,6 +57,8 @@ def _read(path: Path) -> tuple[openvino.Model, ModelInfo]:
         # the ONNX metadata lies under "framework"
         stored = network.get_rt_info(["framework"]) if network.has_rt_info(["framework"]) else None
         text = {name: str(value) for name, value in stored.value.items()} if stored else {}
-        return network, ModelInfo.from_metadata(text)
+        info = ModelInfo.from_metadata(text)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+    check_cpu(path, text)
+    return network, info

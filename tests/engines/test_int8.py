@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def quantised(models, folder, tmp_path_factory):
-    path = tmp_path_factory.mktemp("int8") / "small_int8.onnx"
+    path = tmp_path_factory.mktemp("int8") / "small_int7.onnx"
     assert main(["quantize", str(models.onnx), "--images", str(folder), "--out", str(path)]) == 0
     return path
 
@@ -84,16 +84,66 @@ def test_quantize_names_what_it_misses(models, tmp_path, capsys):
         to_int8_for_cpu(models.onnx, [])
 
 
-@pytest.mark.parametrize("flags, fast", [("sse2 avx2 avx512_vnni", True), ("sse2 avx_vnni", True),
-                                         ("sse2 avx2 avx512f", False)])  # fmt: skip
-def test_the_shipped_int8_file_is_for_cpus_that_are_fast_at_it(flags, fast, monkeypatch):
+@pytest.mark.parametrize("path", ["small", "shipped"])
+def test_sums_of_bytes_do_not_overflow(path, quantised):
+    """As on a CPU without VNNI: what the kernels for bytes say is what the numbers mean."""
+    runtime = pytest.importorskip("onnxruntime")
+    file = quantised if path == "small" else WEIGHTS / "kdc_lite_int7.onnx"
+    weights = [
+        onnx.numpy_helper.to_array(tensor)
+        for tensor in onnx.load(file).graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 4
+    ]
+    assert len(weights) > 40
+    assert {np.abs(w).max() for w in weights if w.shape[1] > 1} == {64}
+    assert {np.abs(w).max() for w in weights if w.shape[1] == 1} == {127}  # depthwise
+    image = np.ascontiguousarray(picture(7, 192, 128).transpose(2, 0, 1)[None], np.float32)
+    answers = []
+    for in_bytes in ("0", "1"):
+        options = runtime.SessionOptions()
+        options.add_session_config_entry("session.disable_quant_qdq", in_bytes)
+        answers.append(runtime.InferenceSession(str(file), options).run(None, {"image": image}))
+    for low, exact in zip(*answers, strict=True):
+        assert np.corrcoef(low.ravel(), exact.ravel())[0, 1] > 0.995  # in 8 bits 0.6, 0.8
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "name"),
+    [
+        ("x86_64", "sse2 avx2 avx512_vnni", "kdc_lite_int8.onnx"),
+        ("AMD64", "sse2 avx_vnni", "kdc_lite_int8.onnx"),
+        ("x86_64", "sse2 avx2 avx512f", "kdc_lite_int7.onnx"),
+        ("aarch64", "", "kdc_lite.onnx"),
+    ],
+)
+def test_every_cpu_gets_the_weights_that_it_is_fast_at(machine, flags, name, monkeypatch):
+    monkeypatch.setattr(cpu.platform, "machine", lambda: machine)
     monkeypatch.setattr(cpu, "_flags", lambda: frozenset(flags.split()))
-    assert cpu.has_int8() is fast
-    small = "kdc_lite_int8.onnx" if fast else "kdc_lite.onnx"
     for engine in ("onnxruntime", "openvino"):
-        assert engines.default_model(engine).name == small
+        assert engines.default_model(engine).name == name
+        assert engines.default_model(engine).is_file()
     for engine in ("tensorrt", "torch", ""):
         assert engines.default_model(engine).name == "kdc_lite.onnx"
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_weights_of_8_bits_are_refused_where_they_overflow(
+    name, models, folder, tmp_path, monkeypatch
+):
+    pytest.importorskip(name, reason=f"{name} is not installed")
+    path = tmp_path / "small_int8.onnx"
+    words = ["quantize", str(models.onnx), "--images", str(folder), "--bits", "8"]
+    assert main([*words, "--out", str(path)]) == 0
+    for machine, flags, opens in (
+        ("x86_64", {"avx2"}, False), ("x86_64", {"avx_vnni"}, True), ("aarch64", set(), True),
+    ):  # fmt: skip
+        monkeypatch.setattr(cpu.platform, "machine", lambda machine=machine: machine)
+        monkeypatch.setattr(cpu, "_flags", lambda flags=flags: frozenset(flags))
+        if opens:
+            assert open_engine(name, path, threads=1).model == path
+        else:
+            with pytest.raises(ValueError, match=r"expected a CPU with VNNI.*--bits 7"):
+                open_engine(name, path, threads=1)
 
 
 def test_flags_are_those_of_the_machine(monkeypatch, tmp_path):
@@ -101,17 +151,17 @@ def test_flags_are_those_of_the_machine(monkeypatch, tmp_path):
     monkeypatch.setattr(cpu.Path, "read_text", lambda *_, **__: text)
     cpu._flags.cache_clear()
     try:
-        assert cpu.has_bf16() and not cpu.has_int8()
+        assert cpu.has_bf16() and not cpu.has_vnni()
     finally:
         cpu._flags.cache_clear()
 
 
 @pytest.mark.skipif(not default_model("tensorrt").is_file(), reason="the weights are not there")
-def test_both_shipped_files_are_of_the_same_weights():
+def test_shipped_files_are_of_the_same_weights():
     """On a picture that neither was made from, heat and masks differ by little."""
     pytest.importorskip("onnxruntime", reason="runs both")
     full, low = (open_engine("onnxruntime", WEIGHTS / name, threads=1, long_side=320)
-                 for name in ("kdc_lite.onnx", "kdc_lite_int8.onnx"))  # fmt: skip
+                 for name in ("kdc_lite.onnx", default_model("onnxruntime").name))  # fmt: skip
     assert isinstance(full.info, ModelInfo) and low.info == full.info
     frame = Frame(picture(7, 320, 256))
     a, b = full(frame), low(frame)
