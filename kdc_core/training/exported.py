@@ -40,7 +40,7 @@ def read_exported(path: Path, name: str) -> KdcNet:
     for conv in _named(net, nn.Conv2d).keys() & weights.keys():
         kernel, *bias = weights[conv]
         state[f"{conv}.weight"] = kernel
-        if conv in norms:
+        if bias and conv in norms:
             norm = net.get_submodule(norms[conv])
             state |= {f"{norms[conv]}.{key}": value for key, value in _adding(*bias, norm).items()}
         elif bias:

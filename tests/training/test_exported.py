@@ -95,3 +95,8 @@ def test_files_that_are_no_start_are_one_line_errors(exported, tmp_path):
     onnx.save(model, renamed)
     with pytest.raises(ValueError, match="lacks 5 tensors"):
         read_exported(renamed, "lite")
+    model = onnx.load(exported)
+    del next(node for node in model.graph.node if node.op_type == "Conv").input[2]
+    onnx.save(model, renamed)
+    with pytest.raises(ValueError, match="lacks 4 tensors"):
+        read_exported(renamed, "lite")
