@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 CENTROID_MODES = ("static", "single", "nearest", "weighted", "all")
 
@@ -17,10 +17,21 @@ class ModelInfo:
     stride: int = 8  # input pixels per cell of the offset fields: offsets are smooth
     seg_stride: int = 2  # input pixels per cell of the mask: borders are not
     radius: float = 16.0  # R, input pixels
+    octaves: int = 2  # sizes at which it looks at a picture, each half of the one before
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of its input are multiples of: stride 32 in the smallest picture."""
+        return 32 << (self.octaves - 1)
+
+    def at(self, long_side: int | None) -> ModelInfo:
+        """The same network on pictures of this longest side; None or 0: of its own."""
+        return replace(self, longest=long_side or self.longest)
 
     @classmethod
     def from_metadata(cls, text: dict[str, str]) -> ModelInfo:
         """Read the ONNX metadata, strings to the types of the fields."""
+        text = {"kdc_octaves": "2", **text}  # files that do not say it: 64 suits 1 as well
         kinds = {"str": str, "int": int, "float": float}
         try:
             values = {

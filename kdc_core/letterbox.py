@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 
 PAD_VALUE = 114  # grey: neither black nor white edges for the first convolution to see
-MULTIPLE = 64  # coarsest stride of the backbones, in a picture of half the size
 
 
 @dataclass(frozen=True)
@@ -21,16 +20,16 @@ class Letterbox:
     """Placement of a frame in the network's input: resized by ``scale``, padded right and below."""
 
     frame_size: tuple[int, int]  # (width, height), pixels
-    input_size: tuple[int, int]  # (width, height), pixels, multiples of MULTIPLE
+    input_size: tuple[int, int]  # (width, height), pixels, multiples of ``ModelInfo.multiple``
     scale: float  # input pixels per frame pixel
 
     @classmethod
-    def fit(cls, frame_size: tuple[int, int], longest: int) -> Letterbox:
-        """Scale the longest side to ``longest`` pixels and pad both sides to the next multiple."""
+    def fit(cls, frame_size: tuple[int, int], longest: int, multiple: int) -> Letterbox:
+        """Scale the longest side to ``longest`` pixels and pad both to the next ``multiple``."""
         width, height = frame_size
         scale = longest / max(width, height)
         sides = (max(1, round(width * scale)), max(1, round(height * scale)))
-        return cls(frame_size, (_padded(sides[0]), _padded(sides[1])), scale)
+        return cls(frame_size, (padded(sides[0], multiple), padded(sides[1], multiple)), scale)
 
     @classmethod
     def into(cls, frame_size: tuple[int, int], input_size: tuple[int, int]) -> Letterbox:
@@ -98,5 +97,6 @@ def length(vectors: np.ndarray) -> np.ndarray:
     return np.sqrt(x * x + y * y)
 
 
-def _padded(side: int) -> int:
-    return -(-side // MULTIPLE) * MULTIPLE
+def padded(side: int, multiple: int) -> int:
+    """The next multiple, pixels."""
+    return -(-side // multiple) * multiple

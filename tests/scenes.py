@@ -41,7 +41,7 @@ class Scene:
     @property
     def letterbox(self) -> Letterbox:
         """The scene as a frame that is its own network input."""
-        return Letterbox.fit(self.size, max(self.size))
+        return Letterbox.fit(self.size, max(self.size), 64)
 
     def fields(self, info: ModelInfo | None = None) -> Fields:
         """Perfect fields of this scene, made by the training targets."""

@@ -165,7 +165,7 @@ def test_bad_models(tmp_path: Path, capsys) -> None:
     checkpoint.write_text("I am no checkpoint")
     refused(capsys, ["run", source, "--model", str(checkpoint)], "text.pt")
     refused(capsys, ["export", str(checkpoint)], "text.pt")
-    refused(capsys, ["export", str(tmp_path / "gone.pt")], "no such checkpoint")
+    refused(capsys, ["export", str(tmp_path / "gone.pt")], "no such file")
 
 
 @pytest.mark.parametrize("command", ["evaluate", "predict", "ablate"])

@@ -23,7 +23,7 @@ class Nothing:
         self.closed = False
 
     def __call__(self, frame: Frame) -> Fields:
-        letterbox = Letterbox.fit(frame.size, self.info.longest)
+        letterbox = Letterbox.fit(frame.size, self.info.longest, self.info.multiple)
         width, height = letterbox.input_size
         fields = np.zeros(
             (1, CHANNELS, height // self.info.stride, width // self.info.stride), np.float32

@@ -98,7 +98,7 @@ def measure(pipeline: Pipeline, source: Source, frames: int, warm_up: int) -> di
         "people_per_frame": people / count,
         "peak_memory_mb": peak_memory(),
         "engine": pipeline.engine.name,
-        "longest_side": getattr(pipeline.engine, "longest", pipeline.engine.info.longest),
+        "longest_side": pipeline.engine.info.longest,
         "device": f"{platform.machine()}, {os.cpu_count()} cores",
         "source": source.name,
     }

@@ -43,18 +43,18 @@ def main(args: argparse.Namespace) -> int:
     model = args.model or default_model()
     if not model.is_file():
         raise ValueError(f"{model}: no such model file")
-    longest = args.long_side or read_info(model).longest
-    check_long_side(longest)
+    info = read_info(model).at(args.long_side)
+    check_long_side(info.longest)
     if args.precision == "int8" and not args.images:
         raise ValueError("int8 needs pictures like those to come: --images FOLDER")
     trt = build.load_tensorrt()
-    wanted = build.recipe(trt, model, gpu_name(), args.precision, longest)
+    wanted = build.recipe(trt, model, gpu_name(), args.precision, info.longest)
     path = build.engine_path(wanted, args.out)
     if not args.force and build.kept(wanted, args.out):
         print(f"{path} is there already")
         return 0
     start = time.perf_counter()
-    images = calibration(args.images, args.count, longest) if args.precision == "int8" else ()
+    images = calibration(args.images, args.count, info) if args.precision == "int8" else ()
     with tqdm(unit="step", leave=False, disable=None) as bar:
         plan = build.build_kept(trt, wanted, model, images, args.out, _watch(bar))
     print(

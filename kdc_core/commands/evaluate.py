@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from kdc_core.commands.options import (
@@ -91,4 +90,4 @@ def _engine(args: argparse.Namespace, dataset: Dataset) -> Engine:
         network = engine_from(args)
         info = network.info
         network.close()
-    return Oracle(dataset, replace(info, longest=args.long_side or info.longest))
+    return Oracle(dataset, info.at(args.long_side))

@@ -1,4 +1,4 @@
-"""``kdc export``: a checkpoint to an ONNX file that says what it is."""
+"""``kdc export``: a network to an ONNX file that says what it is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from kdc_core.commands.options import natural
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``kdc export``."""
-    parser.add_argument("checkpoint", type=Path, help="written by kdc train")
+    parser.add_argument(
+        "source", type=Path, metavar="FILE",
+        help="checkpoint of kdc train, or a float32 ONNX file of kdc export",
+    )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, metavar="FILE",
         help="the ONNX file; default: the checkpoint's name with .onnx",
@@ -18,6 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--long-side", type=natural, metavar="PIXELS",
         help="longest side that the file will ask for; default: as trained",
+    )  # fmt: skip
+    parser.add_argument(
+        "--octaves", type=int, choices=(1, 2, 3),
+        help="sizes at which it looks at a picture: 2 for a longest side of up to 768, 3 for "
+        "larger ones; default: as trained",
     )  # fmt: skip
 
 
@@ -28,10 +36,12 @@ def main(args: argparse.Namespace) -> int:
 
     if args.long_side is not None:
         check_long_side(args.long_side)
-    if not args.checkpoint.is_file():
-        raise ValueError(f"{args.checkpoint}: no such checkpoint")
-    out = args.out or args.checkpoint.with_suffix(".onnx")
-    difference = export(args.checkpoint, out, args.long_side)
+    if not args.source.is_file():
+        raise ValueError(f"{args.source}: no such file")
+    out = args.out or args.source.with_suffix(".onnx")
+    if out == args.source:
+        raise ValueError(f"{out}: expected another file than the one that is read, name it: --out")
+    difference = export(args.source, out, args.long_side, args.octaves)
     size = out.stat().st_size / 1e6
     print(f"{out}: {size:.1f} MB, largest difference to torch {difference:.1e}")
     return 0

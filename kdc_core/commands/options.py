@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from kdc_core.config import CENTROID_MODES, DecodeConfig
+from kdc_core.config import CENTROID_MODES, DecodeConfig, ModelInfo
 from kdc_core.engines import ENGINES, choose, default_model, open_engine
 from kdc_core.engines.flip import FlipEngine
 from kdc_core.pipeline import Engine
@@ -81,7 +81,7 @@ def engine_from(args: argparse.Namespace) -> Engine:
     if args.model is not None and not args.model.is_file():
         raise ValueError(f"{args.model}: no such model file")
     engine = open_engine(args.engine, args.model, args.threads, args.long_side)
-    return FlipEngine(engine, args.long_side or engine.info.longest) if args.flip else engine
+    return FlipEngine(engine) if args.flip else engine
 
 
 def weights_of(args: argparse.Namespace) -> Path:
@@ -90,14 +90,14 @@ def weights_of(args: argparse.Namespace) -> Path:
     return args.model or default_model(engine)
 
 
-def calibration(source: str, count: int, longest: int) -> Iterator[np.ndarray]:
+def calibration(source: str, count: int, info: ModelInfo) -> Iterator[np.ndarray]:
     """Network inputs from a folder of pictures or a video."""
     from kdc_core.engines.preprocess import preprocess
     from kdc_core.source import open_source
 
     frames = islice(open_source(source), count)
     for frame in tqdm(frames, "calibration", count, unit="picture", leave=False, disable=None):
-        yield preprocess(frame, longest)[0]
+        yield preprocess(frame, info)[0]
 
 
 def decode_from(args: argparse.Namespace, config: DecodeConfig | None = None) -> DecodeConfig:

@@ -29,9 +29,9 @@ def main(args: argparse.Namespace) -> int:
     if not args.model.is_file():
         raise ValueError(f"{args.model}: no such model file")
     out = args.out or args.model.with_stem(f"{args.model.stem}_int{args.bits}")
-    longest = read_info(args.model).longest
-    images = calibration(args.images, args.count, longest)
+    info = read_info(args.model)
+    images = calibration(args.images, args.count, info)
     content = to_int8_for_cpu(args.model, images, args.bits)
     write_whole(out, content)
-    print(f"{out}: {len(content) / 1e6:.1f} MB, ranges from pictures of {longest} pixels")
+    print(f"{out}: {len(content) / 1e6:.1f} MB, ranges from pictures of {info.longest} pixels")
     return 0

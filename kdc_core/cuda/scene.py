@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kdc_core.config import ModelInfo
 from kdc_core.letterbox import Letterbox, cell_centres
 from kdc_core.skeleton import CENTRE, DIRECTED, HEADS, A, K
 from kdc_core.types import Fields, Poses
@@ -24,7 +25,7 @@ def crowd(
     stride: int = 8, seg_stride: int = 2, radius: float = 16.0, noise: float = 0.05,
 ) -> tuple[Fields, Poses]:  # fmt: skip
     """Standing people at random places, later ones in front: their fields and true poses."""
-    letterbox = Letterbox.fit(size, longest)
+    letterbox = Letterbox.fit(size, longest, ModelInfo().multiple)
     width, height = letterbox.input_size
     tall = height * rng.uniform(0.25, 0.9, people) / max(1.0, people / 8) ** 0.5
     middle = rng.uniform(0.1, 0.9, (people, 2)) * letterbox.inner_size

@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from kdc_core.config import ModelInfo
 from kdc_core.cuda.source import cache_folder
-from kdc_core.engines.model_file import write_whole
+from kdc_core.engines.model_file import read_info, write_whole
 from kdc_core.engines.precision import PRECISIONS, to_half, to_int8
 from kdc_core.engines.progress import Watch, monitor
-from kdc_core.letterbox import MULTIPLE
+from kdc_core.letterbox import padded
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Recipe:
     tensorrt: str  # module and version
     gpu: str  # name and architecture
     precision: str  # one of PRECISIONS
-    longest: int  # input pixels: any H and W up to it, multiples of 32
+    longest: int  # input pixels: any H and W up to it, multiples of the network's
 
     @property
     def key(self) -> str:
@@ -106,7 +107,8 @@ def build_kept(
     cache = path.parent / f"timing-{hashlib.sha256(wanted.tensorrt.encode()).hexdigest()[:8]}.bin"
     timings = cache.read_bytes() if cache.is_file() else b""
     text = onnx_text(model, wanted.precision, images)
-    plan, timings = build(trt, text, wanted.longest, wanted.precision == "fp16", timings, watch)
+    info = read_info(model).at(wanted.longest)
+    plan, timings = build(trt, text, info, wanted.precision == "fp16", timings, watch)
     manifest = {
         "recipe": asdict(wanted),
         "engine_sha256": hashlib.sha256(plan).hexdigest(),
@@ -127,7 +129,7 @@ def onnx_text(model: Path, precision: str, images: Iterable[np.ndarray] = ()) ->
 
 
 def build(
-    trt: Any, text: bytes, longest: int, half: bool = False, timings: bytes = b"",
+    trt: Any, text: bytes, info: ModelInfo, half: bool = False, timings: bytes = b"",
     watch: Watch | None = None,
 ) -> tuple[bytes, bytes]:  # fmt: skip
     """Engine and timing cache from an ONNX file's content.
@@ -135,7 +137,7 @@ def build(
     Args:
         trt: the TensorRT module.
         text: the file, its types in the wanted precision.
-        longest: the largest side of the network's input.
+        info: what the file says, with the largest side of the network's input.
         half: lets TensorRT 8, which has no strong types, use float16.
         timings: what an earlier build measured.
         watch: is told how far it is, where TensorRT tells.
@@ -160,7 +162,7 @@ def build(
     if half is False and hasattr(trt.BuilderFlag, "TF32") and hasattr(config, "clear_flag"):
         config.clear_flag(trt.BuilderFlag.TF32)  # fp32 means fp32: offsets need the bits
     profile = builder.create_optimization_profile()
-    profile.set_shape("image", *_shapes(longest))
+    profile.set_shape("image", *_shapes(info))
     config.add_optimization_profile(profile)
     times = not trt.__name__.startswith("tensorrt_rtx")  # RTX tunes when it loads an engine
     if times:
@@ -184,11 +186,11 @@ def _network_flags(trt: Any) -> int:
     return sum(1 << int(getattr(kinds, name)) for name in names)
 
 
-def _shapes(longest: int) -> list[tuple[int, int, int, int]]:
+def _shapes(info: ModelInfo) -> list[tuple[int, int, int, int]]:
     """Smallest, usual (4:3) and largest input."""
-    side = -(-longest // MULTIPLE) * MULTIPLE
-    usual = -(-side * 3 // 4 // MULTIPLE) * MULTIPLE
-    return [(1, 3, MULTIPLE, MULTIPLE), (1, 3, usual, side), (1, 3, side, side)]
+    least = info.multiple
+    side = padded(info.longest, least)
+    return [(1, 3, least, least), (1, 3, padded(side * 3 // 4, least), side), (1, 3, side, side)]
 
 
 def engine_path(wanted: Recipe, folder: Path | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""A checkpoint becomes an ONNX file that every engine reads, or is refused.
+"""A network becomes an ONNX file that every engine reads, or is refused.
 
 The graph holds convolutions (batch norms folded), element-wise operations, nearest or bilinear
 resizes and a depth-to-space; height and width are free. The file says what it is in its metadata.
@@ -18,25 +18,33 @@ import numpy as np
 import torch
 
 from kdc_core.config import ModelInfo
+from kdc_core.engines.exported import read_exported
 from kdc_core.engines.torch import load_checkpoint
-from kdc_core.letterbox import MULTIPLE
 from kdc_core.network.model import Inference
 
 log = logging.getLogger(__name__)
 
 OPSET = 17  # the newest that TensorRT 8.6 reads
 TOLERANCE = 1e-4  # largest difference to torch, of the range of a channel (see below)
-TEST_SIZES = ((3 * MULTIPLE, 4 * MULTIPLE), (7 * MULTIPLE, 5 * MULTIPLE))  # (height, width)
+TEST_SIZES = ((3, 4), (7, 5))  # height and width of the pictures compared, in multiples
 
 
-def export(checkpoint: Path, out: Path, longest: int | None = None) -> float:
+def export(
+    source: Path, out: Path, longest: int | None = None, octaves: int | None = None
+) -> float:
     """Write ``out`` and return the largest difference to torch; above ``TOLERANCE``: ValueError.
 
-    ``longest`` is what ``ModelInfo`` will say, by default as trained. A refused file is not
-    written, and an older one at ``out`` stays as it was.
+    A refused file is not written, and an older one at ``out`` stays as it was.
+
+    Args:
+        source: a checkpoint, or a float32 file written by ``export``.
+        out: ONNX file.
+        longest: what ``ModelInfo`` will say; default: as in ``source``.
+        octaves: sizes at which the network looks at a picture; default: as in ``source``.
     """
-    net, info = load_checkpoint(checkpoint)
-    info = replace(info, longest=longest or info.longest)
+    net, info = (read_exported if source.suffix == ".onnx" else load_checkpoint)(source)
+    net.config = replace(net.config, octaves=octaves or info.octaves)
+    info = replace(info.at(longest), octaves=net.config.octaves)
     return export_network(Inference(net).eval(), info, out)
 
 
@@ -49,7 +57,7 @@ def export_network(net: Inference, info: ModelInfo, out: Path) -> float:
         raise ValueError(f"export: expected a path FOLDER/NAME.onnx in an existing folder: {out}")
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         draft = Path(folder) / "draft.onnx"
-        _trace(net, draft)
+        _trace(net, info, draft)
         model = onnx.load(_simplified(draft))
         fold_pads(model)
         for opset in [o for o in model.opset_import if o.domain]:
@@ -69,9 +77,9 @@ def export_network(net: Inference, info: ModelInfo, out: Path) -> float:
     return difference
 
 
-def _trace(net: Inference, path: Path) -> None:
+def _trace(net: Inference, info: ModelInfo, path: Path) -> None:
     """Trace with the TorchScript exporter: one second, where the newer one takes fifteen."""
-    height, width = TEST_SIZES[0]
+    height, width = (n * info.multiple for n in TEST_SIZES[0])
     image = torch.zeros(1, 3, height, width)
     free = {2: "height", 3: "width"}
     with torch.no_grad(), warnings.catch_warnings():
@@ -145,9 +153,11 @@ def largest_difference(net: Inference, onnx_file: Path) -> float:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(onnx_file), providers=["CPUExecutionProvider"])
+    info = ModelInfo.from_metadata(session.get_modelmeta().custom_metadata_map)
     rng = np.random.default_rng(0)
     worst = []
-    for height, width in TEST_SIZES:
+    for size in TEST_SIZES:
+        height, width = (n * info.multiple for n in size)
         # blocks of colour, not pixel noise: like a picture it excites all strides
         small = rng.uniform(0, 255, (1, 3, height // 16, width // 16)).astype(np.float32)
         image = np.kron(small, np.ones((16, 16), np.float32))

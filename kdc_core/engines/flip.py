@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from kdc_core.letterbox import MULTIPLE, Letterbox
+from kdc_core.letterbox import Letterbox
 from kdc_core.pipeline import Engine
 from kdc_core.skeleton import DIRECTED, FLIP, K
 from kdc_core.types import Fields, Frame
@@ -19,23 +19,24 @@ _MIRROR = np.array([-1, 1], np.float32)[None, :, None, None]  # an offset points
 class FlipEngine:
     """Two forward passes of another engine for each frame: twice the time, steadier fields."""
 
-    def __init__(self, engine: Engine, longest: int) -> None:
-        """``longest``: input pixels of the frame's longest side, as ``engine`` takes them.
+    def __init__(self, engine: Engine) -> None:
+        """Wraps it.
 
         Raises:
             ValueError: mirrored cells would not lie on cells.
         """
-        if longest % MULTIPLE:
+        info = engine.info
+        if info.longest % info.multiple:
             raise ValueError(
-                f"flip test: expected a long side that is a multiple of {MULTIPLE}, got {longest}"
+                f"flip test: expected a long side that is a multiple of {info.multiple}, "
+                f"got {info.longest}"
             )
-        self.engine, self.longest = engine, longest
-        self.info, self.model = replace(engine.info, longest=longest), engine.model
+        self.engine, self.info, self.model = engine, info, engine.model
         self.name = f"{engine.name}, flip test"
 
     def __call__(self, frame: Frame) -> Fields:
         """Fields of the frame, each the mean of two."""
-        letterbox = Letterbox.fit(frame.size, self.longest)
+        letterbox = Letterbox.fit(frame.size, self.info.longest, self.info.multiple)
         canvas = letterbox.image(frame.image)  # of whole cells, so that the mirror's cells fit
         plain = self.engine(replace(frame, image=canvas))
         flipped = self.engine(replace(frame, image=np.ascontiguousarray(canvas[:, ::-1])))

@@ -33,16 +33,16 @@ class OnnxRuntimeEngine:
             raise ValueError(f"{model}: expected an ONNX file, cannot read it: {reason}") from None
         try:
             metadata = self.session.get_modelmeta().custom_metadata_map
-            self.info = ModelInfo.from_metadata(metadata)
+            self.info = ModelInfo.from_metadata(metadata).at(long_side)
         except ValueError as error:
             raise ValueError(f"{model}: {error}") from None
         check_cpu(model, metadata)
-        self.model, self.longest = model, long_side or self.info.longest
+        self.model = model
         self.name = f"onnxruntime {onnxruntime.__version__}, {threads or 'all'} threads"
 
     def __call__(self, frame: Frame) -> Fields:
         """One forward pass."""
-        image, letterbox = preprocess(frame, self.longest)
+        image, letterbox = preprocess(frame, self.info)
         fields, seg = self.session.run(["fields", "seg"], {"image": image})
         return Fields.from_tensors(fields, seg, self.info.radius, letterbox)
 

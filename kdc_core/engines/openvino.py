@@ -19,7 +19,7 @@ class OpenVinoEngine:
 
     def __init__(self, model: Path, threads: int = 0, long_side: int | None = None):
         """``threads`` 0 takes all cores."""
-        network, self.info = _read(model)
+        network, info = _read(model)
         options: dict[str, str | int] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
@@ -28,13 +28,13 @@ class OpenVinoEngine:
             options["INFERENCE_NUM_THREADS"] = threads
         compiled = openvino.Core().compile_model(network, "CPU", options)
         self.request = compiled.create_infer_request()
-        self.model, self.longest = model, long_side or self.info.longest
+        self.model, self.info = model, info.at(long_side)
         version = openvino.__version__.split("-")[0]
         self.name = f"openvino {version}, {threads or 'all'} threads"
 
     def __call__(self, frame: Frame) -> Fields:
         """One forward pass."""
-        image, letterbox = preprocess(frame, self.longest)
+        image, letterbox = preprocess(frame, self.info)
         results = self.request.infer({"image": image}, share_inputs=True)
         # copies: the next frame overwrites the request's own buffers
         fields, seg = (np.array(results[name]) for name in ("fields", "seg"))

@@ -5,16 +5,17 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from kdc_core.config import ModelInfo
 from kdc_core.letterbox import Letterbox
 from kdc_core.types import Frame
 
 
-def preprocess(frame: Frame, longest: int) -> tuple[np.ndarray, Letterbox]:
+def preprocess(frame: Frame, info: ModelInfo) -> tuple[np.ndarray, Letterbox]:
     """Letterboxed RGB 0…255 ``(1, 3, H, W)`` float32, and where the frame lies in it.
 
     Mean and scale are not applied here: they are part of the graph.
     """
-    letterbox = Letterbox.fit(frame.size, longest)
+    letterbox = Letterbox.fit(frame.size, info.longest, info.multiple)
     return to_tensor(letterbox.image(frame.image)), letterbox
 
 

@@ -48,8 +48,7 @@ class TensorrtEngine:
         if obstacle := in_the_way():
             raise ValueError(f"engine tensorrt cannot be used: {obstacle}")
         precision = precision or os.environ.get("KDC_PRECISION") or "fp16"
-        self.info = read_info(model)
-        self.model, self.longest = model, long_side or self.info.longest
+        self.model, self.info = model, read_info(model).at(long_side)
         self.trt = load_tensorrt()
         self.driver = PycudaDriver()
         self.kernels: Kernels | None = None  # of the newest frame
@@ -79,7 +78,7 @@ class TensorrtEngine:
     def _load(self, model: Path, precision: str, images: Iterable[np.ndarray]) -> Any:
         """The engine from the cache; one that TensorRT refuses is built again, once."""
         gpu = gpu_name()
-        wanted = recipe(self.trt, model, gpu, precision, self.longest)
+        wanted = recipe(self.trt, model, gpu, precision, self.info.longest)
         plan = kept(wanted)
         engine = self._runtime.deserialize_cuda_engine(plan) if plan else None
         if plan and engine is None:
@@ -125,7 +124,7 @@ class TensorrtEngine:
     def prepare(self, frame_size: tuple[int, int], hough: HoughConfig) -> Kernels:
         """Buffers for frames of a size; those of a few sizes are kept, one per kind of camera."""
         info = self.info
-        letterbox = Letterbox.fit(frame_size, self.longest)
+        letterbox = Letterbox.fit(frame_size, info.longest, info.multiple)
         layout = Layout(letterbox, info.stride, info.seg_stride, info.radius, hough)
         if self.kernels is not None and self.kernels.layout == layout:
             return self.kernels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,10 +19,10 @@ class TorchEngine:
 
     def __init__(self, model: Path, threads: int = 0, long_side: int | None = None):
         """``threads`` 0 leaves torch's own choice; a GPU is used where torch finds one."""
-        net, self.info = load_checkpoint(model)
+        net, info = load_checkpoint(model)
         if threads:
             torch.set_num_threads(threads)
-        self.model, self.longest = model, long_side or self.info.longest
+        self.model, self.info = model, info.at(long_side)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net = Inference(net).eval().to(self.device, memory_format=torch.channels_last)
         self.name = f"torch {torch.__version__}, {self.device}"
@@ -30,7 +31,7 @@ class TorchEngine:
 
     def __call__(self, frame: Frame) -> Fields:
         """One forward pass."""
-        image, letterbox = preprocess(frame, self.longest)
+        image, letterbox = preprocess(frame, self.info)
         with torch.inference_mode():
             fields, seg = self.net(torch.from_numpy(image).to(self.device))
         return Fields.from_tensors(
@@ -49,7 +50,8 @@ def load_checkpoint(path: Path) -> tuple[KdcNet, ModelInfo]:
     if missing:
         raise ValueError(f"{path}: not a KDC checkpoint: lacks {', '.join(sorted(missing))}")
     try:
-        info, config = ModelInfo(**content["info"]), NetworkConfig(**content["network"])
+        config = NetworkConfig(**content["network"])
+        info = replace(ModelInfo(**content["info"]), octaves=config.octaves)
     except TypeError as error:
         raise ValueError(f"{path}: checkpoint of another version: {error}") from None
     net = KdcNet(for_inference(config))

@@ -57,7 +57,8 @@ def oracle(info: ModelInfo, rng: np.random.Generator, noise: float) -> Look:
     def look(shot: Shot, stamp: float) -> Fields:
         seen = shot.seen()
         height, width = seen.owner.shape
-        fields = oracle_fields(_batch(seen), info, Letterbox.fit((width, height), width))
+        letterbox = Letterbox.fit((width, height), width, info.multiple)
+        fields = oracle_fields(_batch(seen), info, letterbox)
         return noisy(fields, rng, noise) if noise else fields
 
     return look

@@ -40,7 +40,7 @@ class Oracle:
         """
         if frame.frame_id not in self._people:
             raise ValueError(f"oracle: no annotations for {frame.frame_id!r}")
-        letterbox = Letterbox.fit(frame.size, self.info.longest)
+        letterbox = Letterbox.fit(frame.size, self.info.longest, self.info.multiple)
         batch = as_batch(frame.image, self._people[frame.frame_id], letterbox)
         return oracle_fields(batch, self.info, letterbox)
 

@@ -37,7 +37,7 @@ def protocol(
         "engine": engine.name,
         "preset": info.preset,
         "backbone": info.backbone,
-        "longest_side": getattr(engine, "longest", info.longest),
+        "longest_side": info.longest,
         "stride": [info.stride, info.seg_stride],
         "centroid": config.centroid.mode,
         "min_score": config.score.min_score,

@@ -47,17 +47,20 @@ class NetworkConfig:
                 f"network: expected stride 8 and seg_stride 2, 4 or 8, "
                 f"got {self.stride} and {self.seg_stride}"
             )
-        if self.octaves not in (1, 2):
-            raise ValueError(f"network: expected 1 or 2 octaves, got {self.octaves}")
+        if self.octaves not in NEAR:
+            raise ValueError(f"network: expected 1 to 3 octaves, got {self.octaves}")
 
     def info(self, preset: str, longest: int) -> ModelInfo:
         """What a decoder must know of this network."""
-        return ModelInfo(preset, self.backbone, longest, self.stride, self.seg_stride, self.radius)
+        return ModelInfo(
+            preset, self.backbone, longest, self.stride, self.seg_stride, self.radius, self.octaves
+        )
 
 
-#: where two octaves change over, and how soon: σ in input pixels (people of some 240) and the slope
-#: of the sigmoid over log σ; from the tuning split, where 220 to 260 and 4 to 6 are alike
-NEAR, NEAR_SLOPE = 51.0, 5.0
+#: by number of octaves: where one hands over to the next smaller, σ in its own pixels (51: people
+#: of some 240), and the slope of the sigmoid over log σ. Two are for a longest side of 640, where
+#: people of 220 to 260 and slopes of 4 to 6 were alike on the tuning split; three for 640 to 1,024
+NEAR, NEAR_SLOPE = {1: (), 2: (51.0,), 3: (45.0, 60.0)}, 5.0
 #: share of the heat of the half-sized picture, whose disks are of 2R and cast votes of 4R²
 COARSE_HEAT = 0.7
 
@@ -201,7 +204,7 @@ class PlainHeads(nn.Module):
 class Inference(nn.Module):
     """``KdcNet`` with the sigmoids of ``skeleton.HEADS`` and its octaves: what is exported and run.
 
-    With two octaves every cell takes its fields from the picture in which the person there has the
+    With octaves every cell takes its fields from the picture in which the person there has the
     better size, with a soft change-over at ``NEAR``.
     """
 
@@ -221,19 +224,28 @@ class Inference(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """RGB 0…255 ``(B, 3, H, W)`` → fields and mask with probabilities where they are due.
 
-        With two octaves H and W are multiples of 64.
+        H and W are multiples of 32 in the smallest octave: of 64 with two, of 128 with three.
         """
-        fields, seg = self.look(image)
-        if self.net.config.octaves == 1:
-            return fields, seg
-        coarse_fields, coarse_seg = self.look(F.avg_pool2d(image, 2))
-        coarse_fields = _bilinear(coarse_fields * self.factor + self.shift, 2)
+        pictures, hand_over = [image], NEAR[self.net.config.octaves]
+        for _ in hand_over:
+            pictures.append(F.avg_pool2d(pictures[-1], 2))
+        fields, seg = self.look(pictures.pop())
+        for picture, near in zip(reversed(pictures), reversed(hand_over), strict=True):
+            fields, seg = self._joined(self.look(picture), (fields, seg), near)
+        return fields, seg
+
+    def _joined(
+        self, fine: tuple[Tensor, Tensor], coarse: tuple[Tensor, Tensor], near: float
+    ) -> tuple[Tensor, Tensor]:
+        """Every cell's fields from the better of two octaves, on the grids of the fine one."""
+        fields, seg = fine
+        coarse_fields = _bilinear(coarse[0] * self.factor + self.shift, 2)
+        coarse_seg = _bilinear(coarse[1], 2)
         log_sigma = channel_slices()["log_sigma"]
         size = 0.5 * (fields[:, log_sigma] + coarse_fields[:, log_sigma])
-        near = torch.sigmoid(NEAR_SLOPE * (size - math.log(NEAR / self.net.config.radius)))
-        near_fine = _bilinear(near, self.net.config.stride // self.net.config.seg_stride)
-        fields = fields + near * (coarse_fields - fields)
-        return fields, seg + near_fine * (_bilinear(coarse_seg, 2) - seg)
+        share = torch.sigmoid(NEAR_SLOPE * (size - math.log(near / self.net.config.radius)))
+        share_fine = _bilinear(share, self.net.config.stride // self.net.config.seg_stride)
+        return fields + share * (coarse_fields - fields), seg + share_fine * (coarse_seg - seg)
 
     def look(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The same of one octave."""

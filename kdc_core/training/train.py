@@ -29,7 +29,7 @@ from kdc_core.training import checkpoint
 from kdc_core.training.augment import PLAIN, AugmentConfig
 from kdc_core.training.batch import Batch
 from kdc_core.training.data import Pack, Pool
-from kdc_core.training.exported import normalise, read_exported
+from kdc_core.training.exported import normalise, starting_network
 from kdc_core.training.hardware import Site, find_site, keep_memory
 from kdc_core.training.journal import Journal, draw_answer, draw_batch
 from kdc_core.training.losses import Loss, LossConfig
@@ -251,7 +251,7 @@ def _network(config: TrainConfig) -> KdcNet:
     Of a checkpoint of another backbone only the heads are taken.
     """
     if _is_exported(config.init):
-        return read_exported(Path(config.init), config.preset)
+        return starting_network(Path(config.init), config.preset)
     net = KdcNet(preset(config.preset))
     content: Any = read_file(Path(config.init)) if config.init else None
     if config.init and not (isinstance(content, dict) and {"model", "network"} <= content.keys()):

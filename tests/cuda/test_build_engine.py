@@ -13,6 +13,7 @@ from test_device import run
 from kdc_core import engines
 from kdc_core.cli import main
 from kdc_core.commands import build_engine
+from kdc_core.config import ModelInfo
 from kdc_core.cuda import probe
 from kdc_core.engines import build as building
 from kdc_core.engines.progress import monitor
@@ -54,7 +55,7 @@ def test_int8_takes_its_ranges_from_pictures(model, libcuda, tmp_path):
 
 def test_calibration_inputs_are_network_inputs(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.full((60, 100, 3), 7, np.uint8))
-    (image,) = build_engine.calibration(str(tmp_path), 5, 64)
+    (image,) = build_engine.calibration(str(tmp_path), 5, ModelInfo(longest=64))
     assert (image.shape, image.dtype) == ((1, 3, 64, 64), np.float32)
     assert image[0, 0, 0, 0] == 7
 
@@ -173,14 +174,16 @@ def test_no_compiler(monkeypatch):
 )
 def test_a_real_builder_tells_its_progress_and_can_be_interrupted(model):
     trt, told = building.load_tensorrt(), []
-    building.build(trt, model.read_bytes(), 160, watch=lambda *step: told.append(step))
+    building.build(
+        trt, model.read_bytes(), ModelInfo(longest=160), watch=lambda *step: told.append(step)
+    )
     assert len(told) > 10 and all(0 <= done <= steps for _, done, steps in told)
 
     def stop(*_) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        building.build(trt, model.read_bytes(), 160, watch=stop)
+        building.build(trt, model.read_bytes(), ModelInfo(longest=160), watch=stop)
 
 
 def test_a_tensorrt_without_monitors_is_left_alone():

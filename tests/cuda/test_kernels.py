@@ -20,6 +20,7 @@ from kdc_core.config import (
     CentroidConfig,
     GroupConfig,
     HoughConfig,
+    ModelInfo,
 )
 from kdc_core.cuda import source
 from kdc_core.cuda.kernels import PEOPLE, SLOTS, Kernels, Layout
@@ -283,7 +284,7 @@ def test_preprocess(gpu, size, longest, tolerance):
     kernels = on_gpu(gpu(2), fields)
     kernels.load_frame(frame)
     kernels.preprocess()
-    expected, _ = preprocess(Frame(frame), longest)
+    expected, _ = preprocess(Frame(frame), ModelInfo(longest=longest))
     found = kernels.driver.download(kernels.image)
     assert np.abs(found - expected).max() <= tolerance
 

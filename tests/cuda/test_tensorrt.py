@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from test_device import run
 
+from kdc_core.config import ModelInfo
 from kdc_core.engines import build as building
 from kdc_core.engines import default_model
 from kdc_core.engines.build import MODULES, build, build_kept, kept, load_tensorrt, onnx_text
+from kdc_core.engines.model_file import read_info
 from kdc_core.engines.precision import PRECISIONS, outer_nodes
 
 needs_rtx = pytest.mark.skipif(
@@ -24,7 +26,7 @@ onnx = pytest.importorskip("onnx", reason="precision.py needs onnx")
 
 
 def picture(seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(0, 255, (1, 3, 128, 192)).astype(np.float32)
+    return np.random.default_rng(seed).uniform(0, 255, (1, 3, 128, 256)).astype(np.float32)
 
 
 @needs_rtx
@@ -32,7 +34,7 @@ def picture(seed: int = 0) -> np.ndarray:
 def test_a_real_builder_makes_an_engine(model, precision):
     trt = load_tensorrt()
     text = onnx_text(model, precision, [picture()])
-    plan, _ = build(trt, text, 160, precision == "fp16")
+    plan, _ = build(trt, text, ModelInfo(longest=160), precision == "fp16")
     assert len(plan) > 10_000
 
 
@@ -42,14 +44,14 @@ def test_a_real_builder_makes_an_engine(model, precision):
 def test_the_shipped_model_becomes_an_engine(precision):
     trt = load_tensorrt()
     text = onnx_text(default_model(), precision, [picture()])
-    plan, _ = build(trt, text, 640, precision == "fp16")
+    plan, _ = build(trt, text, read_info(default_model()).at(1024), precision == "fp16")
     assert len(plan) > default_model().stat().st_size / 6
 
 
 @needs_rtx
 def test_what_is_no_model_is_refused_in_one_line():
     with pytest.raises(ValueError, match=r"TensorRT cannot read the model: .+"):
-        build(load_tensorrt(), b"junk", 160)
+        build(load_tensorrt(), b"junk", ModelInfo())
 
 
 @pytest.mark.parametrize("precision, tolerance", [("fp16", 0.005), ("int8", 0.05)])

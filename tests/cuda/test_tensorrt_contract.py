@@ -125,8 +125,9 @@ def test_every_name_exists_in_tensorrt_for_rtx():
 def test_without_a_gpu_the_builder_says_so(bindings):
     module, env = bindings
     code = (
-        f"import sys, {module} as trt\nfrom kdc_core.engines.build import build\n"
-        "try: build(trt, b'x' * 200, 640)\n"
+        f"import sys, {module} as trt\nfrom kdc_core.config import ModelInfo\n"
+        "from kdc_core.engines.build import build\n"
+        "try: build(trt, b'x' * 200, ModelInfo())\n"
         "except ValueError as error: print(error)\n"
     )
     env = {**env, "PYTHONPATH": env["PYTHONPATH"] + f":{Path(__file__).parents[2]}"}

@@ -67,7 +67,7 @@ def test_keypoints_are_in_pixels_of_a_resized_frame():
 
     from kdc_core.letterbox import Letterbox
 
-    half = Letterbox.fit((320, 240), 640)
+    half = Letterbox.fit((320, 240), 640, 64)
     people = decode(replace(fields, letterbox=half), DecodeConfig())
     assert people.labels.shape == (240, 320)
     expected = (scene.keypoints[:, 0, :2] + 0.5) / 2 - 0.5

@@ -35,7 +35,7 @@ def blank(size=(64, 64), radius=16.0) -> Fields:
         heat=zeros(A, h, w), short=zeros(A, 2, h, w), mid=zeros(len(DIRECTED), 2, h, w),
         anchor=zeros(A, 2, h, w), log_sigma=zeros(h, w), vis=zeros(K, h, w),
         seg=zeros(4 * h, 4 * w), stride=8, seg_stride=2, radius=radius,
-        letterbox=Letterbox.fit(size, max(size)),
+        letterbox=Letterbox.fit(size, max(size), 64),
     )  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def test_sample_between_cells():
 @given(st.integers(17, 90), st.integers(17, 90), st.integers(0, 2**31))
 @settings(max_examples=20, deadline=None)
 def test_spread_equals_point_sampling(width, height, seed):
-    letterbox = Letterbox.fit((width, height), 96)
+    letterbox = Letterbox.fit((width, height), 96, 64)
     rng = np.random.default_rng(seed)
     grid = tuple(side // 8 for side in reversed(letterbox.input_size))
     field = rng.random(grid, dtype=np.float32)

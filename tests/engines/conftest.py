@@ -19,17 +19,14 @@ class Models(NamedTuple):
 def models(tmp_path_factory) -> Models:
     torch = pytest.importorskip("torch", reason="export needs torch")
     pytest.importorskip("onnx", reason="export needs onnx")
+    from networks import as_if_trained
+
     from kdc_core.engines.export import export
     from kdc_core.network.model import KdcNet, NetworkConfig
 
     torch.manual_seed(0)
     net = KdcNet(NetworkConfig("efficientnet_lite0", neck_channels=16, seg_channels=8))
-    for module in net.modules():  # as if trained: a fold that forgets one of these is seen
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.weight, 0.7, 1.3)
-            torch.nn.init.uniform_(module.bias, -0.3, 0.3)
-            torch.nn.init.uniform_(module.running_mean, -0.3, 0.3)
-            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+    as_if_trained(net)
     with torch.no_grad():
         net.heads.fields.weight *= 30  # offsets of several R
         net.heads.seg.weight *= 30

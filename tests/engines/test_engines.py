@@ -8,6 +8,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+from kdc_core.config import ModelInfo
 from kdc_core.engines import default_model, open_engine
 from kdc_core.engines.preprocess import preprocess, to_tensor
 from kdc_core.types import Fields, Frame
@@ -22,7 +23,7 @@ def frame() -> Frame:
 def test_preprocess_is_rgb_planes_of_the_letterboxed_frame():
     image = np.zeros((40, 100, 3), np.uint8)
     image[..., 0], image[..., 1], image[..., 2] = 10, 20, 30  # blue, green, red
-    tensor, letterbox = preprocess(Frame(image), 100)
+    tensor, letterbox = preprocess(Frame(image), ModelInfo(longest=100))
     assert (tensor.shape, tensor.dtype) == ((1, 3, 64, 128), np.float32)
     assert [float(tensor[0, c, 5, 5]) for c in range(3)] == [30, 20, 10]
     assert np.all(tensor[0, :, 40:] == 114) and np.all(tensor[0, :, :, 100:] == 114)
@@ -65,11 +66,10 @@ def test_a_result_survives_the_next_frame(models, frame, name):
 
 def test_info_and_long_side(models, frame):
     engine = open_engine("onnxruntime", models.onnx, long_side=128)
-    assert (engine.info.backbone, engine.info.longest, engine.longest) == (
-        "efficientnet_lite0", 160, 128,
-    )  # fmt: skip
-    assert engine.info == open_engine("torch", models.checkpoint).info
-    assert engine(frame).letterbox.input_size == (128, 128)
+    assert (engine.info.backbone, engine.info.longest) == ("efficientnet_lite0", 128)
+    assert engine.info == open_engine("torch", models.checkpoint, long_side=128).info
+    assert open_engine("onnxruntime", models.onnx).info == engine.info.at(160)
+    assert engine(frame).letterbox.input_size == (128, 96)
     assert engine.name.startswith("onnxruntime 1.")
 
 

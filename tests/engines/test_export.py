@@ -32,8 +32,8 @@ def test_a_graph_that_differs_is_refused_and_not_written(models, tmp_path, monke
     out.write_text("older")
     true_trace = module._trace
 
-    def wrong_trace(net, path):
-        true_trace(net, path)
+    def wrong_trace(net, info, path):
+        true_trace(net, info, path)
         model = onnx.load(path)
         next(t for t in model.graph.initializer if t.name.endswith("seg.bias")).raw_data = np.full(
             4, 0.5, np.float32
@@ -100,8 +100,11 @@ def test_bad_paths(models, tmp_path):
         export(models.checkpoint, tmp_path / "none" / "a.onnx")
     with pytest.raises(ValueError, match=r"NAME\.onnx"):
         export(models.checkpoint, tmp_path / "a.pt")
-    with pytest.raises(ValueError, match="cannot read it"):
-        export(models.onnx, tmp_path / "a.onnx")
+    (tmp_path / "junk.pt").write_bytes(models.onnx.read_bytes())
+    (tmp_path / "junk.onnx").write_bytes(models.checkpoint.read_bytes())
+    for name in ("junk.pt", "junk.onnx"):
+        with pytest.raises(ValueError, match="cannot read it"):
+            export(tmp_path / name, tmp_path / "a.onnx")
     with pytest.raises(ValueError, match="does not exist"):
         export(tmp_path / "none.pt", tmp_path / "a.onnx")
 

@@ -44,7 +44,7 @@ def test_a_picture_and_its_mirror_image_get_mirrored_answers(models, size):
     """Portrait pictures are padded on the right, their mirror images on the left."""
     rng = np.random.default_rng(3)
     image = rng.integers(0, 256, (size[1], size[0], 3), np.uint8)
-    engine = FlipEngine(open_engine("onnxruntime", models.onnx, threads=1), 192)
+    engine = FlipEngine(open_engine("onnxruntime", models.onnx, threads=1, long_side=192))
     plain = engine(Frame(image))
     canvas = plain.letterbox.image(image)
     one = engine(Frame(canvas))
@@ -58,6 +58,6 @@ def test_a_picture_and_its_mirror_image_get_mirrored_answers(models, size):
 
 
 def test_cells_must_lie_on_cells(models):
-    engine = open_engine("onnxruntime", models.onnx, threads=1)
-    with pytest.raises(ValueError, match="multiple of 64, got 200"):
-        FlipEngine(engine, 200)
+    engine = open_engine("onnxruntime", models.onnx, threads=1, long_side=200)
+    with pytest.raises(ValueError, match="multiple of 32, got 200"):
+        FlipEngine(engine)

@@ -63,7 +63,7 @@ def test_an_unknown_frame_is_refused(dataset: Dataset) -> None:
 
 def test_batch_has_masks_and_keypoints_in_input_pixels(dataset: Dataset) -> None:
     scene = two_scenes()[0]
-    letterbox = Letterbox.fit(scene.size, 640)
+    letterbox = Letterbox.fit(scene.size, 640, 64)
     image = np.zeros((240, 320, 3), np.uint8)
     batch = as_batch(image, dataset.people[1], letterbox)
     owner = batch.owner[0].numpy()
@@ -81,7 +81,7 @@ def test_crowds_and_unknown_masks_are_ignored_regions(dataset: Dataset) -> None:
     crowd = {**one, "iscrowd": 1, "segmentation": [], "bbox": [0, 0, 20, 10]}
     unknown = {**one, "segmentation": [], "bbox": [100, 50, 10, 10], "keypoints": [0] * 51,
                "num_keypoints": 0}  # fmt: skip
-    letterbox = Letterbox.fit((320, 240), 320)
+    letterbox = Letterbox.fit((320, 240), 320, 64)
     batch = as_batch(np.zeros((240, 320, 3), np.uint8), [one, crowd, unknown], letterbox)
     ignore = batch.ignore[0].numpy()
     assert (ignore[:10, :20] == SEG_UNKNOWN | POSE_UNKNOWN).all()

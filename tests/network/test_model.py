@@ -33,13 +33,13 @@ def network(config: NetworkConfig) -> KdcNet:
     return KdcNet(config).eval()
 
 
-@pytest.mark.parametrize(("seg_stride", "octaves"), [(2, 1), (2, 2), (4, 1), (8, 2)])
+@pytest.mark.parametrize(("seg_stride", "octaves"), [(2, 1), (2, 2), (2, 3), (4, 1), (8, 2)])
 @pytest.mark.parametrize("size", [(333, 187), (64, 31), (1, 1)])  # (width, height)
 def test_odd_frames_give_matching_grids(size, seg_stride, octaves):
     net = Inference(network(replace(SMALL, seg_stride=seg_stride, octaves=octaves)))
     rng = np.random.default_rng(0)
     frame = Frame(rng.integers(0, 256, (size[1], size[0], 3), np.uint8))
-    image, letterbox = preprocess(frame, 160)
+    image, letterbox = preprocess(frame, net.net.config.info("lite", 160))
     with torch.no_grad():
         fields, seg = net(torch.from_numpy(image))
     width, height = letterbox.input_size
@@ -127,7 +127,8 @@ def test_near_people_come_from_the_half_sized_picture():
     net.look = look
     image = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 255
     fields, seg = net(image)
-    assert torch.allclose(looks[1][0, 0, 3, 5], image[0, 0, 6:8, 10:12].mean())
+    assert [x.shape[2] for x in looks] == [64, 128]
+    assert torch.allclose(looks[0][0, 0, 3, 5], image[0, 0, 6:8, 10:12].mean())
     cells = torch.from_numpy(cell_centres(16, 16, 8))
     targets = cells.permute(2, 0, 1) + radius * fields[0, where["anchor"]][:2]
     inner = (slice(None), slice(1, -1), slice(1, -1))  # bilinear: the outermost cells are clamped
@@ -139,6 +140,30 @@ def test_near_people_come_from_the_half_sized_picture():
     assert torch.allclose(fields[:, where["log_sigma"]][0, 0, :, 12].exp() * radius,
                           torch.tensor(300.0), rtol=0.01)  # fmt: skip
     assert (seg[0, 0, 30, 4], seg[0, 0, 30, 60]) == pytest.approx((0.5, 0.1), abs=0.01)
+
+
+def test_of_three_octaves_the_smallest_sees_who_fills_the_picture():
+    """Sizes of people across the picture; each octave answers with a heat and mask of its own."""
+    net = Inference(network(replace(SMALL, octaves=3)))
+    sigma = torch.full((1, 16, 16), 20.0)
+    sigma[:, :, 5:10], sigma[:, :, 10:] = 73.0, 400.0  # input pixels
+    where = channel_slices()
+    answers = {16: 0.8, 8: 0.5, 4: 0.2}
+
+    def look(image):
+        rows, columns = (side // 8 for side in image.shape[2:])
+        octave = 16 // rows
+        fields = torch.full((1, CHANNELS, rows, columns), answers[rows])
+        fields[:, where["log_sigma"]] = torch.log(
+            torch.nn.functional.avg_pool2d(sigma, octave) / octave / SMALL.radius
+        )
+        return fields, fields[:, :1].repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+    net.look = look
+    fields, seg = net(torch.zeros(1, 3, 128, 128))
+    vis = fields[0, where["vis"]][0, 8]
+    assert (vis[1], vis[7], vis[14]) == pytest.approx((0.8, 0.5, 0.2), abs=0.05)
+    assert (seg[0, 0, 32, 4], seg[0, 0, 32, 60]) == pytest.approx((0.8, 0.2), abs=0.03)
 
 
 def test_mask_and_poses_have_the_backbone_in_common():
@@ -166,7 +191,7 @@ def test_bad_shapes_are_refused():
         network(SMALL)(torch.zeros(1, 3, 64, 65))
     with pytest.raises(ValueError, match="seg_stride 2, 4 or 8"):
         NetworkConfig(seg_stride=3)
-    with pytest.raises(ValueError, match="1 or 2 octaves, got 3"):
-        NetworkConfig(octaves=3)
+    with pytest.raises(ValueError, match="1 to 3 octaves, got 4"):
+        NetworkConfig(octaves=4)
     with pytest.raises(ValueError, match="lite, lite-movenet, base, paper"):
         preset("huge")

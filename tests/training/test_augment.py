@@ -140,7 +140,7 @@ def test_scale_of_people_is_that_of_inference():
     labels, _ = scene(2)
     config = replace(PLAIN, crop=640, longest=640)
     plan = draw(labels, np.random.default_rng(0), config)
-    letterbox = Letterbox.fit((SIDE, SIDE - 40), 640)
+    letterbox = Letterbox.fit((SIDE, SIDE - 40), 640, 64)
     expected = letterbox.to_input(labels.keypoints[0, 0, :, :2])
     assert np.allclose(plan.keypoints[0, 0, :, :2], expected, atol=1e-3)
 

@@ -10,11 +10,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch")
 onnx = pytest.importorskip("onnx", reason="exported files need onnx")
 
-from kdc_core.engines.export import export_network, largest_difference  # noqa: E402
+from networks import as_if_trained  # noqa: E402
+
+from kdc_core.engines.export import export, export_network, largest_difference  # noqa: E402
+from kdc_core.engines.exported import _convolutions, _module_name, read_exported  # noqa: E402
 from kdc_core.engines.precision import to_int8_for_cpu  # noqa: E402
 from kdc_core.network.model import Inference, KdcNet, for_inference, preset  # noqa: E402
 from kdc_core.training import train as loop  # noqa: E402
-from kdc_core.training.exported import _module_name, normalise, read_exported  # noqa: E402
+from kdc_core.training.exported import normalise, starting_network  # noqa: E402
 from kdc_core.training.pack import read_all  # noqa: E402
 from kdc_core.training.settings import TrainConfig  # noqa: E402
 
@@ -23,12 +26,7 @@ def write(folder: Path, name: str) -> Path:
     """A network as if trained, in a file."""
     torch.manual_seed(0)
     net = KdcNet(for_inference(preset(name))).eval()
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.weight, 0.7, 1.3)
-            torch.nn.init.uniform_(module.bias, -0.3, 0.3)
-            torch.nn.init.uniform_(module.running_mean, -0.3, 0.3)
-            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+    as_if_trained(net)
     path = folder / f"{name}.onnx"
     export_network(Inference(net).eval(), net.config.info(name, 128), path)
     return path
@@ -42,7 +40,7 @@ def exported(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("name", ["lite", "lite-movenet", "base"])
 def test_the_network_of_a_file_answers_as_the_file(name, exported, tmp_path):
     path = exported if name == "lite" else write(tmp_path, name)
-    net = read_exported(path, name)
+    net = starting_network(path, name)
     assert largest_difference(Inference(net).eval(), path) <= 1e-4
     images = [torch.rand(4, 3, 64, 64) * 255 for _ in range(3)]
     normalise(net, images)
@@ -54,6 +52,17 @@ def test_the_network_of_a_file_answers_as_the_file(name, exported, tmp_path):
         still, moving = net(whole), net.train()(whole)
     for a, b in zip(still, moving, strict=True):
         assert (a - b).abs().mean() < 0.05 * (a - a.mean()).abs().mean()
+
+
+def test_a_file_becomes_one_with_another_number_of_octaves(exported, tmp_path):
+    out = tmp_path / "three.onnx"
+    assert export(exported, out, 256, octaves=3) <= 1e-4
+    _, info = read_exported(out)
+    assert (info.octaves, info.multiple, info.longest) == (3, 128, 256)
+    before, after = _convolutions(exported), _convolutions(out)
+    assert before.keys() == after.keys() and len(before) > 50
+    for conv, weights in before.items():
+        assert all(map(torch.equal, weights, after[conv]))  # bit for bit
 
 
 def test_training_goes_on_from_a_file(exported, small_set, tmp_path, monkeypatch):
@@ -81,22 +90,22 @@ def test_names_of_nodes(node, module):
 
 def test_files_that_are_no_start_are_one_line_errors(exported, tmp_path):
     with pytest.raises(ValueError, match="does not exist"):
-        read_exported(tmp_path / "none.onnx", "lite")
+        read_exported(tmp_path / "none.onnx")
     with pytest.raises(ValueError, match="preset base, got one of lite"):
-        read_exported(exported, "base")
+        starting_network(exported, "base")
     int8 = tmp_path / "int8.onnx"
     int8.write_bytes(to_int8_for_cpu(exported, [torch.zeros(1, 3, 64, 64).numpy()]))
     with pytest.raises(ValueError, match="quantised"):
-        read_exported(int8, "lite")
+        read_exported(int8)
     model = onnx.load(exported)
     conv = next(node for node in model.graph.node if node.op_type == "Conv")
     conv.name = "/net/another/Conv"
     renamed = tmp_path / "renamed.onnx"
     onnx.save(model, renamed)
     with pytest.raises(ValueError, match="lacks 5 tensors"):
-        read_exported(renamed, "lite")
+        read_exported(renamed)
     model = onnx.load(exported)
     del next(node for node in model.graph.node if node.op_type == "Conv").input[2]
     onnx.save(model, renamed)
     with pytest.raises(ValueError, match="lacks 4 tensors"):
-        read_exported(renamed, "lite")
+        read_exported(renamed)

@@ -224,7 +224,9 @@ def test_wrong_picture_size_is_an_error() -> None:
 
 
 def test_oracle_fields_decode_to_the_people_they_were_made_of() -> None:
-    people = decode(oracle_fields(apart(), INFO, Letterbox.fit((128, 128), 128)), DecodeConfig())
+    people = decode(
+        oracle_fields(apart(), INFO, Letterbox.fit((128, 128), 128, 64)), DecodeConfig()
+    )
     assert len(people) == 2
     truth = apart()
     for row in range(2):
@@ -238,7 +240,7 @@ def test_oracle_fields_decode_to_the_people_they_were_made_of() -> None:
 
 
 def test_oracle_fields_say_what_the_targets_say() -> None:
-    letterbox = Letterbox.fit((128, 128), 128)
+    letterbox = Letterbox.fit((128, 128), 128, 64)
     fields = oracle_fields(two_people(), INFO, letterbox)
     assert fields.stride == 8 and fields.seg.shape == (64, 64)
     assert fields.heat[LEFT_SHOULDER, 2, 2] == pytest.approx(0.99)
