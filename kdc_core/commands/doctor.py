@@ -123,6 +123,7 @@ def _report_engine(args: argparse.Namespace) -> bool:
     print(f"engine:  {engine.name} ({_reason(args, engine)})")
     print(
         f"network: {info.preset}, {info.backbone}, longest side {info.longest}, "
+        f"octaves {info.octaves}, "
         f"stride {info.stride}, masks at stride {info.seg_stride}"
     )
     engine.close()

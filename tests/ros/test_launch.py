@@ -81,7 +81,7 @@ def test_every_argument_is_described():
     assert names >= {
         "namespace", "image", "params_file", "model", "engine", "device", "threshold",
         "image_reliability", "image_transport", "use_sim_time", "autostart", "respawn",
-        "log_level", "publish_hri", "source", "shm_profile",
+        "log_level", "publish_hri", "source", "shm_profile", "long_side",
     }  # fmt: skip
     assert all(len(argument.description) > 10 for argument in described)
 
