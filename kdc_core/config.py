@@ -40,6 +40,8 @@ class ModelInfo:
             }
         except (KeyError, ValueError) as error:
             raise ValueError(f"not a KDC model: metadata {error} is missing or wrong") from None
+        if values["octaves"] not in (1, 2, 3):
+            raise ValueError(f"not a KDC model: expected 1 to 3 octaves, got {values['octaves']}")
         return cls(**values)
 
     def to_metadata(self) -> dict[str, str]:

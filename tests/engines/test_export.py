@@ -69,6 +69,19 @@ def test_metadata_round_trip(models):
     assert (info.longest, info.stride, info.seg_stride, info.radius) == (160, 8, 2, 16.0)
 
 
+def test_metadata_that_is_missing_or_wrong(models):
+    text = load_checkpoint(models.checkpoint)[1].to_metadata()
+    assert ModelInfo.from_metadata(text).octaves == 1
+    del text["kdc_octaves"]  # files of before it
+    assert ModelInfo.from_metadata(text).multiple == 64
+    for octaves in ("0", "-3", "4000000000"):
+        with pytest.raises(ValueError, match=f"1 to 3 octaves, got {octaves}"):
+            ModelInfo.from_metadata({**text, "kdc_octaves": octaves})
+    del text["kdc_radius"]
+    with pytest.raises(ValueError, match="'kdc_radius' is missing or wrong"):
+        ModelInfo.from_metadata(text)
+
+
 def test_pads_are_folded_only_where_that_is_the_same():
     def model_with(pads: list[int], filler: float):
         nodes = [
