@@ -53,10 +53,13 @@ def same(pipeline: Pipeline, number: int, config: DecodeConfig) -> int:
     found, expected = pipeline(frame(number)), decode(scene(number), config)
     for name in ("ids", "keypoints", "visible", "centroid", "centroid_xy", "phase"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
-    # sigma and confidence differ in the last bits: a pixel in ten thousand may lie on the border
-    assert (found.labels != expected.labels).sum() <= 2, number
-    for name in ("score", "mask_score"):  # of φ, a mean over pixels
-        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-3)
+    # sigma and confidence differ in the last bits: a pixel in ten thousand may lie on the border …
+    moved = (found.labels != expected.labels).sum()
+    assert moved <= 2, number
+    for name in ("score", "mask_score"):  # … and the mean of φ, which both follow, in the last bit
+        np.testing.assert_allclose(
+            getattr(found, name), getattr(expected, name), rtol=0, atol=1e-3 if moved else 1e-6
+        )
     np.testing.assert_allclose(found.boxes, expected.boxes, atol=1)
     assert set(pipeline.timings) == set(STAGES) and min(pipeline.timings.values()) >= 0
     return len(found)
