@@ -33,10 +33,14 @@ class VideoDecoder:
     def __init__(
         self, config: DecodeConfig | None = None, track: TrackConfig | None = None
     ) -> None:
-        self.config = config or DecodeConfig()
-        self.apart = replace(self.config, group=replace(self.config.group, duplicate=SAME))
+        self.config = config or DecodeConfig()  # may be another one for the next frame
         self.tracker = Tracker(track, self.config.centroid.mode)
         self.switches: tuple[CentroidSwitch, ...] = ()
+
+    @property
+    def apart(self) -> DecodeConfig:
+        """``config`` as ``find`` needs it here: two poses on each other may be two people."""
+        return replace(self.config, group=replace(self.config.group, duplicate=SAME))
 
     def __call__(
         self, fields: Fields, stamp: float, image: np.ndarray | None = None,
@@ -55,6 +59,7 @@ class VideoDecoder:
         image: np.ndarray | None = None, lap: Callable[[str], None] = lambda stage: None,
     ) -> People:  # fmt: skip
         """The same where ``find`` has been done, with the settings ``apart``."""
+        self.tracker.mode = self.config.centroid.mode
         tracked = self.tracker.update(fields, poses, centroids, stamp, image)
         lap("track")
         instances = self._painted(fields, tracked, stamp)

@@ -7,10 +7,11 @@ import logging
 import numpy as np
 import pytest
 
-from kdc_core.config import DecodeConfig
+from kdc_core.config import CentroidConfig, DecodeConfig, HoughConfig
 from kdc_core.decode import find
 from kdc_core.evaluate.clips import Clip, Drawn, line
 from kdc_core.letterbox import Letterbox
+from kdc_core.skeleton import CENTRE
 from kdc_core.track import TrackConfig, Tracker, VideoDecoder
 from kdc_core.track.life import LARGEST_ID, Names
 from kdc_core.track.observe import take
@@ -141,6 +142,17 @@ def test_labels_are_track_ids_and_every_switch_belongs_to_a_row(found):
         assert set(np.unique(people.labels)) - {0} <= set(people.ids.tolist())
         assert {event.id for event in decoder.switches} <= set(people.ids.tolist())
         assert all(event.before != event.after for event in decoder.switches)
+
+
+def test_other_settings_act_on_the_next_frame(found):
+    decoder, (fields, *_, t) = (
+        VideoDecoder(DecodeConfig(hough=HoughConfig(min_score=1.0))),
+        found[0],
+    )
+    assert len(decoder(fields, t)) == 0, "no peak is that high"
+    decoder.config = DecodeConfig(centroid=CentroidConfig(mode="static"))
+    people = decoder(fields, t + 0.05)
+    assert len(people) == 2 and set(people.centroid.tolist()) == {CENTRE}
 
 
 def test_a_life_full_of_accidents_raises_nothing_and_reuses_no_id():
