@@ -10,13 +10,15 @@ import threading
 from collections import deque
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from kdc_core.depth import Depth
 from kdc_ros.images import to_metres
+from kdc_ros.reliability import offers, wanted
 
 KEPT = 10  # pictures; a third of a second
 
@@ -24,24 +26,54 @@ KEPT = 10  # pictures; a third of a second
 class DepthInput:
     """Subscribed to a depth camera; ``take`` is called from another thread."""
 
-    def __init__(self, node: Node, topic: str, info_topic: str) -> None:
+    def __init__(self, node: Node, topic: str, info_topic: str, asked: str) -> None:
+        """Not yet subscribed.
+
+        Args:
+            node: whose subscriptions these will be.
+            topic: of the pictures.
+            info_topic: of their CameraInfo.
+            asked: reliability of the pictures' subscription, one of ``params.RELIABILITIES``.
+        """
         self._node = node
+        self._topic, self._info_topic = topic, info_topic
+        self._asked = asked
         self._lock = threading.Lock()
         self._recent: deque[Image] = deque(maxlen=KEPT)
         self._info: CameraInfo | None = None
-        qos = QoSProfile(depth=KEPT, reliability=ReliabilityPolicy.BEST_EFFORT)
-        options = QoSOverridingOptions.with_default_policies()
-        self._subscriptions = [
-            node.create_subscription(kind, name, keep, qos, qos_overriding_options=options)
-            for kind, name, keep in (
-                (Image, topic, self._keep), (CameraInfo, info_topic, self._keep_info)
-            )
-        ]  # fmt: skip
+        self._reliability = ReliabilityPolicy.BEST_EFFORT
+        self._infos: Subscription | None = None
+        self._pictures: Subscription | None = None
 
-    def destroy(self) -> None:
+    def open(self) -> None:
+        """Subscribe.
+
+        Raises:
+            Exception: what rclpy raises for a name or a QoS that is wrong.
+        """
+        self._topic = self._node.resolve_topic_name(self._topic)
+        self._infos = self._node.create_subscription(
+            CameraInfo, self._info_topic, self._keep_info, self._qos(),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )  # fmt: skip
+        self._reliability = self._wanted()
+        self._pictures = self._subscribe()
+
+    def close(self) -> None:
         """Unsubscribe."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
+        for subscription in (self._pictures, self._infos):
+            if subscription is not None:
+                self._node.destroy_subscription(subscription)
+        self._pictures = self._infos = None
+
+    def follow_publishers(self) -> None:
+        """Subscribe anew when the publishers offer another reliability."""
+        best = self._wanted()
+        if best != self._reliability:
+            self._node.get_logger().info(f"{self._topic}: publishers offer {best.name.lower()}")
+            self._node.destroy_subscription(self._pictures)
+            self._reliability = best
+            self._pictures = self._subscribe()
 
     def take(self, header: Header, slop: float) -> Depth:
         """Depth at the time of a picture.
@@ -67,6 +99,21 @@ class DepthInput:
                 f"depth: expected a picture registered to {frames[1]!r}, got one of {frames[0]!r}"
             )
         return _depth(nearest, info)
+
+    def _wanted(self) -> ReliabilityPolicy:
+        return wanted(self._asked, offers(self._node, self._topic), self._reliability)
+
+    def _qos(self) -> QoSProfile:
+        return QoSProfile(depth=KEPT, reliability=self._reliability)
+
+    def _subscribe(self) -> Subscription:
+        """To the pictures; their reliability can change: no override, as for the camera's."""
+        return self._node.create_subscription(
+            Image, self._topic, self._keep, self._qos(),
+            qos_overriding_options=QoSOverridingOptions(
+                (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH)
+            ),
+        )  # fmt: skip
 
     def _keep(self, message: Image) -> None:
         with self._lock:

@@ -19,7 +19,7 @@ from kdc_core import pipeline as core
 from kdc_core.engines import open_engine
 from kdc_core.pipeline import Pipeline
 from kdc_ros import params
-from kdc_ros.process import run
+from kdc_ros.process import one_line, run
 from kdc_ros.stream import Arrival, Stream, places
 from kdc_ros.worker import NewestWorker
 
@@ -87,7 +87,7 @@ class KdcNode(LifecycleNode):
             self._pipeline = self._open_pipeline(self.config)
             self._open_streams()
         except Exception as error:  # rclpy would swallow it without a word
-            self.get_logger().error(f"{error}" or type(error).__name__)
+            self.get_logger().error(one_line(error))
             self._release()
             return TransitionCallbackReturn.FAILURE
         self.get_logger().info(f"network: {self._pipeline.engine.name}")
@@ -96,12 +96,18 @@ class KdcNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the worker and subscribe."""
         done = super().on_activate(state)
-        self._worker = NewestWorker(self._process, self._failed)
-        for stream in self._streams:
-            stream.outputs.greet(Header(stamp=self.get_clock().now().to_msg()))
-            if self._enabled:
-                stream.open(self._worker)
-            self.get_logger().info(f"waiting for pictures on {stream.topic}")
+        try:
+            self._worker = NewestWorker(self._process, self._failed)
+            for stream in self._streams:
+                stream.outputs.greet(Header(stamp=self.get_clock().now().to_msg()))
+                if self._enabled:
+                    stream.open(self._worker)
+                self.get_logger().info(f"waiting for pictures on {stream.topic}")
+        except Exception as error:  # as in on_configure
+            self.get_logger().error(one_line(error))
+            self._stop()
+            super().on_deactivate(state)
+            return TransitionCallbackReturn.FAILURE
         return done
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -167,7 +173,7 @@ class KdcNode(LifecycleNode):
 
     def _failed(self, stream: Stream, error: Exception) -> None:
         if self.context.ok():  # during shutdown publishing fails, and that is no news
-            text = f"{error}" or type(error).__name__
+            text = one_line(error)
             stream.monitor.failed(text)
             self.get_logger().warning(f"picture skipped: {text}", throttle_duration_sec=5.0)
 

@@ -66,7 +66,7 @@ class NodeConfig:
         choices=TRANSPORTS,
     )  # fmt: skip
     image_reliability: str = _parameter(
-        "auto", "QoS of the input; auto: reliable if every publisher offers it",
+        "auto", "QoS of pictures and depth; auto: reliable if every publisher offers it",
         choices=RELIABILITIES,
     )  # fmt: skip
     threshold: float = _parameter(

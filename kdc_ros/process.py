@@ -53,6 +53,11 @@ def run(make: Callable[[], Node]) -> int:
     return 0
 
 
+def one_line(error: Exception) -> str:
+    """What went wrong, for a log; rclpy's own texts have several lines."""
+    return " ".join(f"{error}".split()) or type(error).__name__
+
+
 def _refused(error: Exception) -> int:
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {one_line(error)}", file=sys.stderr)
     return 2

@@ -22,7 +22,9 @@ from kdc_ros.messages import Result
 from kdc_ros.monitor import Monitor
 from kdc_ros.outputs import Outputs
 from kdc_ros.params import NodeConfig
+from kdc_ros.process import one_line
 from kdc_ros.receiver import Receiver
+from kdc_ros.reliability import offers, wanted
 from kdc_ros.worker import NewestWorker
 
 Arrival = tuple[Image | CompressedImage, float]  # message, when it came
@@ -53,43 +55,55 @@ class Stream:
         self._reliability = ReliabilityPolicy.BEST_EFFORT
 
     def open(self, worker: NewestWorker[Stream, Arrival | None]) -> None:
-        """Subscribe; pictures go to the worker."""
+        """Subscribe; pictures go to the worker.
+
+        Raises:
+            ValueError: a topic or a QoS of the depth camera is wrong.
+        """
         config = self._node.config
         self.monitor = Monitor()
         self._worker = worker
         if config.depth_topic:
-            self._depth = DepthInput(self._node, config.depth_topic, config.depth_info_topic)
-        self._subscribe(self._wanted_reliability(self._offers()))
+            self._depth = DepthInput(
+                self._node, config.depth_topic, config.depth_info_topic, config.image_reliability
+            )
+            try:
+                self._depth.open()
+            except Exception as error:  # rclpy's words do not say of which topic
+                topics = f"{config.depth_topic}, {config.depth_info_topic}"
+                raise ValueError(f"depth from {topics}: {one_line(error)}") from None
+        offered = offers(self._node, self.topic)
+        self._subscribe(wanted(config.image_reliability, offered, self._reliability))
 
     def close(self) -> None:
         """Unsubscribe: without a camera there is nothing to do, and nothing is done."""
         self._unsubscribe()
         if self._depth is not None:
-            self._depth.destroy()
+            self._depth.close()
             self._depth = None
 
     def changed(self) -> None:
         """Live parameters that are not asked for with every picture."""
         config = self._node.config
         self.outputs.cropped_masks = config.cropped_masks
-        if self._video is not None:
-            self._video.tracker.mode = config.centroid_mode
 
     def follow_publishers(self) -> None:
-        """Cameras come and go: large pictures only arrive whole when reliability is used."""
+        """Cameras come and go, and offer one reliability or the other."""
         if self._receiver is None:
             return
-        offers = self._offers()
-        wanted = self._wanted_reliability(offers)
+        if self._depth is not None:
+            self._depth.follow_publishers()
         asked = self._node.config.image_reliability
-        if asked == "reliable" and ReliabilityPolicy.BEST_EFFORT in offers:
+        offered = offers(self._node, self.topic)
+        best = wanted(asked, offered, self._reliability)
+        if asked == "reliable" and ReliabilityPolicy.BEST_EFFORT in offered:
             text = f"{self.topic}: reliable is asked for, a publisher offers best effort only"
             self._node.get_logger().warning(text, throttle_duration_sec=30.0)
             self.monitor.complained(text)
-        if wanted != self._reliability:
-            self._node.get_logger().info(f"{self.topic}: publishers offer {wanted.name.lower()}")
+        if best != self._reliability:
+            self._node.get_logger().info(f"{self.topic}: publishers offer {best.name.lower()}")
             self._unsubscribe()
-            self._subscribe(wanted)
+            self._subscribe(best)
 
     def status(self, state: str, engine: str) -> DiagnosticStatus:
         """How it goes, for /diagnostics."""
@@ -150,21 +164,6 @@ class Stream:
             ),
         )  # fmt: skip
 
-    def _offers(self) -> set[ReliabilityPolicy]:
-        """Of the publishers that are there now."""
-        publishers = self._node.get_publishers_info_by_topic(self.topic)
-        return {one.qos_profile.reliability for one in publishers}
-
-    def _wanted_reliability(self, offers: set[ReliabilityPolicy]) -> ReliabilityPolicy:
-        """Reliable if asked for, or if every publisher offers it."""
-        asked = self._node.config.image_reliability
-        if asked != "auto":
-            return ReliabilityPolicy[asked.upper()]
-        if not offers:
-            return self._reliability
-        reliable = offers == {ReliabilityPolicy.RELIABLE}
-        return ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-
     def _receive(self, message: Image | CompressedImage) -> None:
         """Runs in the receiver: only keeps the message, which is replaced by a newer one."""
         if self._worker is not None:
@@ -173,7 +172,7 @@ class Stream:
     def _unreadable(self, error: Exception) -> None:
         """What came could not be taken from the middleware."""
         self.monitor.received()
-        self.monitor.failed(f"{self.topic}: {' '.join(f'{error}'.split()) or type(error).__name__}")
+        self.monitor.failed(f"{self.topic}: {one_line(error)}")
 
 
 def places(topics: list[str], own: str, compressed: bool) -> list[tuple[str, str]]:

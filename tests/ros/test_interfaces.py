@@ -149,6 +149,12 @@ def test_depth_gives_places_in_space_and_frames(probe, node, encoding, unit):
     assert body.transform.translation.z == pytest.approx(2.5)
 
 
+@pytest.mark.parametrize("reliability", [ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT])
+def test_depth_is_subscribed_as_it_is_published(probe, node, reliability):
+    probe.until(lambda: not probe.node.count_publishers("/depth"), "the last test's goes on")
+    probe.advertise(Image, "/depth", QoSProfile(depth=10, reliability=reliability))
+
+
 def test_depth_of_another_time_or_frame_leaves_people_in_the_picture(probe, node):
     from diagnostic_msgs.msg import DiagnosticArray
 

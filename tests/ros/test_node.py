@@ -212,3 +212,30 @@ def test_a_wrong_start_is_one_line_and_exit_code_2(parameters, words):
         code, _, err = node.end()
     assert code == 2 and words in err, err
     assert "Traceback" not in err and len(err.strip().splitlines()) <= 2, err
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"depth_topic": "/depth/", "depth_info_topic": "/info"}, "/depth/"),
+        ({"depth_topic": "/depth", "depth_info_topic": '"in fo"'}, "in fo"),
+        ({"qos_overrides./image_raw.subscription.depth": "many"}, "qos_overrides./image_raw"),
+    ],
+)
+def test_what_is_wrong_with_a_subscription_is_said(parameters, words):
+    with Running.blobs(**parameters) as node:
+        code, _, err = node.end()
+    assert code == 2 and "see the error above" in err, err
+    assert words in err.partition("error: could not start")[0], err
+    assert "Traceback" not in err
+
+
+def test_a_failed_activation_leaves_nothing_subscribed(probe):
+    options = {"depth_topic": "/depth/", "depth_info_topic": "/info", "autostart": "false"}
+    with Running.blobs(**options):
+        assert probe.change(Transition.TRANSITION_CONFIGURE)
+        assert not probe.change(Transition.TRANSITION_ACTIVATE)
+        for topic in ("/info", "/depth", "/image_raw"):
+            probe.until(lambda t=topic: not probe.node.count_subscribers(t), f"{topic} is")
+        state = probe.call(GetState, "/kdc/get_state", GetState.Request()).current_state.label
+        assert state == "inactive"
