@@ -11,9 +11,13 @@ import cv2
 import numpy as np
 import pytest
 from harness import PATIENCE, Running
+from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
+from kdc_core.source import Source
+from kdc_core.types import Frame
+from kdc_ros import camera as camera_module
 from kdc_ros import demo
 from kdc_ros.images import to_bgr
 
@@ -121,3 +125,47 @@ def test_the_demo_says_what_is_wrong(monkeypatch, capsys, video, tmp_path):
         monkeypatch.setattr("sys.argv", argv)
         assert demo.main() == 2
         assert words in capsys.readouterr().err
+
+
+class Webcam:
+    """20 pictures a second from now on, brighter by one each; who is late gets the old ones."""
+
+    def __init__(self) -> None:
+        self.start = time.monotonic()
+
+    @property
+    def newest(self) -> int:
+        return int((time.monotonic() - self.start) * 20)
+
+    def frames(self):
+        for number in range(200):
+            while self.newest < number:
+                time.sleep(0.001)
+            yield Frame(np.full((24, 32, 3), number, np.uint8))
+
+
+@pytest.mark.parametrize(("fps", "apart"), [(0.0, 1), (5.0, 4)])
+def test_a_webcam_is_not_behind_by_the_time_that_nobody_listened(probe, monkeypatch, fps, apart):
+    webcam = Webcam()
+    source = Source("camera 7", "camera", webcam.frames)
+    monkeypatch.setattr(camera_module, "open_source", lambda text: source)
+    values = {"source": "7", "fps": fps, "wait_for_subscribers": 1}
+    parameters = [Parameter(name, value=value) for name, value in values.items()]
+    node = camera_module.CameraNode(context=probe.context, parameter_overrides=parameters)
+    behind, numbers = [], []
+
+    def hear(message):
+        numbers.append(int(to_bgr(message)[0, 0, 0]))
+        behind.append(webcam.newest - numbers[-1])
+
+    probe.executor.add_node(node)
+    try:
+        probe.until(lambda: webcam.newest > 30, "nobody listens yet")
+        probe.node.create_subscription(Image, "/image_raw", hear, QoSProfile(depth=20))
+        probe.until(lambda: len(numbers) > 10, "no pictures")
+    finally:
+        probe.executor.remove_node(node)
+        node.destroy_node()
+    assert numbers[0] > 30
+    assert sorted(behind)[len(behind) // 2] <= 1, behind
+    assert np.median(np.diff(numbers)) == apart, numbers
