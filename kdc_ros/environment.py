@@ -23,10 +23,20 @@ def config_file(name: str) -> Path:
     return Path(get_package_share_directory("kdc_ros")) / "config" / name
 
 
-def fast_dds() -> dict[str, str]:
-    """Variables that make Fast DDS 2 and 3 use a shared-memory segment that holds pictures."""
-    profile = str(config_file("fastdds_shm.xml"))
-    return {"FASTRTPS_DEFAULT_PROFILES_FILE": profile, "FASTDDS_DEFAULT_PROFILES_FILE": profile}
+#: of Fast DDS 2 and 3: a profile that every process without another one uses
+FAST_DDS = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+
+
+def fast_dds(profile: str = "") -> dict[str, str]:
+    """Variables that make Fast DDS use a shared-memory segment that holds pictures.
+
+    Args:
+        profile: file to use instead of ``config/fastdds_shm.xml``; with "none", or where it is
+            empty and the environment names a file, there are no variables.
+    """
+    if profile == "none" or (not profile and any(os.environ.get(name) for name in FAST_DDS)):
+        return {}
+    return dict.fromkeys(FAST_DDS, profile or str(config_file("fastdds_shm.xml")))
 
 
 def loopback(domain: int) -> dict[str, str]:

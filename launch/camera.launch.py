@@ -6,15 +6,18 @@ ros2 launch kdc_ros camera.launch.py source:=0
 
 from __future__ import annotations
 
-import os
-
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import (
+    DeclareLaunchArgument,
+    LogInfo,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+)
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from kdc_ros.environment import MALLOC, config_file, fast_dds
+from kdc_ros.environment import FAST_DDS, MALLOC, config_file, fast_dds
 from kdc_ros.params import DEVICES, RELIABILITIES, TRANSPORTS
 
 RESPAWN_DELAY = 2.0  # seconds
@@ -31,8 +34,9 @@ ARGUMENTS = {
     "source": ("", "video file or number of a webcam to publish as <image>; empty: none", None),
     "loop": ("true", "start a video file again at its end", BOOLEANS),
     "shm_profile": (
-        os.environ.get("FASTRTPS_DEFAULT_PROFILES_FILE") or str(config_file("fastdds_shm.xml")),
-        "Fast DDS profile with a shared-memory segment that holds whole pictures; empty: none",
+        "",
+        "Fast DDS profile with a shared-memory segment that holds whole pictures; empty: that of "
+        f"{FAST_DDS[0]}, else config/fastdds_shm.xml; none: no profile",
         None,
     ),
 }
@@ -44,7 +48,7 @@ PARAMETERS = {
     "long_side": (int, "longest side of the network's input, pixels; 0: the model's own", None),
     "threshold": (float, "score from which a person is reported, 0 to 1", None),
     "image_transport": (str, "raw, or compressed: pictures on <image>/compressed", TRANSPORTS),
-    "image_reliability": (str, "QoS of the input", RELIABILITIES),
+    "image_reliability": (str, "QoS of the pictures and of depth", RELIABILITIES),
     "autostart": (bool, "configure and activate at once; false: a manager does it", BOOLEANS),
     "publish_hri": (bool, "ROS4HRI topics in /humans/bodies", BOOLEANS),
 }
@@ -80,8 +84,12 @@ def _processes(context: LaunchContext) -> list:
     }
     asked["use_sim_time"] = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     actions = [SetEnvironmentVariable(name, text) for name, text in MALLOC.items()]
-    if value["shm_profile"]:
-        actions += [SetEnvironmentVariable(name, value["shm_profile"]) for name in fast_dds()]
+    profile = fast_dds(value["shm_profile"])
+    actions += [SetEnvironmentVariable(name, text) for name, text in profile.items()]
+    if value["source"]:
+        if value["image_transport"] == "compressed":
+            actions.append(LogInfo(msg="image_transport: raw, as the pictures of source come"))
+        asked["image_transport"] = "raw"
     actions.append(
         Node(
             executable="kdc_node", name=value["name"],

@@ -3,8 +3,9 @@
 ros2 launch kdc_ros replay.launch.py bag:=walk image:=/camera/image_raw
 ros2 launch kdc_ros replay.launch.py bag:=walk image:=/camera/image_raw record:=walk_kdc
 
-Frames are dropped as on the robot. For every frame, the same bytes each time, figures and a report
-use `kdc replay`.
+Results that the recording holds already are played as /kdc_recorded/persons and so on: they are
+neither mixed with the new ones nor recorded again. Frames are dropped as on the robot. For every
+frame, the same bytes each time, figures and a report use `kdc replay`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ from launch.events import Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
+#: of the node; what a recording holds of them is played as <name>_recorded/<output>
+OUTPUTS = (
+    "persons", "events", "mask", "skeletons", "overlay", "overlay/compressed", "detections",
+    "label_info",
+)  # fmt: skip
 LAST = 2.0  # seconds after the last picture in which its results come
 #: argument: (default or None, description); the others are those of camera.launch.py
 ARGUMENTS = {
@@ -61,11 +67,15 @@ def generate_launch_description() -> LaunchDescription:
 def _player(context: LaunchContext) -> list:
     """`ros2 bag play` with its clock, `ros2 bag record` if asked for; the end of one ends all."""
     value = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    namespace = context.launch_configurations.get("namespace", "")  # of camera.launch.py
+    place = "".join(f"/{part}" for part in (namespace.strip("/"), value["name"]) if part)
+    apart = [f"{place}/{output}:={place}_recorded/{output}" for output in OUTPUTS]
     delay = ["--delay", value["delay"]] if float(value["delay"]) else []  # 0 is refused
     play = ExecuteProcess(
         cmd=[
             "ros2", "bag", "play", value["bag"], "--clock", "100", "--rate", value["rate"],
             "--start-offset", value["start_offset"], *delay, "--disable-keyboard-controls",
+            "--remap", *apart,
         ],
         output="screen",
     )  # fmt: skip
