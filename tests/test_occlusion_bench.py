@@ -43,7 +43,7 @@ def test_tables_plots_and_clips_are_written(one_short_clip, tmp_path, capsys):
 
 @pytest.mark.parametrize("form", ["in the bag", "walk.json", "walk.txt"])
 def test_a_replay_finds_pictures_and_truth_of_a_clip(one_short_clip, tmp_path, form):
-    pytest.importorskip("rosbags", reason="rosbags is not installed: pip install 'kdc_ros[replay]'")
+    pytest.importorskip("rosbags", reason="rosbags is not installed: pip install -e '.[replay]'")
     from kdc_core.replay import cameras, messages, truth
     from kdc_core.replay.bag import Bag
 

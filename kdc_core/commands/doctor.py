@@ -26,28 +26,29 @@ class Package:
     module: str
     distribution: str  # its name on PyPI
     purpose: str
-    install: str  # the command that brings it
     base: bool = False  # KDC does not work without it
+    comes_with: str = ""  # what brings it, if pip does not
 
-
-def _extra(name: str) -> str:
-    return f"pip install 'kdc_ros[{name}]'"
+    @property
+    def install(self) -> str:
+        """The command that brings it."""
+        return self.comes_with or f"pip install {self.distribution}"
 
 
 PACKAGES = (
-    Package("numpy", "numpy", "arrays", "pip install kdc_ros", True),
-    Package("cv2", "opencv-python-headless", "pictures and videos", "pip install kdc_ros", True),
-    Package("scipy", "scipy", "tracking", "pip install kdc_ros", True),
-    Package("tqdm", "tqdm", "progress bars", "pip install kdc_ros", True),
-    Package("onnxruntime", "onnxruntime", "default engine", "pip install kdc_ros", True),
-    Package("openvino", "openvino", "faster engine on CPUs", _extra("openvino")),
-    Package("torch", "torch", "training, export, reference engine", _extra("train")),
-    Package("pycocotools", "pycocotools", "evaluation", _extra("train")),
-    Package("tensorrt", "tensorrt", "engine on NVIDIA GPUs", _extra("gpu")),
-    Package("pycuda", "pycuda", "decoder on NVIDIA GPUs", _extra("gpu")),
-    Package("onnx", "onnx", "export, and building TensorRT engines", _extra("gpu")),
-    Package("rclpy", "ros-jazzy-rclpy", "ROS 2 node", f"source a ROS 2 setup, or {_extra('ros')}"),
-    Package("kdc_msgs", "kdc_msgs", "ROS 2 messages of KDC", "make install"),
+    Package("numpy", "numpy", "arrays", base=True),
+    Package("cv2", "opencv-python-headless", "pictures and videos", base=True),
+    Package("scipy", "scipy", "tracking", base=True),
+    Package("tqdm", "tqdm", "progress bars", base=True),
+    Package("onnxruntime", "onnxruntime", "default engine", base=True),
+    Package("openvino", "openvino", "faster engine on CPUs"),
+    Package("torch", "torch", "training, export, reference engine"),
+    Package("pycocotools", "pycocotools", "evaluation"),
+    Package("tensorrt", "tensorrt", "engine on NVIDIA GPUs"),
+    Package("pycuda", "pycuda", "decoder on NVIDIA GPUs"),
+    Package("onnx", "onnx", "export, and building TensorRT engines"),
+    Package("rclpy", "ros-jazzy-rclpy", "ROS 2 node", comes_with="source a ROS 2 setup"),
+    Package("kdc_msgs", "kdc_msgs", "ROS 2 messages of KDC", comes_with="colcon build, or make"),
 )
 
 

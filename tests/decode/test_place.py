@@ -12,7 +12,7 @@ from kdc_core.decode.place import settle
 from kdc_core.skeleton import CENTRE
 from kdc_core.types import Fields
 
-pytest.importorskip("torch", reason="targets are made in torch: pip install 'kdc_ros[train]'")
+pytest.importorskip("torch", reason="targets are made in torch: pip install -e '.[train]'")
 
 LEGS = [13, 14, 15, 16]
 

@@ -7,7 +7,7 @@ from scenes import Scene, draw
 from kdc_core.config import CentroidConfig, DecodeConfig, ModelInfo
 from kdc_core.decode import decode
 
-pytest.importorskip("torch", reason="targets are made in torch: pip install 'kdc_ros[train]'")
+pytest.importorskip("torch", reason="targets are made in torch: pip install -e '.[train]'")
 
 
 def matched(scene: Scene, people) -> list[tuple[int, float]]:

@@ -90,9 +90,7 @@ def test_auto_without_openvino(models, monkeypatch):
         importlib.util, "find_spec", lambda name, *a: None if name == "openvino" else find(name, *a)
     )
     assert open_engine("auto", models.onnx).name.startswith("onnxruntime")
-    with pytest.raises(
-        ValueError, match=r"openvino is not installed: pip install 'kdc_ros\[openvino\]'"
-    ):
+    with pytest.raises(ValueError, match="openvino is not installed: pip install openvino"):
         open_engine("openvino", models.onnx)
 
 

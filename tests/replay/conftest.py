@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 for _name in ("rosbags", "pycocotools", "torch"):
-    pytest.importorskip(_name, reason=f"{_name} is not installed: pip install 'kdc_ros[replay]'")
+    pytest.importorskip(_name, reason=f"{_name} is not installed: pip install -e '.[replay]'")
 sys.path.insert(0, str(Path(__file__).parent))
 
 from kdc_core.config import DecodeConfig  # noqa: E402

@@ -131,7 +131,7 @@ def killed_once(out: Path, killed: list[int]) -> None:
 @pytest.mark.parametrize("ray", [False, True])
 def test_a_killed_worker_loses_nothing(tmp_path, ray):
     if ray:
-        pytest.importorskip("ray", reason="ray is not installed: pip install 'kdc_ros[ray]'")
+        pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[ray]'")
     bags, out = folder_of(tmp_path, 3, frames=15), tmp_path / "out"
     killed: list[int] = []
     watch = threading.Thread(target=killed_once, args=(out, killed), daemon=True)

@@ -21,7 +21,7 @@ if HAS_ROS:
 
 class _Skipped(pytest.Module):
     def collect(self):
-        pytest.skip("rclpy is not installed: pip install 'kdc_ros[ros]', or source a ROS 2")
+        pytest.skip("rclpy is not installed: pip install -e '.[ros]', or source a ROS 2")
 
 
 def pytest_pycollect_makemodule(module_path, parent):

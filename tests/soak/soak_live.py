@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("rosbags", reason="rosbags is not installed: pip install 'kdc_ros[replay]'")
+pytest.importorskip("rosbags", reason="rosbags is not installed: pip install -e '.[replay]'")
 sys.path.insert(0, str(Path(__file__).parents[1] / "replay"))
 
 from harness import Probe, Running

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("rosbags", reason="rosbags is not installed: pip install 'kdc_ros[replay]'")
+pytest.importorskip("rosbags", reason="rosbags is not installed: pip install -e '.[replay]'")
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "replay"), str(ROOT / "tests" / "ros")]
 
@@ -59,7 +59,7 @@ def test_memory_stays_flat_over_ten_minutes(tmp_path, storage):
 def test_two_workers_are_faster_than_one(tmp_path, ray):
     """In real time, for that takes as long on a busy machine as on an idle one."""
     if ray:
-        pytest.importorskip("ray", reason="ray is not installed: pip install 'kdc_ros[ray]'")
+        pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[ray]'")
     for number in range(8):
         Recording(frames=120).write(tmp_path / "bags" / f"walk_{number}x")
     seconds = {}

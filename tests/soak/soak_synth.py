@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-pytest.importorskip("anny", reason="renders people: pip install 'kdc_ros[synth]'")
-pytest.importorskip("warp", reason="renders people: pip install 'kdc_ros[synth]'")
+pytest.importorskip("anny", reason="renders people: pip install -e '.[synth]'")
+pytest.importorskip("warp", reason="renders people: pip install -e '.[synth]'")
 
 from kdc_core.config import EXACT, ModelInfo
 from kdc_core.evaluate.coco import predictions

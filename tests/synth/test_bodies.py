@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("anny", reason="synthetic people need pip install 'kdc_ros[synth]'")
-pytest.importorskip("warp", reason="synthetic people need pip install 'kdc_ros[synth]'")
+pytest.importorskip("anny", reason="synthetic people need pip install -e '.[synth]'")
+pytest.importorskip("warp", reason="synthetic people need pip install -e '.[synth]'")
 
 import anny.paths
 

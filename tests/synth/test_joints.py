@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-pytest.importorskip("anny", reason="synthetic people need pip install 'kdc_ros[synth]'")
-pytest.importorskip("warp", reason="synthetic people need pip install 'kdc_ros[synth]'")
+pytest.importorskip("anny", reason="synthetic people need pip install -e '.[synth]'")
+pytest.importorskip("warp", reason="synthetic people need pip install -e '.[synth]'")
 
 from kdc_core.synth import bodies
 from kdc_core.synth.activities import STAYING, going, staying

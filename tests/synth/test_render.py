@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-pytest.importorskip("anny", reason="synthetic people need pip install 'kdc_ros[synth]'")
-pytest.importorskip("warp", reason="synthetic people need pip install 'kdc_ros[synth]'")
+pytest.importorskip("anny", reason="synthetic people need pip install -e '.[synth]'")
+pytest.importorskip("warp", reason="synthetic people need pip install -e '.[synth]'")
 
 from kdc_core.synth import SynthConfig, bodies
 from kdc_core.synth.camera import Camera

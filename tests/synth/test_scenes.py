@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("anny", reason="synthetic people need pip install 'kdc_ros[synth]'")
-pytest.importorskip("warp", reason="synthetic people need pip install 'kdc_ros[synth]'")
+pytest.importorskip("anny", reason="synthetic people need pip install -e '.[synth]'")
+pytest.importorskip("warp", reason="synthetic people need pip install -e '.[synth]'")
 
 from kdc_core.synth import Shot, SynthConfig, bodies, clip, still
 from kdc_core.synth.activities import staying
