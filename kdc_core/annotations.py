@@ -27,6 +27,52 @@ def read_annotations(file: Path) -> dict[str, Any]:
     return content
 
 
+def check_runs(mask: dict[str, Any], size: tuple[int, int]) -> None:
+    """Check that a run-length mask is one of a whole picture of (height, width).
+
+    pycocotools reads a shorter one beyond its end: it answers by chance, or never.
+
+    Raises:
+        ValueError: it is of another size, or its runs are not numbers or end elsewhere.
+    """
+    counts, given = mask.get("counts"), mask.get("size")
+    if not isinstance(given, list | tuple) or tuple(given) != tuple(size):
+        raise ValueError(f"expected a mask of (height, width) {tuple(size)}, got {given}")
+    if isinstance(counts, str | bytes):
+        counts = run_lengths(counts.encode() if isinstance(counts, str) else counts)
+    if not isinstance(counts, list) or not all(type(n) is int and n >= 0 for n in counts):
+        raise ValueError("expected run lengths of a mask: numbers from 0 on, or COCO's text")
+    if sum(counts) != size[0] * size[1]:
+        raise ValueError(
+            f"expected a mask of {size[0] * size[1]} pixels, its runs have {sum(counts)}"
+        )
+
+
+def run_lengths(text: bytes) -> list[int]:
+    """Run lengths of COCO's text: five bits a character, from the third on as differences.
+
+    Raises:
+        ValueError: it is not such a text, or ends in the middle of a number.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for character in text:
+        bits = character - ord("0")
+        if not 0 <= bits < 64 or shift > 30:
+            raise ValueError(f"not a run-length text: {text[:20]!r}")
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:  # goes on
+            continue
+        if bits & 16:
+            value -= 1 << shift
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value = shift = 0
+    if shift:
+        raise ValueError("a run-length text ends in the middle of a number")
+    return runs
+
+
 def person_category(content: dict[str, Any]) -> int:
     """Id of the category "person"; of the only one where there is one; 1 where there is none.
 

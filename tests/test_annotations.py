@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdc_core.annotations import person_category, read_annotations
+from kdc_core.annotations import check_runs, person_category, read_annotations, run_lengths
 
 
 @given(st.binary(max_size=40))
@@ -52,3 +53,26 @@ def test_people_are_the_category_person_or_the_only_one(categories, expected: in
 def test_unclear_categories_are_refused(categories, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         person_category({"categories": categories})
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=60), st.integers(1, 6), st.data())
+def test_run_lengths_are_those_of_pycocotools_and_a_cut_text_is_refused(pixels, width, data):
+    rle = pytest.importorskip("pycocotools.mask", reason="the reference")
+    column = np.repeat(np.array(pixels, np.uint8), data.draw(st.integers(1, 40)))
+    mask = np.asfortranarray(np.tile(column[:, None], (1, width)))
+    code = rle.encode(mask)
+    runs = run_lengths(code["counts"])
+    assert sum(runs) == mask.size and sum(runs[1::2]) == mask.sum()
+    check_runs(code, mask.shape)
+    check_runs({"counts": runs, "size": list(mask.shape)}, mask.shape)
+    cut = {**code, "counts": code["counts"][: data.draw(st.integers(0, len(code["counts"]) - 1))]}
+    with pytest.raises(ValueError, match=r"a number|its runs have"):
+        check_runs(cut, mask.shape)
+
+
+@given(st.binary(max_size=30))
+def test_any_text_gives_run_lengths_or_a_complaint(text: bytes) -> None:
+    try:
+        assert all(isinstance(run, int) for run in run_lengths(text))
+    except ValueError as error:
+        assert "run-length text" in str(error)

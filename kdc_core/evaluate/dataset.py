@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kdc_core.annotations import person_category, read_annotations
+from kdc_core.annotations import check_runs, person_category, read_annotations
 from kdc_core.skeleton import K
 from kdc_core.source import read_image
 from kdc_core.types import Frame
@@ -74,10 +74,11 @@ def load(folder: Path, file: Path) -> Dataset:
     try:
         images = [_image(entry) for entry in content["images"]]
         person = person_category(content)
-        people: dict[int, list[dict[str, Any]]] = {entry["id"]: [] for entry in images}
+        sizes = {entry["id"]: (entry["height"], entry["width"]) for entry in images}
+        people: dict[int, list[dict[str, Any]]] = {number: [] for number in sizes}
         for entry in content["annotations"]:
-            if entry["category_id"] == person and entry["image_id"] in people:
-                people[entry["image_id"]].append(_annotation(entry))
+            if entry["category_id"] == person and (number := entry["image_id"]) in people:
+                people[number].append(_annotation(entry, sizes[number]))
     except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise ValueError(
             f"{file}: an entry is not as in COCO: {type(error).__name__} {error}"
@@ -100,7 +101,7 @@ def _image(entry: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _annotation(entry: dict[str, Any]) -> dict[str, Any]:
+def _annotation(entry: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
     keypoints = list(entry.get("keypoints") or [0] * (3 * K))
     if len(keypoints) != 3 * K:
         raise ValueError(
@@ -117,14 +118,23 @@ def _annotation(entry: dict[str, Any]) -> dict[str, Any]:
         "iscrowd": int(entry.get("iscrowd") or 0),
         "keypoints": keypoints,
         "num_keypoints": labelled,
-        "segmentation": _segmentation(entry.get("segmentation")),
+        "segmentation": _segmentation(entry, size),
     }
 
 
-def _segmentation(value: Any) -> Any:
+def _segmentation(entry: dict[str, Any], size: tuple[int, int]) -> Any:
     """An RLE as it is; polygons of at least three corners; ``[]`` for anything else: unknown."""
-    if isinstance(value, dict) and "counts" in value and "size" in value:
-        return value
-    if isinstance(value, list):
-        return [polygon for polygon in value if isinstance(polygon, list) and len(polygon) >= 6]
+    value = entry.get("segmentation")
+    try:
+        if isinstance(value, dict) and "counts" in value and "size" in value:
+            check_runs(value, size)
+            return value
+        if isinstance(value, list):
+            return [
+                [float(number) for number in polygon]
+                for polygon in value
+                if isinstance(polygon, list) and len(polygon) >= 6
+            ]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"annotation {entry['id']}: segmentation: {error}") from None
     return []

@@ -7,6 +7,7 @@ annotation files makes, what lies in a ``.npz`` file (no pickle), and what train
 from __future__ import annotations
 
 import math
+import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -111,7 +112,9 @@ class Pack:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 return cls(**{f.name: arrays[f.name] for f in fields(cls)})
-        except (OSError, KeyError, ValueError, EOFError) as error:
+        except (
+            OSError, KeyError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile,
+        ) as error:  # fmt: skip
             raise ValueError(f"{path}: expected a pack written by kdc, got {error}") from None
 
     def take(self, indices: np.ndarray) -> Pack:

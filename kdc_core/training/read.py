@@ -18,7 +18,6 @@ What a pixel is known to be, at the size at which pictures are stored:
 from __future__ import annotations
 
 import logging
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +27,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from kdc_core.annotations import person_category, read_annotations
+from kdc_core.annotations import check_runs, person_category, read_annotations
 from kdc_core.skeleton import K
 from kdc_core.source import JPEG, decode_image
 from kdc_core.training.batch import MAX_PEOPLE, OVERLAP, POSE_UNKNOWN, SEG_UNKNOWN
@@ -277,12 +276,10 @@ def _mask(
             rings = [(np.array(r, float).reshape(-1, 2) * factor[:2]).ravel().tolist()
                      for r in shape if len(r) >= 6]  # fmt: skip
             code = coco.merge(coco.frPyObjects(rings, stored[1], stored[0]))
-        elif isinstance(shape["counts"], list):
-            if sum(shape["counts"]) != math.prod(shape["size"]):
-                raise ValueError("pycocotools would leave the rest of the mask to chance")
-            code = coco.frPyObjects(shape, *shape["size"])
         else:
-            code = {"size": shape["size"], "counts": shape["counts"].encode()}
+            check_runs(shape, shape["size"])
+            whole = isinstance(shape["counts"], list)
+            code = coco.frPyObjects(shape, *shape["size"]) if whole else shape
         mask = coco.decode(code)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError):
         report.add("segmentation unreadable", label.get("id"))

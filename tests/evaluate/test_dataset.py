@@ -74,7 +74,7 @@ def test_only_people_are_read(files: tuple[Path, Path]) -> None:
             "annotations.json: ",
         ),
         (
-            {"images": [{"id": 1, "file_name": "gone.jpg", "width": 4, "height": 4}]},
+            {"images": [{"id": 1, "file_name": "gone.jpg", "width": 320, "height": 240}]},
             "1 of 1 pictures of annotations.json are missing, e.g. gone.jpg",
         ),
     ],
@@ -83,6 +83,30 @@ def test_bad_files_are_refused(files: tuple[Path, Path], changes: dict, message:
     images, path = files
     with pytest.raises(ValueError, match=r"\A[^\n]+\Z") as error:
         load(images, edited(path, **changes))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        ({"counts": [0, 10], "size": [240, 320]}, "of 76800 pixels, its runs have 10"),
+        ({"counts": [0, 76800], "size": [320, 240]}, "(240, 320), got [320, 240]"),
+        ({"counts": [76800.0], "size": [240, 320]}, "expected run lengths of a mask"),
+        ({"counts": 5, "size": [240, 320]}, "expected run lengths of a mask"),
+        ({"counts": None, "size": [240, 320]}, "expected run lengths of a mask"),
+        ({"counts": "ø", "size": [240, 320]}, "not a run-length text"),
+        ({"counts": "o", "size": [240, 320]}, "in the middle of a number"),
+        ([["a"] * 6], "could not convert string to float"),
+        ([[[1]] * 6], "float() argument"),
+    ],
+)
+def test_masks_that_cannot_be_read_are_refused(files: tuple[Path, Path], mask, message) -> None:
+    images, path = files
+    wrong = {
+        "id": 4, "image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1], "segmentation": mask
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=r"annotation 4: segmentation: [^\n]+\Z") as error:
+        load(images, edited(path, annotations=[wrong]))
     assert message in str(error.value)
 
 

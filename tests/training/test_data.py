@@ -213,6 +213,12 @@ def test_pack_survives_save_split_and_join(small_set, tmp_path):
         assert np.array_equal(getattr(back, name), getattr(whole, name)), name
     for i in range(len(whole)):
         assert all(np.array_equal(a, b) for a, b in zip(back.decode(i), whole.decode(i), strict=1))
+    packed = next((tmp_path / "p").iterdir()).read_bytes()
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    for content in (packed[: len(packed) // 2], (tmp_path / "array.npy").read_bytes()):
+        (tmp_path / "other.npz").write_bytes(content)
+        with pytest.raises(ValueError, match="expected a pack written by kdc"):
+            Pack.load(tmp_path / "other.npz")
     with pytest.raises(ValueError, match="expected a pack written by kdc"):
         Pack.load(small_set)
 
