@@ -286,6 +286,9 @@ def test_doctor_names_engine_and_what_is_missing(model: str, capsys, monkeypatch
     assert "pip install pycuda" in printed
     assert "(asked for by --engine)" in printed
     assert "longest side 96" in printed
+    assert main(["doctor", "--model", model, "--flip"]) == 0
+    printed = capsys.readouterr().out
+    assert "flip test" in printed and "could not be opened" not in printed
     assert main(["doctor", "--model", "gone.onnx"]) == 1
     assert "gone.onnx (missing)" in capsys.readouterr().out
 

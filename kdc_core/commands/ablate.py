@@ -80,7 +80,7 @@ def _study(
     if name == "time":
 
         def at(side: int) -> Engine:
-            return open_engine(args.engine, args.model, args.threads, side)
+            return open_engine(args.engine, args.model, args.threads, side, args.flip)
 
         return studies.speed(dataset, at, config, args.bootstrap)
     run = {

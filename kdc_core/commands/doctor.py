@@ -16,6 +16,7 @@ import kdc_core
 from kdc_core.cli import explain
 from kdc_core.commands.options import add_engine, engine_from, weights_of
 from kdc_core.engines import ENGINES, choose
+from kdc_core.engines.flip import FlipEngine
 from kdc_core.pipeline import Engine
 
 
@@ -135,7 +136,8 @@ def _reason(args: argparse.Namespace, engine: Engine) -> str:
     if args.engine != "auto":
         return "asked for by --engine"
     name, reason = choose(args.model)
-    if type(engine).__name__ != ENGINES[name][0]:
+    opened = engine.engine if isinstance(engine, FlipEngine) else engine
+    if type(opened).__name__ != ENGINES[name][0]:
         return f"auto: {name} could not be opened, see above"
     return f"auto: {reason}"
 

@@ -13,7 +13,6 @@ from tqdm import tqdm
 
 from kdc_core.config import CENTROID_MODES, DecodeConfig, ModelInfo
 from kdc_core.engines import ENGINES, choose, default_model, open_engine
-from kdc_core.engines.flip import FlipEngine
 from kdc_core.pipeline import Engine
 
 
@@ -80,8 +79,7 @@ def engine_from(args: argparse.Namespace) -> Engine:
     """Open the engine that the arguments ask for."""
     if args.model is not None and not args.model.is_file():
         raise ValueError(f"{args.model}: no such model file")
-    engine = open_engine(args.engine, args.model, args.threads, args.long_side)
-    return FlipEngine(engine) if args.flip else engine
+    return open_engine(args.engine, args.model, args.threads, args.long_side, args.flip)
 
 
 def weights_of(args: argparse.Namespace) -> Path:

@@ -141,7 +141,7 @@ def _many(args: argparse.Namespace, bags: list[Path], out: Path) -> dict[str, An
     engine_from(args).close()  # a wrong model is said once, not for every recording
     jobs = args.jobs or max(1, (os.cpu_count() or 2) // 2)
     model = str(args.model.resolve()) if args.model else None
-    engine = (args.engine, model, args.threads or 1, args.long_side)
+    engine = (args.engine, model, args.threads or 1, args.long_side, args.flip)
     tasks = [
         many.Task(
             str(bag.resolve()), str((out / bag.name).resolve()), engine, decode_from(args),

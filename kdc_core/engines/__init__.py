@@ -30,8 +30,9 @@ LONG_SIDES = (64, 4096)  # input pixels: smaller sees nobody, larger is a slip o
 
 
 def open_engine(
-    name: str = "auto", model: Path | None = None, threads: int = 0, long_side: int | None = None
-) -> Engine:
+    name: str = "auto", model: Path | None = None, threads: int = 0, long_side: int | None = None,
+    flip: bool = False,
+) -> Engine:  # fmt: skip
     """Open an engine on a model file; ``auto`` takes the fastest that is installed.
 
     Args:
@@ -40,6 +41,7 @@ def open_engine(
             that suits the engine.
         threads: CPU threads; 0 leaves the choice to the engine (all cores).
         long_side: input pixels of the frame's longest side; default: the model's own.
+        flip: mean of the fields of the frame and of its mirror image, in twice the time.
 
     Raises:
         ValueError: unknown name, engine not installed, file missing or of another kind.
@@ -48,6 +50,19 @@ def open_engine(
         raise ValueError(f"threads: expected 0 (all cores) or more, got {threads}")
     if long_side is not None:
         check_long_side(long_side)
+    engine = _chosen(name, model, threads, long_side)
+    if not flip:
+        return engine
+    from kdc_core.engines.flip import FlipEngine
+
+    try:
+        return FlipEngine(engine)
+    except ValueError:
+        engine.close()
+        raise
+
+
+def _chosen(name: str, model: Path | None, threads: int, long_side: int | None) -> Engine:
     if name not in ("auto", "cpu"):
         return _open(name, "asked for", model, threads, long_side)
     name, reason = choose(model, gpu=name == "auto")

@@ -30,7 +30,8 @@ class Task:
 
     bag: str
     out: str
-    engine: tuple[str, str | None, int, int | None]  # name, model file, threads, longest side
+    #: name, model file, threads, longest side, flip test: arguments of ``open_engine``
+    engine: tuple[str, str | None, int, int | None, bool]
     config: DecodeConfig
     settings: Settings
     conditions: dict[str, Any]
@@ -56,11 +57,11 @@ def run(task: Task) -> str:
     Returns:
         Nothing, or why it could not be replayed.
     """
-    name, model, threads, long_side = task.engine
+    name, model, *how = task.engine
     out = Path(task.out)
     write_json(out / KEY, {"key": task.key()})
     try:
-        engine = open_engine(name, Path(model) if model else None, threads, long_side)
+        engine = open_engine(name, Path(model) if model else None, *how)
         try:
             pipeline = open_pipeline(engine, task.config)
             replay = Replay(Path(task.bag), out, pipeline, task.settings)
