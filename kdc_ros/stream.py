@@ -14,9 +14,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from kdc_core.depth import lift
 from kdc_core.pipeline import Pipeline
 from kdc_core.track import VideoDecoder
+from kdc_core.track.admission import Admission
 from kdc_core.types import Frame, People
 from kdc_ros import images
-from kdc_ros.admission import Admission
 from kdc_ros.depth import DepthInput, seconds
 from kdc_ros.messages import Result
 from kdc_ros.monitor import Monitor

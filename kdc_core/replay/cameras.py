@@ -15,7 +15,7 @@ NO_CAMERA = ("mask", "overlay", "depth", "compressedDepth", "theora", "label", "
 def choose(bag: Bag, asked: list[str]) -> list[str]:
     """Topics to replay: those asked for, else every camera of the recording.
 
-    A topic that is asked for and has no pictures is skipped and counted.
+    A topic that is asked for and not there, or has no pictures, is skipped and counted.
 
     Raises:
         ValueError: there is none.
@@ -23,7 +23,9 @@ def choose(bag: Bag, asked: list[str]) -> list[str]:
     kinds = (IMAGE, COMPRESSED)
     pictures = sorted(name for name, kind in bag.topics.items() if kind in kinds)
     for name in asked:
-        if name in bag.topics and name not in pictures:
+        if name not in bag.topics:
+            bag.skipped.add(name, "not in the recording")
+        elif name not in pictures:
             count = bag.counts[name]
             for _ in range(count):
                 bag.skipped.add(name, f"not a picture: {bag.topics[name]}")

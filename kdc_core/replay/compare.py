@@ -18,6 +18,7 @@ from kdc_core.evaluate.report import write_json
 from kdc_core.replay import baseline, cameras, messages
 from kdc_core.replay.bag import Bag
 from kdc_core.replay.diary import thumbnail
+from kdc_core.replay.output import PEOPLE
 from kdc_core.replay.play import RUN, SUMMARY
 from kdc_core.replay.report import figure, page, table
 from kdc_core.types import People
@@ -37,18 +38,10 @@ def compare(a: Path, b: Path, out: Path) -> dict[str, Any]:
         ValueError: one of them is not the output of a replay, or they have no frame in common.
     """
     summaries = [_summary(path) for path in (a, b)]
-    runs = [people_in(path / "people") for path in (a, b)]
+    bags = [path / PEOPLE for path in (a, b)]
     differing: dict[Place, float] = {}
-    first = next(runs[0], None)
-    second = next(runs[1], None)
-    while first and second:  # both are in the order of the recording
-        if first[0] == second[0]:
-            differing[first[0]] = difference(first[1], second[1])
-            first, second = next(runs[0], None), next(runs[1], None)
-        elif first[0][1] <= second[0][1]:
-            first = next(runs[0], None)
-        else:
-            second = next(runs[1], None)
+    for camera in sorted(set.intersection(*map(_cameras, bags))):
+        differing |= _differing(*(people_in(bag, camera) for bag in bags))
     if not differing:
         raise ValueError(f"{a} and {b}: have no frame in common: not of the same recording?")
     rows = _rows(*summaries)
@@ -68,12 +61,40 @@ def compare(a: Path, b: Path, out: Path) -> dict[str, Any]:
     return content
 
 
-def people_in(bag: Path) -> Iterator[tuple[Place, People]]:
-    """Everybody in every frame of a bag that a replay has written."""
+def _cameras(bag: Path) -> set[str]:
+    """Output prefixes in a bag that a replay has written."""
+    source = Bag(bag)
+    source.close()
+    return {t.removesuffix("/persons") for t in source.topics if t.endswith("/persons")}
+
+
+def _differing(
+    a: Iterator[tuple[Place, People]], b: Iterator[tuple[Place, People]]
+) -> dict[Place, float]:
+    """How much the frames differ that both have, of one camera: there stamps only rise."""
+    found = {}
+    first, second = next(a, None), next(b, None)
+    while first and second:
+        if first[0] == second[0]:
+            found[first[0]] = difference(first[1], second[1])
+            first, second = next(a, None), next(b, None)
+        elif first[0] < second[0]:
+            first = next(a, None)
+        else:
+            second = next(b, None)
+    return found
+
+
+def people_in(bag: Path, camera: str = "") -> Iterator[tuple[Place, People]]:
+    """Everybody in every frame of a bag that a replay has written; ``camera``: of this prefix."""
     source = Bag(bag)
     try:
         arrays: dict[Place, Any] = {}
-        wanted = {t for t in source.topics if t.endswith(("/persons", "/mask"))}
+        outputs = ("/persons", "/mask")
+        wanted = {
+            t for t in source.topics
+            if t.endswith(outputs) and camera in ("", t.rpartition("/")[0])
+        }  # fmt: skip
         for message in source.messages(wanted):
             content = messages.decode(message.data, message.kind)
             prefix, _, kind = message.topic.rpartition("/")
@@ -137,7 +158,7 @@ def _worst(differing: dict[Place, float]) -> list[Place]:
 def _thumbnails(a: Path, b: Path, worst: list[Place]) -> dict[Place, bytes]:
     """Both answers drawn over the recording's own pictures, where it is still there."""
     pictures = _pictures(a, set(worst))
-    answers = [{p: people for p, people in people_in(path / "people") if p in pictures}
+    answers = [{p: people for p, people in people_in(path / PEOPLE) if p in pictures}
                for path in (a, b)]  # fmt: skip
     made = {}
     for place, image in pictures.items():

@@ -35,7 +35,17 @@ class Judge:
 
         Returns:
             How wrong it is: people missed, invented, and what lacks to a perfect overlap.
+
+        Raises:
+            ValueError: a mask of the truth is of another size than the picture.
         """
+        for entry in truth:
+            size = entry["segmentation"]["size"] if entry["segmentation"] else people.labels.shape
+            if tuple(size) != people.labels.shape:
+                raise ValueError(
+                    f"expected masks of {people.labels.shape[1]}x{people.labels.shape[0]} pixels, "
+                    f"got {size[1]}x{size[0]}"
+                )
         entries = [{**entry, "image_id": image["id"]} for entry in truth]
         self.dataset.images.append(image)
         self.dataset.people[image["id"]] = entries

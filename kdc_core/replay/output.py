@@ -15,6 +15,8 @@ from kdc_core.replay.bag import Message
 from kdc_core.track.visibility import CentroidSwitch
 from kdc_core.types import People
 
+PEOPLE = "people"  # the recording of the results
+METADATA = "metadata.yaml"
 PERSON = 1  # COCO's category
 PEDESTRIAN = 2  # class of the MOTS challenge; ids are class * 1000 + number there
 
@@ -23,8 +25,15 @@ class BagWriter:
     """A new recording, zstd-compressed; topics are added when their first message comes."""
 
     def __init__(self, path: Path, storage: str) -> None:
-        """``storage`` is mcap or sqlite3; what was at ``path`` is replaced."""
+        """``storage`` is mcap or sqlite3; a recording that was at ``path`` is replaced.
+
+        Raises:
+            ValueError: there is something else.
+        """
         if path.exists():
+            ours = f"{path.name}.", METADATA  # an unfinished one lacks the latter
+            if not path.is_dir() or not all(p.name.startswith(ours) for p in path.iterdir()):
+                raise ValueError(f"{path}: expected no such folder or an older recording in it")
             shutil.rmtree(path)
         self._writer = Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()])
         # mcap compresses its chunks, which every player reads; sqlite3 can only do it by message
@@ -53,7 +62,7 @@ class Output:
     def __init__(self, folder: Path, storage: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._bag = BagWriter(folder / "people", storage)
+        self._bag = BagWriter(folder / PEOPLE, storage)
         self._lists = {name: _JsonList(folder / f"{name}.json") for name in ("keypoints", "masks")}
         self._images = _JsonList(folder / "images.json")
         self._texts: dict[str, TextIO] = {}

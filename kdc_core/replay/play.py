@@ -18,9 +18,10 @@ from kdc_core.replay import cameras, messages, truth
 from kdc_core.replay.bag import Bag, Message
 from kdc_core.replay.diary import Diary
 from kdc_core.replay.judge import Judge
-from kdc_core.replay.output import Output
+from kdc_core.replay.output import PEOPLE, Output
 from kdc_core.replay.report import write_report
 from kdc_core.track import VideoDecoder
+from kdc_core.track.admission import Admission
 from kdc_core.types import Frame, People
 
 SUMMARY, RUN = "summary.json", "run.json"
@@ -62,6 +63,8 @@ class Replay:
             ValueError: nothing can be replayed, or the truth cannot be read.
         """
         began = time.perf_counter()
+        if self.path.resolve().is_relative_to((self.out / PEOPLE).resolve()):
+            raise ValueError(f"{self.out}: the results would replace {self.path}: another --out")
         (self.out / SUMMARY).unlink(missing_ok=True)
         self._note()
         self.bag = Bag(self.path)
@@ -93,6 +96,7 @@ class Replay:
 
     def _begin(self, topics: list[str]) -> None:
         self.decoders = {topic: VideoDecoder(self.config) for topic in topics}
+        self.admissions = {topic: Admission() for topic in topics}
         self.diaries = {topic: Diary(topic) for topic in topics}
         self.judge = Judge() if self.truth else None
         self.output = Output(self.out, self.settings.storage)
@@ -153,7 +157,8 @@ class Replay:
             return
         self._stamps[topic] = stamp
         frame = Frame(image, stamp / messages.NS)
-        people = self.pipeline(frame, self.decoders[topic])
+        everyone = self.pipeline(frame, self.decoders[topic])
+        people = self.admissions[topic](everyone, self.config.score.min_score)
         if arrived is not None:
             self.diaries[topic].latency.append((self._clock() - arrived) * 1e3)
         began = time.perf_counter()
@@ -161,10 +166,11 @@ class Replay:
         self._aside += time.perf_counter() - began
 
     def _write(self, message: Message, head: Any, frame: Frame, stamp: int, people: People) -> None:
-        topic, decoder = message.topic, self.decoders[message.topic]
+        topic, there = message.topic, set(people.ids.tolist())
+        moved = tuple(one for one in self.decoders[topic].switches if one.id in there)
         head = messages.header(stamp, head.frame_id)
         self.output.persons(self.prefixes[topic], message, head, people)
-        self.output.switches(self.prefixes[topic], message, head, decoder.switches)
+        self.output.switches(self.prefixes[topic], message, head, moved)
         self._count += 1
         width, height = frame.size
         entry = {
@@ -172,10 +178,21 @@ class Replay:
             "topic": topic, "stamp_ns": stamp,
         }  # fmt: skip
         self.output.texts(entry, message.index + 1, people)
-        known = self.truth.find(topic, stamp, message.index)
-        wrong = self.judge.add(entry, people, known) if self.judge and known is not None else None
+        wrong = self._judged(entry, people, self.truth.find(topic, stamp, message.index))
         seconds = (message.time - self.bag.start) / messages.NS
-        self.diaries[topic].add(seconds, frame, stamp, people, decoder.switches, wrong)
+        self.diaries[topic].add(seconds, frame, stamp, people, moved, wrong)
+
+    def _judged(
+        self, image: dict[str, Any], people: People, known: truth.Annotations | None
+    ) -> float | None:
+        """How wrong a frame is; None where that is not known."""
+        if self.judge is None or known is None:
+            return None
+        try:
+            return self.judge.add(image, people, known)
+        except ValueError as error:
+            self.bag.skipped.add(image["topic"], "truth does not fit the picture", error)
+            return None
 
     def _summary(self, conditions: dict[str, Any]) -> dict[str, Any]:
         if not self._count:
@@ -185,6 +202,9 @@ class Replay:
             raise ValueError(
                 f"{self.path}: none of its pictures could be used: {reasons or 'none'}"
             )
+        figures = self.judge.figures() if self.judge else None
+        if figures is None and (asked := self.settings.truth or self.settings.truth_topic):
+            self.bag.skipped.add(Path(asked).name, "no picture has this truth: stamps or topics")
         settings = asdict(self.settings)
         if settings["truth"]:
             settings["truth"] = Path(settings["truth"]).name
@@ -193,7 +213,7 @@ class Replay:
             "clock": "real time" if self.settings.realtime else "offline",
             "frames": self._count,
             "cameras": {topic: diary.figures() for topic, diary in self.diaries.items()},
-            "truth": self.judge.figures() if self.judge else None,
+            "truth": figures,
             "skipped": self.bag.skipped.entries(),
             "settings": settings,
             "conditions": {"decoder": asdict(self.config), **conditions},

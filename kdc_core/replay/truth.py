@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as rle
 
-from kdc_core.annotations import person_category, read_annotations
+from kdc_core.annotations import check_runs, person_category, read_annotations
 from kdc_core.evaluate.coco import as_rle
 from kdc_core.replay import messages
 from kdc_core.replay.bag import Bag
@@ -66,6 +66,8 @@ def load(bag: Bag, prefixes: dict[str, str], file: Path | None, topic: str) -> T
     elif file is not None:
         _mots(truth, file, list(prefixes))
     else:
+        if topic and topic not in bag.topics:
+            bag.skipped.add(topic, "not in the recording")
         for camera, prefix in prefixes.items():
             persons = topic or f"{prefix.removesuffix('/kdc')}/truth/persons"
             _recorded(truth, bag, camera, persons)
@@ -158,12 +160,15 @@ def _stamp(image: dict[str, Any]) -> int:
 
 def _of_coco(entry: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
     x, y, width, height = (float(value) for value in entry["bbox"])
-    shape = entry.get("segmentation") or []
+    shape, size = entry.get("segmentation") or [], (int(image["height"]), int(image["width"]))
+    if isinstance(shape, dict):
+        check_runs(shape, size)
     if shape:
-        shape = as_rle(shape, (int(image["height"]), int(image["width"])))
+        shape = as_rle(shape, size)
     points = np.array(entry.get("keypoints") or [0] * (3 * K), float).reshape(K, 3)
     number = entry.get("track_id", entry.get("instance_id"))
-    made = _annotation(number, [x, y, x + width, y + height], shape, points, entry.get("iscrowd"))
+    crowd = bool(entry.get("iscrowd"))
+    made = _annotation(number, [x, y, x + width, y + height], shape, points, crowd)
     return {**made, "area": float(entry.get("area") or made["area"])}
 
 
@@ -178,10 +183,12 @@ def _mots(truth: Truth, file: Path, cameras: list[str]) -> None:
         try:
             frame, identity, kind, height, width = map(int, line.split(" ", 5)[:5])
             shape = {"size": [height, width], "counts": line.split(" ", 5)[5].encode()}
+            check_runs(shape, (height, width))
             x, y, w, h = rle.toBbox(shape).tolist()
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, OverflowError) as error:
             raise ValueError(
-                f"{file}:{number}: expected `frame id class height width rle`, got {line[:60]!r}"
+                f"{file}:{number}: expected `frame id class height width rle`, got {line[:60]!r}: "
+                f"{error}"
             ) from None
         if kind in (PEDESTRIAN, IGNORED):
             frames.setdefault(frame, []).append(

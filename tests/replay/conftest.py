@@ -30,7 +30,7 @@ def play(config, tmp_path):
     from kdc_core.pipeline import Pipeline
     from kdc_core.replay.play import Replay, Settings
 
-    def run(recording, path, name="out", engine=None, **settings):
+    def run(recording, path, name="out", engine=None, config=config, **settings):
         out = tmp_path / name
         known = engine or Known(recording)
         return Replay(path, out, Pipeline(known, config), Settings(**settings)).run(), out

@@ -99,8 +99,10 @@ def test_a_folder_is_replayed_by_processes_and_resumed(tmp_path, capsys):
     told = (out / "walk_0x" / "summary.json").stat().st_mtime_ns
     assert main(command) == 3  # finished ones are not replayed again
     assert (out / "walk_0x" / "summary.json").stat().st_mtime_ns == told
-    assert main([*command, "--min-score", "0.5"]) == 3  # other settings: they are
+    assert main([*command, "--long-side", "192", "--flip"]) == 3  # other settings: they are
     assert (out / "walk_0x" / "summary.json").stat().st_mtime_ns != told
+    told = json.loads((out / "walk_0x" / "summary.json").read_text())
+    assert told["conditions"]["engine"].endswith("flip test")
 
 
 def _kill(pid: int) -> bool:

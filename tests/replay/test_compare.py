@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from recordings import Known, Recording
+from recordings import Known, Recording, record, writer
 
 from kdc_core.cli import main
 from kdc_core.replay import baseline
@@ -47,6 +47,18 @@ def test_compare_with_itself_finds_nothing(two, tmp_path):
     _, a, _, _ = two
     content = compare(a, a, tmp_path / "c")
     assert (content["equal_frames"], content["most_different"]) == (20, [])
+
+
+def test_compare_of_one_camera_with_two_of_equal_stamps(play, tmp_path):
+    left, right = (Recording(topic=f"/{side}/image_raw", frames=6) for side in ("left", "right"))
+    bag = tmp_path / "bag"
+    with writer(bag) as both:
+        record(both, left)
+        record(both, right)
+    _, a = play(right, bag, "a", topics=("/right/image_raw",))
+    _, b = play(left, bag, "b")
+    content = compare(a, b, tmp_path / "c")
+    assert (content["frames"], content["equal_frames"]) == (6, 6)
 
 
 def test_compare_without_the_recording_still_has_figures(two, tmp_path):

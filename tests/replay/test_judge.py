@@ -226,6 +226,25 @@ def test_what_is_no_truth_is_refused(judged, play, tmp_path, text, complaint):
     file.write_text(text)
     with pytest.raises(ValueError, match=complaint):
         play(recording, bag, truth=str(file))
-    (tmp_path / "truth.txt").write_text("1 2001 2 240\n")
-    with pytest.raises(ValueError, match=r"truth.txt:1: expected `frame id class"):
-        play(recording, bag, truth=str(tmp_path / "truth.txt"))
+    for line in ("1 2001 2 240", "1 2001 2 240 320 PPP", "1 2001 2 -2 -3 6"):
+        (tmp_path / "truth.txt").write_text(line + "\n")
+        with pytest.raises(ValueError, match=r"truth.txt:1: expected `frame id class"):
+            play(recording, bag, truth=str(tmp_path / "truth.txt"))
+
+
+def test_truth_of_other_stamps_or_sizes_is_counted(judged, play, tmp_path):
+    recording, _, _, bag = judged
+    file = tmp_path / "truth.json"
+    late = {"id": 1, "width": 320, "height": 240, "stamp": 5, "file_name": ""}
+    file.write_text(json.dumps({"images": [late], "annotations": []}))
+    summary, _ = play(recording, bag, truth=str(file))
+    assert summary["truth"] is None
+    assert summary["skipped"][0]["reason"] == "no picture has this truth: stamps or topics"
+    small = {"id": 1, "width": 2, "height": 2, "stamp_ns": stamp(3), "file_name": ""}
+    person = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1], "track_id": 1,
+              "segmentation": {"counts": [0, 4], "size": [2, 2]}}  # fmt: skip
+    file.write_text(json.dumps({"images": [small], "annotations": [person]}))
+    summary, _ = play(recording, bag, truth=str(file))
+    assert ("truth does not fit the picture", "expected masks of 320x240 pixels, got 2x2") in [
+        (entry["reason"], entry["first"]) for entry in summary["skipped"]
+    ]

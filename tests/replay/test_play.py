@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from recordings import Known, Recording, record, stamp, writer
 from rosbags.rosbag2 import CompressionMode
 
+from kdc_core.config import DecodeConfig, ScoreConfig
 from kdc_core.replay import messages
 from kdc_core.replay.bag import Bag
 from kdc_core.replay.cameras import paced, prefixes
@@ -118,6 +120,49 @@ def test_several_cameras_raw_and_compressed(play, tmp_path):
     assert list(one["cameras"]) == ["/right/image_raw/compressed"] and one["frames"] == 6
     with pytest.raises(ValueError, match="no pictures on /nowhere; topics with pictures: /left"):
         play(left, path, "none", topics=("/nowhere",))
+
+
+def test_what_was_asked_for_and_is_not_there_is_counted(play, tmp_path):
+    recording = Recording(frames=6, truth=True)
+    bag = recording.write(tmp_path / "bag")
+    summary, _ = play(recording, bag, "a", topics=(recording.topic, "/rear/image_rwa"))
+    assert [(e["where"], e["reason"]) for e in summary["skipped"]] == [
+        ("/rear/image_rwa", "not in the recording")
+    ]
+    summary, _ = play(recording, bag, "b", truth_topic="/typo/persons")
+    assert {(e["where"], e["reason"]) for e in summary["skipped"]} == {
+        ("/typo/persons", "not in the recording"),
+        ("persons", "no picture has this truth: stamps or topics"),
+    }
+
+
+def test_people_below_the_threshold_are_not_reported(play, tmp_path):
+    recording = Recording(frames=6, truth=True)
+    bag = recording.write(tmp_path / "bag")
+    sure = replace(DecodeConfig(), score=replace(ScoreConfig(), min_score=0.99))
+    _, out = play(recording, bag, "a", config=sure)
+    assert all(len(people) == 0 for _, people in people_in(out / "people"))
+    assert json.loads((out / "keypoints.json").read_text()) == []
+
+
+def test_results_replace_no_recording_and_no_folder_of_others(play, tmp_path):
+    recording = Recording(frames=4)
+    bag = recording.write(tmp_path / "data" / "people")
+    before = contents(bag)
+    with pytest.raises(ValueError, match="the results would replace"):
+        play(recording, bag, "data")
+    with pytest.raises(ValueError, match="the results would replace"):
+        play(recording, bag / "people.mcap", "data")
+    cut = tmp_path / "cut" / "people"
+    cut.mkdir(parents=True)
+    (cut / "people.mcap").write_bytes(b"a replay that was killed")
+    assert play(recording, bag, "cut")[0]["frames"] == 4
+    photos = tmp_path / "album" / "people"
+    photos.mkdir(parents=True)
+    (photos / "anna.jpg").write_bytes(b"photo")
+    with pytest.raises(ValueError, match="an older recording"):
+        play(recording, bag, "album")
+    assert contents(bag) == before and (photos / "anna.jpg").read_bytes() == b"photo"
 
 
 def test_cameras_that_share_a_namespace_do_not_share_outputs():

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from test_messages import people
 
-from kdc_ros.admission import REMEMBERED, Admission
+from kdc_core.track.admission import REMEMBERED, Admission
 
 
 def scored(seven: float, three: float):
