@@ -46,7 +46,7 @@ def test_importing_the_generator_is_light() -> None:
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "anny", None)
-    with pytest.raises(ValueError, match=r"pip install 'kdc_ros\[synth\]' \(anny\)"):
+    with pytest.raises(ValueError, match=r"need anny: pip install anny==0\.6\.2"):
         bodies.load_model.__wrapped__()
 
 
