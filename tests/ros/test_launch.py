@@ -95,6 +95,14 @@ def test_camera_and_node_find_each_other_and_end_cleanly(clip):
     assert "Traceback" not in text
 
 
+def test_pictures_of_source_are_raw_whatever_is_asked_for(clip):
+    launched = Launched(source=str(clip), image_transport="compressed", shm_profile="none")
+    launched.until("image_transport: raw")
+    launched.until(r"waiting for pictures on /image_raw\n")
+    launched.until("publishers offer reliable")
+    assert "Traceback" not in launched.end()
+
+
 def test_a_dead_node_is_started_again(clip):
     launched = Launched(respawn="true")
     pid = int(launched.until(r"\[kdc_node-1\]: process started with pid \[(\d+)\]")[1])
