@@ -36,7 +36,7 @@ ARGUMENTS = {
     "shm_profile": (
         "",
         "Fast DDS profile with a shared-memory segment that holds whole pictures; empty: that of "
-        f"{FAST_DDS[0]}, else config/fastdds_shm.xml; none: no profile",
+        f"{FAST_DDS[0]}, else config/fastdds_shm.xml; none: leaves that as it is",
         None,
     ),
 }
