@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Protocol
 
@@ -26,12 +27,24 @@ class Sink(Protocol):
         ...
 
 
+def check_apart(path: Path, source: Source) -> None:
+    """ValueError for an output that would replace what is read."""
+    if source.path is None:
+        return
+    read = [source.path.resolve()]
+    if source.kind == "image":  # a folder gets a picture of the same name
+        read.append(read[0].parent)
+    if path.resolve() in read:
+        raise ValueError(f"{path}: would replace what is read, name another file or folder")
+
+
 def open_sink(path: Path, source: Source) -> Sink:
     """A video for video suffixes, one picture for picture suffixes, else a folder of pictures.
 
     Raises:
-        ValueError: an unknown suffix, or one picture for a source of many.
+        ValueError: an unknown suffix, one picture for a source of many, or the source itself.
     """
+    check_apart(path, source)
     suffix = path.suffix.lower()
     if suffix in CODECS:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,23 +83,52 @@ class VideoSink:
         due = 1
         if self.live:
             due = int((stamp - self._start) * self.fps) + 1 - self._written
+        width, height = _padded(size)
+        image = cv2.copyMakeBorder(
+            image, 0, height - size[1], 0, width - size[0], cv2.BORDER_REPLICATE
+        )
         for _ in range(due):
             writer.write(image)
             self._written += 1
 
     def close(self) -> None:
-        """Write the index; a video without any frame leaves no file."""
-        if self._writer is not None:
-            self._writer.release()
-            self._writer = None
+        """Write the index; a video without any frame leaves no file.
+
+        Raises:
+            ValueError: what was written cannot be read: OpenCV says nothing of a full disk.
+        """
+        if self._writer is None:
+            return
+        self._writer.release()
+        self._writer = None
+        video = cv2.VideoCapture(os.path.abspath(self.path))
+        count = video.get(cv2.CAP_PROP_FRAME_COUNT) if video.isOpened() else 0
+        video.release()
+        if count < 0.9 * self._written - 2:
+            raise ValueError(
+                f"{self.path}: {self._written} frames were written and {max(0, int(count))} are "
+                "there: disk full?"
+            )
 
     def _open(self, size: tuple[int, int], stamp: float) -> cv2.VideoWriter:
         codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
-        writer = cv2.VideoWriter(str(self.path), codec, self.fps, size)
+        # MPEG-4 counts time in up to 65,535 parts, and OpenCV asks for a thousand a frame
+        fps = self.fps if self.fps <= 65 else round(self.fps, 2)
+        # absolute: FFmpeg takes 12:30.mp4 for an address
+        writer = cv2.VideoWriter(os.path.abspath(self.path), codec, fps, _padded(size))
         if not writer.isOpened():
             raise ValueError(f"{self.path}: cannot be written: folder writable? disk full?")
         self._writer, self._size, self._start = writer, size, stamp
         return writer
+
+
+def _padded(size: tuple[int, int]) -> tuple[int, int]:
+    """Sides that codecs take: of odd ones they leave the last row or column out without a word.
+
+    OpenCV's own AVI writes beyond its memory below 8 pixels.
+    """
+    width, height = (max(16, side + side % 2) for side in size)
+    return width, height
 
 
 class ImageSink:

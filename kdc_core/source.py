@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -19,6 +19,7 @@ from kdc_core.types import Frame
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 JPEG, PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"  # how every such file begins
+MOST_CAMERAS = 9999  # larger numbers are no index of a camera
 #: frames that may be missing at the end, at least 2: counts of variable-rate files are estimates
 COUNT_TOLERANCE = 0.01
 
@@ -32,6 +33,7 @@ class Source:
     frames: Callable[[], Iterator[Frame]]
     fps: float | None = None  # frames per second, None where unknown
     count: int | None = None  # frames, None where unknown
+    path: Path | None = None  # of what is read, None where it is no file and no folder
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames()
@@ -49,11 +51,11 @@ def open_source(text: str) -> Source:
         ValueError: no such file, an empty folder, not a video, a camera that does not answer.
     """
     quieten_opencv()
-    if text.isdecimal():
+    path = Path(text)
+    if text.isdecimal() and int(text) <= MOST_CAMERAS and not path.exists():
         return _capture(f"camera {text}", "camera", int(text))
     if "://" in text:
         return _capture(text, "stream", text)
-    path = Path(text)
     if not path.exists():
         raise ValueError(f"{text}: no such file, folder or camera")
     if path.is_char_device():
@@ -62,8 +64,10 @@ def open_source(text: str) -> Source:
         return _folder(path)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         image = read_image(path)
-        return Source(text, "image", lambda: iter([Frame(image, 0.0, path.name)]), count=1)
-    return _capture(text, "video", text)
+        frame = Frame(image, 0.0, path.name)
+        return Source(text, "image", lambda: iter([frame]), count=1, path=path)
+    # absolute: FFmpeg takes 12:30.mp4 for an address
+    return replace(_capture(text, "video", os.path.abspath(path)), path=path)
 
 
 def read_image(path: Path, as_stored: bool = False) -> np.ndarray:
@@ -94,8 +98,7 @@ def read_image(path: Path, as_stored: bool = False) -> np.ndarray:
 
 def decode_image(data: bytes, how: int) -> np.ndarray | None:
     """The pixels of a picture file as ``cv2.imdecode`` gives them; None if it is broken (off)."""
-    is_jpeg = data.startswith(JPEG)
-    if not data or (is_jpeg and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")):
+    if not data or (data.startswith(JPEG) and not _jpeg_ends(data)):
         return None  # pixels begin and the end is missing: OpenCV 4 fills the rest with grey
     if data.startswith(PNG) and not _chunks_fit(data):
         return None  # OpenCV 5 takes the memory that a chunk speaks of, up to 4 GB, before it reads
@@ -103,6 +106,22 @@ def decode_image(data: bytes, how: int) -> np.ndarray | None:
         return cv2.imdecode(np.frombuffer(data, np.uint8), how)
     except cv2.error:  # e.g. a header that announces more pixels than OpenCV allows
         return None
+
+
+def _jpeg_ends(data: bytes) -> bool:
+    """Whether a JPEG's end comes behind the beginning of its pixels.
+
+    Segments before it are gone through by their lengths: a thumbnail has an end of its own. Behind
+    it anything may follow, such as the video of a motion photo.
+    """
+    at = len(JPEG)
+    while 0 <= (at := data.find(0xFF, at)) < len(data) - 3:  # rubbish before a marker is skipped
+        kind = data[at + 1]
+        if kind == 0xDA:  # start of scan
+            return data.find(b"\xff\xd9", at) >= 0
+        alone = kind in (0x01, 0xFF) or 0xD0 <= kind <= 0xD9
+        at += 1 if alone else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return True  # no pixels: let the decoder say so
 
 
 def _chunks_fit(data: bytes) -> bool:
@@ -141,7 +160,7 @@ def _folder(folder: Path) -> Source:
         for index, path in enumerate(paths):
             yield Frame(read_image(path), float(index), path.name)
 
-    return Source(str(folder), "folder", frames, count=len(paths))
+    return Source(str(folder), "folder", frames, count=len(paths), path=folder)
 
 
 def _capture(name: str, kind: str, target: int | str) -> Source:
@@ -156,7 +175,7 @@ def _capture(name: str, kind: str, target: int | str) -> Source:
     def frames() -> Iterator[Frame]:
         capture = waiting.pop() if waiting else _opened(name, kind, target)
         try:
-            yield from _read(capture, name, kind, fps, count)
+            yield from _read(capture, name, kind, told, count)
         finally:
             capture.release()
 
@@ -176,22 +195,30 @@ def _opened(name: str, kind: str, target: int | str) -> cv2.VideoCapture:
 
 
 def _read(
-    capture: cv2.VideoCapture, name: str, kind: str, fps: float | None, count: int
+    capture: cv2.VideoCapture, name: str, kind: str, fps: float, count: int
 ) -> Iterator[Frame]:
-    """Frames until the end; a ``ValueError`` afterwards if the file announced more of them."""
-    index = 0
+    """Frames until the end; a ``ValueError`` afterwards if the file announced more of them.
+
+    ``fps`` is as the file tells it, 0 where it does not: of containers that have no count OpenCV
+    makes one of it and the duration, which says nothing if the rate varies. So a video is broken
+    off where both its frames and its time end early.
+    """
+    index, stamp, before = 0, 0.0, 0.0
     while True:
         good, image = capture.read()
         if not good:
             break
+        before = stamp
         stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 if kind == "video" else time.time()
         if kind == "video" and index and stamp <= 0:  # containers without time stamps
-            stamp = index / (fps or 25.0)
+            stamp = index / (fps if 0 < fps < 1000 else 25.0)
         yield Frame(_bgr(image), stamp, f"{index:06d}")
         index += 1
     if kind != "video":
         raise ValueError(f"{name}: no more frames after {index}: unplugged or connection lost")
-    if index == 0 or count - index > max(2, COUNT_TOLERANCE * count):
+    few = count - index > max(2, COUNT_TOLERANCE * count)
+    short = fps <= 0 or 2 * stamp - before < (1 - COUNT_TOLERANCE) * count / fps
+    if index == 0 or (few and short):
         raise ValueError(
             f"{name}: broken off: read {index} of {count} frames; everything up to there is done"
         )

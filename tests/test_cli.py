@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -291,6 +292,33 @@ def test_doctor_names_engine_and_what_is_missing(model: str, capsys, monkeypatch
     assert "flip test" in printed and "could not be opened" not in printed
     assert main(["doctor", "--model", "gone.onnx"]) == 1
     assert "gone.onnx (missing)" in capsys.readouterr().out
+
+
+def test_no_command_writes_over_what_it_reads(model: str, tmp_path: Path, capsys, monkeypatch):
+    path = tmp_path / "pictures" / "a.png"
+    path.parent.mkdir()
+    cv2.imwrite(str(path), np.zeros((48, 64, 3), np.uint8))
+    shutil.copy(model, tmp_path / "m.onnx")
+    before = path.read_bytes(), (tmp_path / "m.onnx").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ["run", "pictures", "--out", f"{tmp_path}/pictures"],
+        ["run", "pictures/a.png", "--save-masks", "pictures"],
+        ["quantize", "m.onnx", "--images", "pictures", "--out", f"{tmp_path}/m.onnx"],
+        ["export", "m.onnx", "--out", f"{tmp_path}/m.onnx"],
+    ):
+        assert main(words) == 2
+        assert "is read" in capsys.readouterr().err
+    assert (path.read_bytes(), (tmp_path / "m.onnx").read_bytes()) == before
+
+
+def test_options_of_a_network_that_does_not_run_are_refused(tmp_path: Path, capsys) -> None:
+    assert main(["occlusion-bench", "--engine", "torch", "--flip"]) == 2
+    assert "--engine, --flip: expected without --fields oracle" in capsys.readouterr().err
+    assert main(["occlusion-bench", "--model", "m.onnx"]) == 2
+    assert "expected with --fields network" in capsys.readouterr().err
+    assert main(["evaluate", "--images", ".", "--annotations", "a.json", "--worst", "w"]) == 2
+    assert "w: expected one of .jpg" in capsys.readouterr().err
 
 
 def test_wrong_arguments_exit_with_2(capsys) -> None:

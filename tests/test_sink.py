@@ -65,3 +65,43 @@ def test_outputs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         open_sink(tmp_path / "a.png", source())
     with pytest.raises(ValueError, match="expected a folder or one of"):
         open_sink(tmp_path / "a.gif", source())
+
+
+@pytest.mark.parametrize("size", [(321, 241), (1, 7)])
+@pytest.mark.parametrize("suffix", [".mp4", ".avi"])
+def test_odd_sides_lose_nothing(tmp_path: Path, suffix: str, size: tuple[int, int]) -> None:
+    sink = VideoSink(tmp_path / f"a{suffix}", fps=20)
+    sink.write(np.full((size[1], size[0], 3), 200, np.uint8), 0.0)
+    sink.close()
+    (frame,) = open_source(str(tmp_path / f"a{suffix}"))
+    assert frame.size == ((322, 242) if size[0] > 16 else (16, 16))
+    assert frame.image.min() > 190
+
+
+@pytest.mark.parametrize("fps", [119.881, 238.653, 29.97])
+def test_rates_that_mpeg_4_cannot_count_are_rounded(tmp_path: Path, fps: float) -> None:
+    sink = VideoSink(tmp_path / "a.mp4", fps)
+    for _ in range(4):
+        sink.write(GREY, 0.0)
+    sink.close()
+    assert open_source(str(tmp_path / "a.mp4")).fps == pytest.approx(fps, abs=0.01)
+
+
+def test_a_full_disk_is_not_silent(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    (tmp_path / "full.avi").symlink_to("/dev/full")
+    sink = VideoSink(tmp_path / "full.avi", fps=20)
+    with pytest.raises(ValueError, match=r"full\.avi: .*disk full"):
+        for _ in range(20):
+            sink.write(GREY, 0.0)
+        sink.close()
+
+
+def test_what_is_read_is_not_replaced(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.jpg"), GREY)
+    folder, picture = open_source(str(tmp_path)), open_source(str(tmp_path / "a.jpg"))
+    for source, out in ((folder, tmp_path), (picture, tmp_path), (picture, tmp_path / "a.jpg")):
+        with pytest.raises(ValueError, match="would replace what is read"):
+            open_sink(out, source)
+    open_sink(tmp_path / "b.jpg", picture)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from video_files import clip
 
-from kdc_core.source import list_images, open_source, read_image
+from kdc_core.sink import VideoSink
+from kdc_core.source import _read, list_images, open_source, read_image
 
 
 def test_video_frames_are_complete_and_stamped(tmp_path: Path) -> None:
@@ -123,3 +124,57 @@ def test_any_bytes_are_a_picture_or_a_value_error(tmp_path_factory, content: byt
         assert read_image(path).ndim == 3
     except ValueError as error:
         assert "\n" not in str(error)
+
+
+def test_a_number_that_is_a_file_or_no_camera_is_told_from_a_camera(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "2024").mkdir()
+    cv2.imwrite("2024/a.png", np.zeros((3, 4, 3), np.uint8))
+    assert open_source("2024").kind == "folder"
+    with pytest.raises(ValueError, match="20240501123456: no such file, folder or camera"):
+        open_source("20240501123456")
+
+
+def test_a_video_named_by_the_time(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sink = VideoSink(Path("12:30.avi"), 10.0)
+    for _ in range(3):
+        sink.write(np.zeros((16, 16, 3), np.uint8), 0.0)
+    sink.close()
+    assert len(list(open_source("12:30.avi"))) == 3
+
+
+def test_bytes_behind_a_jpeg_are_not_its_end(tmp_path: Path) -> None:
+    jpeg = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (64, 64, 3)))[1].tobytes()
+    path = tmp_path / "motion.jpg"
+    path.write_bytes(jpeg + b"mp4" + b"\xff\xd9" + b"\xff\xda" + b"mp4")
+    assert read_image(path).shape == (64, 64, 3)
+    thumbnail = b"\xff\xe1" + (len(jpeg) + 2).to_bytes(2, "big") + jpeg
+    path.write_bytes(jpeg[:2] + thumbnail + jpeg[2:])
+    assert read_image(path).shape == (64, 64, 3)
+    path.write_bytes(jpeg[:2] + thumbnail + jpeg[2 : len(jpeg) // 2])
+    with pytest.raises(ValueError, match="broken off"):
+        read_image(path)
+
+
+class Rates(list):
+    """A capture whose frames come at given seconds, with a count and a rate made up of them."""
+
+    def read(self):
+        self.at = getattr(self, "at", -1) + 1
+        return self.at < len(self), np.zeros((2, 2, 3), np.uint8)
+
+    def get(self, _):
+        return self[self.at] * 1000
+
+
+@pytest.mark.parametrize("kept", [1.0, 0.5])
+def test_a_video_of_varying_rate_is_broken_off_where_its_time_is(kept: float) -> None:
+    stamps = [k / 30 for k in range(60)] + [2.0 + k for k in range(40)]
+    capture = Rates(stamps[: int(100 * kept)])
+    frames = _read(capture, "a.mkv", "video", 30.0, int(42.0 * 30))
+    if kept == 1:
+        assert len(list(frames)) == 100
+    else:
+        with pytest.raises(ValueError, match="broken off: read 50 of 1260 frames"):
+            list(frames)

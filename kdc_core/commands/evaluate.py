@@ -13,10 +13,12 @@ from kdc_core.commands.options import (
     decode_from,
     engine_from,
     natural,
+    refuse_network,
 )
 from kdc_core.config import EXACT, ModelInfo
 from kdc_core.evaluate.dataset import Dataset
 from kdc_core.pipeline import Engine, Pipeline
+from kdc_core.source import IMAGE_SUFFIXES
 from kdc_core.types import Frame, People
 
 
@@ -51,6 +53,8 @@ def main(args: argparse.Namespace) -> int:
     from kdc_core.evaluate.report import figures, protocol, write_json
     from kdc_core.evaluate.worst import Worst
 
+    if args.worst and args.worst.suffix.lower() not in IMAGE_SUFFIXES:
+        raise ValueError(f"{args.worst}: expected one of {' '.join(IMAGE_SUFFIXES)}")
     dataset = load(args.images, args.annotations).first(args.limit)
     config = decode_from(args, EXACT) if args.oracle else decode_from(args)
     pipeline = Pipeline(_engine(args, dataset), config)
@@ -72,11 +76,11 @@ def main(args: argparse.Namespace) -> int:
         f"{len(dataset)} images of {dataset.file.name}, {conditions['engine']}, longest side "
         f"{conditions['longest_side']}, centroid {conditions['centroid']}, {seconds:.0f} s"
     )
+    if args.json:
+        write_json(args.json, {**summary, "protocol": conditions})
     if args.worst:
         print(error_table(made))
         print(f"{worst.write(args.worst)} pictures: {args.worst}")
-    if args.json:
-        write_json(args.json, {**summary, "protocol": conditions})
     return 0
 
 
@@ -86,6 +90,8 @@ def _engine(args: argparse.Namespace, dataset: Dataset) -> Engine:
     from kdc_core.evaluate.oracle import Oracle
 
     info = ModelInfo()  # the default preset's input size and strides
+    if args.flip or not args.model:
+        refuse_network(args, "--oracle")
     if args.model:
         network = engine_from(args)
         info = network.info

@@ -39,7 +39,7 @@ def main(args: argparse.Namespace) -> int:
     if not args.source.is_file():
         raise ValueError(f"{args.source}: no such file")
     out = args.out or args.source.with_suffix(".onnx")
-    if out == args.source:
+    if out.resolve() == args.source.resolve():
         raise ValueError(f"{out}: expected another file than the one that is read, name it: --out")
     difference = export(args.source, out, args.long_side, args.octaves)
     size = out.stat().st_size / 1e6

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from kdc_core.commands.options import add_engine, engine_from, natural
+from kdc_core.commands.options import add_engine, engine_from, natural, refuse_network
 from kdc_core.config import ModelInfo
 
 RENDERED = 12  # people in a cast, when they are rendered; about two seconds each
@@ -68,6 +68,10 @@ def main(args: argparse.Namespace) -> int:
     from kdc_core.evaluate import occlusion, scenarios
     from kdc_core.evaluate.report import sha256, write_json
 
+    if args.fields == "oracle":
+        refuse_network(args, "--fields oracle")
+        if args.model or args.long_side:
+            raise ValueError("--model, --long-side: expected with --fields network")
     engine = engine_from(args) if args.fields == "network" else None
     if args.people and args.images:
         raise ValueError("--people: expected without --images, whose people walk there")

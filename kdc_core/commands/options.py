@@ -82,6 +82,13 @@ def engine_from(args: argparse.Namespace) -> Engine:
     return open_engine(args.engine, args.model, args.threads, args.long_side, args.flip)
 
 
+def refuse_network(args: argparse.Namespace, instead: str) -> None:
+    """ValueError for options of a network that is not run, because of the option ``instead``."""
+    given = {"--engine": args.engine != "auto", "--threads": args.threads, "--flip": args.flip}
+    if wrong := [name for name, value in given.items() if value]:
+        raise ValueError(f"{', '.join(wrong)}: expected without {instead}, which runs no network")
+
+
 def weights_of(args: argparse.Namespace) -> Path:
     """The file that ``engine_from`` opens, as far as can be told before it tries."""
     engine = choose(args.model)[0] if args.engine == "auto" else args.engine

@@ -29,6 +29,8 @@ def main(args: argparse.Namespace) -> int:
     if not args.model.is_file():
         raise ValueError(f"{args.model}: no such model file")
     out = args.out or args.model.with_stem(f"{args.model.stem}_int{args.bits}")
+    if out.resolve() == args.model.resolve():
+        raise ValueError(f"{out}: expected another file than the one that is read")
     info = read_info(args.model)
     images = calibration(args.images, args.count, info)
     content = to_int8_for_cpu(args.model, images, args.bits)

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tqdm import tqdm
 from kdc_core.commands.options import add_decoder, add_engine, decode_from, engine_from, natural
 from kdc_core.draw import overlay
 from kdc_core.pipeline import Pipeline, open_pipeline
-from kdc_core.sink import FolderSink, Sink, open_sink
+from kdc_core.sink import FolderSink, Sink, check_apart, open_sink
 from kdc_core.skeleton import ANCHORS
 from kdc_core.source import Source, open_source
 from kdc_core.types import Frame, People
@@ -52,19 +53,18 @@ def main(args: argparse.Namespace) -> int:
     sinks = _sinks(args, source)
     pipeline = open_pipeline(engine_from(args), decode_from(args))
     tally = Tally(pipeline)
-    try:
+    with ExitStack() as stack:
+        # a video that breaks off leaves a playable file and a summary of what was done
+        stack.callback(lambda: print(tally.summary()))
+        stack.callback(pipeline.close)
+        for sink in filter(None, sinks):
+            stack.callback(sink.close)
         for frame in progress(source, args.max_frames):
             people = tally.process(frame)
             if not _emit(frame, people, args.view, *sinks):
                 break
             if source.kind == "image" and not args.view:
                 print(describe(people))
-    finally:  # a video that breaks off leaves a playable file and a summary of what was done
-        for sink in sinks:
-            if sink is not None:
-                sink.close()
-        pipeline.close()
-        print(tally.summary())
     return 0
 
 
@@ -136,6 +136,8 @@ def check_window() -> None:
 
 def _sinks(args: argparse.Namespace, source: Source) -> tuple[Sink | None, Sink | None]:
     """Overlay and mask output, None where not asked for."""
+    if args.save_masks:
+        check_apart(args.save_masks, source)
     overlays = open_sink(args.out, source) if args.out else None
     masks = FolderSink(args.save_masks, ".png") if args.save_masks else None
     return overlays, masks

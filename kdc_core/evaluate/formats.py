@@ -86,8 +86,9 @@ def _kind(content: dict[str, Any]) -> str:
 
 
 def _names(content: dict[str, Any]) -> list[str]:
-    categories = content.get("categories") or [{}]
-    first = categories[0] if isinstance(categories[0], dict) else {}
+    categories = content.get("categories")
+    first = categories[0] if isinstance(categories, list) and categories else {}
+    first = first if isinstance(first, dict) else {}
     return list(first.get("keypoints") or [])
 
 

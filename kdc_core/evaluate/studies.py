@@ -25,7 +25,8 @@ from kdc_core.types import Fields, People, Poses
 
 IGO = (0.0, 0.1, 0.3, 0.5, 1.0, 2.0, 4.0)  # sigma of the Gaussian on the masks, pixels
 FIXED = (0.1, 0.15, 0.212, 0.3, 0.45)  # sigma of eq. 3 as a share of the person's scale
-SIDES = (256, 320, 416, 512, 640, 768)  # longest side of the network's input, pixels
+#: longest side of the network's input, pixels: multiples of what three octaves need for a flip test
+SIDES = (256, 384, 512, 640, 768)
 HIDDEN = (0.0, 0.3, 0.5, 0.7, 0.9)  # share of every mask that is covered
 COMPARED = ("static", "single", "weighted")
 

@@ -359,6 +359,12 @@ def _postfix(total: float, progress: float, elapsed: float) -> str:
 def main(args: argparse.Namespace) -> int:
     """``kdc train``: read the sources, train, exit code."""
     config = from_arguments(args)
+    for name in () if args.resume else ("state.pt", "ema.pt"):
+        if (Path(config.out) / name).exists():
+            raise ValueError(
+                f"{config.out}: there is a run in it: --resume goes on with it, another --out "
+                "keeps it"
+            )
     keep_memory()
     pack, report = read_all(args.data, args.extra, args.negatives)
     log.info("%s", report)
