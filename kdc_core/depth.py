@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from kdc_core.types import People
 
 SAMPLES = 7  # per side of the window around a keypoint
 WINDOW = 0.05  # half side of the window, of the person's box's longer side: about a wrist
 LEAST = 3  # samples with a depth that a keypoint needs
-TRUNK = (5, 6, 11, 12)  # shoulders and hips
+LEFT_SHOULDER, RIGHT_SHOULDER = 5, 6
+HIPS = (11, 12)
+TRUNK = (LEFT_SHOULDER, RIGHT_SHOULDER, *HIPS)
+BROAD = 0.1  # metres between shoulders, level, from which they tell where somebody looks
+UP = np.array([0.0, -1.0, 0.0])  # of a camera held level
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,39 @@ def lift(people: People, depth: Depth) -> np.ndarray:
 
 
 def place(points: np.ndarray) -> np.ndarray:
-    """Where bodies are (P, 3): mean of the trunk's keypoints, else median of all; NaN: unknown."""
+    """Where bodies are (P, 3): between the hips (REP 155).
+
+    Where not both are known, the mean of the trunk's keypoints, else the median of all; NaN:
+    unknown.
+    """
     trunk = points[:, TRUNK]
     known = np.isfinite(trunk).all(axis=2)
     count = known.sum(axis=1)[:, None]
     mean = np.where(known[..., None], trunk, 0).sum(axis=1) / np.maximum(count, 1)
-    return np.where(count > 0, mean, np.stack([_median(points[..., i], 1) for i in range(3)], -1))
+    near = np.where(count > 0, mean, np.stack([_median(points[..., i], 1) for i in range(3)], -1))
+    hips = points[:, HIPS].mean(axis=1)
+    return np.where(np.isfinite(hips).all(axis=1, keepdims=True), hips, near)
+
+
+def turn(points: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """How bodies are turned in the optical frame, quaternions (P, 4) x, y, z, w.
+
+    As REP 155 has it: x out of the body, y to its left, z up; the camera is taken to be level. The
+    shoulders tell, else somebody looks at the camera.
+
+    Args:
+        points: keypoints (P, 17, 3) of ``lift``.
+        places: of ``place``, without NaN.
+    """
+    across = points[:, LEFT_SHOULDER] - points[:, RIGHT_SHOULDER]
+    across = np.where([True, False, True], across, 0.0)
+    broad = np.linalg.norm(across, axis=1, keepdims=True)
+    towards = np.where([True, False, True], -places, 0.0)
+    left = np.where(broad > BROAD, across, np.cross(UP, towards))  # NaN is not broad
+    left = left / np.maximum(np.linalg.norm(left, axis=1, keepdims=True), 1e-6)
+    up = np.broadcast_to(UP, left.shape)
+    axes = np.stack([np.cross(left, up), left, up], axis=-1)
+    return np.asarray(Rotation.from_matrix(axes.reshape(-1, 3, 3)).as_quat())
 
 
 def _median(values: np.ndarray, least: int = LEAST) -> np.ndarray:

@@ -13,6 +13,7 @@ from kdc_core.source import IMAGE_SUFFIXES, Source, quieten_opencv
 
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 DEFAULT_FPS = 10.0  # of a video made from pictures
+GAP = 10.0  # seconds between frames of a live source that are left out of its video
 
 
 class Sink(Protocol):
@@ -82,6 +83,8 @@ class VideoSink:
             )
         due = 1
         if self.live:
+            if not -GAP < stamp - self._start - self._written / self.fps < GAP:
+                self._start = stamp - self._written / self.fps  # the clock was set
             due = int((stamp - self._start) * self.fps) + 1 - self._written
         width, height = _padded(size)
         image = cv2.copyMakeBorder(

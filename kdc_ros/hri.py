@@ -11,7 +11,7 @@ from hri_msgs.msg import (
     NormalizedRegionOfInterest2D,
     Skeleton2D,
 )
-from rclpy.node import Node
+from rclpy.node import Node, PublisherEventCallbacks  # its module is another in Humble
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -81,11 +81,11 @@ class Bodies:
                 body.skeleton.publish(skeleton(result, row))
         self._tracked.publish(IdsList(header=result.header, ids=others + ids))
 
-    def rest(self) -> None:
-        """Nobody is there any more."""
+    def rest(self, others: list[str]) -> None:
+        """Nobody is there any more but the bodies of other cameras."""
         for name in list(self._bodies):
             self._remove(name)
-        self._tracked.publish(IdsList())
+        self._tracked.publish(IdsList(ids=others))
 
     def destroy(self) -> None:
         """Take the topics away."""
@@ -99,8 +99,12 @@ class Bodies:
             (Image, "cropped"),
             (Skeleton2D, "skeleton2d"),
         )
+        # without event handlers: the executor, in another thread, might wait for one that goes
         body = Body(*(
-            self._node.create_publisher(kind, f"{BODIES}/{name}/{topic}", QoSProfile(depth=1))
+            self._node.create_publisher(
+                kind, f"{BODIES}/{name}/{topic}", QoSProfile(depth=1),
+                event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
+            )
             for kind, topic in topics
         ))  # fmt: skip
         self._bodies[name] = body

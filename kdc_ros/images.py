@@ -86,7 +86,8 @@ def _described(image: np.ndarray, encoding: str, header: Header) -> Image:
         raise ValueError(f"{encoding} message: got an array of {image.shape} {image.dtype}")
     message = Image(header=header, encoding=encoding)
     message.height, message.width = image.shape[:2]
-    message.step = image.strides[0] if image.flags.c_contiguous else image[0].nbytes
+    # not its strides: those of a single row are the whole picture's that it was cut from
+    message.step = message.width * channels * image.itemsize
     message.is_bigendian = int(sys.byteorder == "big")
     return message
 

@@ -60,6 +60,11 @@ class Monitor:
         with self._lock:
             self._last_error = (self._clock(), text)
 
+    def silence(self) -> float:
+        """Seconds since a picture came in; 0 before the first."""
+        with self._lock:
+            return self._clock() - self._arrivals[-1] if self._arrivals else 0.0
+
     def status(self, state: str, engine: str, dropped: int, stale_after: float) -> DiagnosticStatus:
         """The message; WARN where pictures fail to come or to be processed."""
         now = self._clock()

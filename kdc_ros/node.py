@@ -149,7 +149,7 @@ class KdcNode(LifecycleNode):
             self.get_logger().error("the network did not finish its last picture in 5 s")
         elif self._worker is not None and self.context.ok():
             for stream in self._streams:
-                stream.outputs.rest()
+                stream.outputs.rest([])
         self._worker = None
 
     def _release(self) -> None:
@@ -164,11 +164,11 @@ class KdcNode(LifecycleNode):
     # work, on the worker's thread
 
     def _process(self, stream: Stream, arrival: Arrival | None) -> None:
-        if arrival is None:  # disabled
-            stream.outputs.rest()
-            return
         bodies = [one.outputs.bodies for one in self._streams if one is not stream]
         others = [name for one in bodies if one is not None for name in one.ids]
+        if arrival is None:  # disabled, or no picture comes any more
+            stream.outputs.rest(others)
+            return
         stream.process(self._pipeline, arrival, others)
 
     def _failed(self, stream: Stream, error: Exception) -> None:
@@ -198,8 +198,11 @@ class KdcNode(LifecycleNode):
     def _follow_publishers(self) -> None:
         for stream in self._streams:
             stream.follow_publishers()
+            if self._worker is not None and stream.fell_silent():
+                self._worker.put(stream, None)
 
     def _set_parameters(self, wanted: list[Parameter]) -> SetParametersResult:
+        before = self.config.threshold
         try:
             self.config = params.changed(self.config, wanted, self._pipeline is not None)
         except ValueError as error:
@@ -208,6 +211,8 @@ class KdcNode(LifecycleNode):
             self._pipeline.config = self.config.decode
         for stream in self._streams:
             stream.changed()
+            if self._worker is not None and self.config.threshold != before:
+                stream.outputs.greet(Header(stamp=self.get_clock().now().to_msg()))
         return SetParametersResult(successful=True)
 
     def _diagnose(self) -> None:

@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 from geometry_msgs.msg import TransformStamped
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.node import PublisherEventCallbacks  # its module is another in Humble
@@ -15,7 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
-from kdc_core.depth import place
+from kdc_core.depth import place, turn
 from kdc_msgs.msg import CentroidSwitch, Person, PersonArray
 from kdc_ros import images, markers, messages
 from kdc_ros.messages import Result
@@ -60,7 +61,6 @@ class Outputs:
         self._letter = letter
         self._kept: list[Person] = []  # messages that are filled again
         self._label_info: LifecyclePublisher | None = None
-        self._threshold = config.threshold
         self._topics: list[tuple[LifecyclePublisher, Callable[[Result], Iterable[Any]]]] = []
         self._add("persons", PersonArray, 10, self._persons)
         self._add("events", CentroidSwitch, 50, messages.events)
@@ -74,11 +74,11 @@ class Outputs:
         self.bodies = self._hri() if config.publish_hri else None
 
     def greet(self, header: Header) -> None:
-        """Publish what is said once, after activation."""
+        """Publish what late listeners get, after activation and when it has changed."""
         if self._label_info is not None:
             from kdc_ros.detections import label_info
 
-            self._label_info.publish(label_info(header, self._threshold))
+            self._label_info.publish(label_info(header, self._node.config.threshold))
 
     def publish(self, result: Result, others: list[str]) -> None:
         """Everything that somebody listens to; ``others`` are the bodies of other cameras."""
@@ -91,10 +91,10 @@ class Outputs:
         if self.bodies is not None:
             self.bodies.publish(result, others)
 
-    def rest(self) -> None:
-        """Nothing is looked at any more: nobody is tracked."""
+    def rest(self, others: list[str]) -> None:
+        """Nothing is looked at any more: nobody is tracked but by other cameras."""
         if self.bodies is not None:
-            self.bodies.rest()
+            self.bodies.rest(others)
 
     def destroy(self) -> None:
         """Take the topics away."""
@@ -144,17 +144,21 @@ class Outputs:
         return [messages.person_array(result, self.cropped_masks, self._kept)]
 
     def _frames(self, result: Result) -> list[TransformStamped]:
-        """``body_<id>`` of everybody whose distance is known, turned as the camera is."""
+        """``body_<id>`` (REP 155) of everybody whose distance is known."""
+        places = place(result.points)
+        known = np.flatnonzero(np.isfinite(places).all(axis=1))
+        if not len(known):
+            return []
+        places = places[known]
+        turns = turn(result.points[known], places)
         frames = []
-        places = place(result.points).tolist()
-        for identity, (x, y, z) in zip(result.people.ids.tolist(), places, strict=True):
-            if z == z:  # not NaN
-                frame = TransformStamped(header=result.header)
-                frame.child_frame_id = f"body_{self._letter}{identity}"
-                at = frame.transform.translation
-                at.x, at.y, at.z = x, y, z
-                frame.transform.rotation.w = 1.0
-                frames.append(frame)
+        for identity, at, by in zip(result.people.ids[known], places, turns, strict=True):
+            frame = TransformStamped(header=result.header)
+            frame.child_frame_id = f"body_{self._letter}{identity}"
+            moved, turned = frame.transform.translation, frame.transform.rotation
+            moved.x, moved.y, moved.z = at.tolist()
+            turned.x, turned.y, turned.z, turned.w = by.tolist()
+            frames.append(frame)
         return frames
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ PARAMETERS = {
     "fps": (10.0, "pictures per second of the video"),
     "report_every": (10.0, "seconds between lines about how it goes"),
 }
+GAP = 10.0  # seconds between pictures that are left out of the video: a camera that was off
 
 
 class RecordNode(Node):
@@ -49,8 +51,9 @@ class RecordNode(Node):
             raise ValueError(f"out: expected a .mp4 or .avi in a folder that exists: {self._out}")
         self._fps = values["fps"]
         self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
         self._written = 0  # frames of the video
-        self._first = 0.0  # stamp of its first picture, seconds
+        self._first = -math.inf  # stamp of its first picture, seconds
         self._people: list[int] = []  # per picture
         self._latency: list[float] = []  # ms
         # the camera ends before the results do: keep what comes faster than it can be encoded
@@ -96,12 +99,14 @@ class RecordNode(Node):
         picture = to_bgr(message)
         if self._writer is None:
             kind = "mp4v" if self._out.suffix == ".mp4" else "MJPG"
-            size = (picture.shape[1], picture.shape[0])
+            self._size = (picture.shape[1], picture.shape[0])
             self._writer = cv2.VideoWriter(
-                str(self._out), cv2.VideoWriter_fourcc(*kind), self._fps, size
+                str(self._out), cv2.VideoWriter_fourcc(*kind), self._fps, self._size
             )
             if not self._writer.isOpened():
                 raise ValueError(f"{self._out}: cannot be written")
+        if self._size != (picture.shape[1], picture.shape[0]):  # a video has one size
+            picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
         for _ in range(self._due(message)):
             self._writer.write(picture)
             self._written += 1
@@ -109,7 +114,8 @@ class RecordNode(Node):
     def _due(self, message: Image) -> int:
         """Frames that the video lacks up to this picture, so that it plays at the true speed."""
         stamp = Time.from_msg(message.header.stamp).nanoseconds / 1e9
-        self._first = self._first or stamp
+        if not -GAP < stamp - self._first - self._written / self._fps < GAP:
+            self._first = stamp - self._written / self._fps  # the first one, or clocks were set
         return max(1, round((stamp - self._first) * self._fps) + 1 - self._written)
 
     def _report(self) -> None:

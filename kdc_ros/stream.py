@@ -53,6 +53,7 @@ class Stream:
         self._receiver: Receiver[Image] | Receiver[CompressedImage] | None = None
         self._depth: DepthInput | None = None
         self._reliability = ReliabilityPolicy.BEST_EFFORT
+        self._silent = False
 
     def open(self, worker: NewestWorker[Stream, Arrival | None]) -> None:
         """Subscribe; pictures go to the worker.
@@ -104,6 +105,12 @@ class Stream:
             self._node.get_logger().info(f"{self.topic}: publishers offer {best.name.lower()}")
             self._unsubscribe()
             self._subscribe(best)
+
+    def fell_silent(self) -> bool:
+        """True once when no picture has come for ``stale_after`` seconds and one had before."""
+        silent = self.monitor.silence() > self._node.config.stale_after
+        fell, self._silent = silent and not self._silent, silent
+        return fell
 
     def status(self, state: str, engine: str) -> DiagnosticStatus:
         """How it goes, for /diagnostics."""

@@ -3,9 +3,12 @@
 ros2 launch kdc_ros replay.launch.py bag:=walk image:=/camera/image_raw
 ros2 launch kdc_ros replay.launch.py bag:=walk image:=/camera/image_raw record:=walk_kdc
 
-Results that the recording holds already are played as /kdc_recorded/persons and so on: they are
-neither mixed with the new ones nor recorded again. Frames are dropped as on the robot. For every
-frame, the same bytes each time, figures and a report use `kdc replay`.
+Results that the recording holds already are played as /kdc_recorded/persons and so on, and the list
+of its bodies as /humans_recorded/bodies/tracked: they are neither mixed with the new ones nor
+recorded again. Its transforms of bodies and its diagnostics are played as they are.
+
+Frames are dropped as on the robot. For every frame, the same bytes each time, figures and a report
+use `kdc replay`.
 """
 
 from __future__ import annotations
@@ -70,6 +73,7 @@ def _player(context: LaunchContext) -> list:
     namespace = context.launch_configurations.get("namespace", "")  # of camera.launch.py
     place = "".join(f"/{part}" for part in (namespace.strip("/"), value["name"]) if part)
     apart = [f"{place}/{output}:={place}_recorded/{output}" for output in OUTPUTS]
+    apart.append("/humans/bodies/tracked:=/humans_recorded/bodies/tracked")
     delay = ["--delay", value["delay"]] if float(value["delay"]) else []  # 0 is refused
     play = ExecuteProcess(
         cmd=[

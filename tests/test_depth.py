@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
-from kdc_core.depth import Depth, lift, place
+from kdc_core.depth import Depth, lift, place, turn
 from kdc_core.types import People, Phase
 
 W, H = 64, 48
@@ -87,3 +88,29 @@ def test_nobody_has_no_place():
     )
     assert lift(nobody, camera(np.ones((H, W)))).shape == (0, 17, 3)
     assert place(np.zeros((0, 17, 3))).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("shoulders", "forward"),
+    [
+        ([(0.2, 0, 3), (-0.2, 0, 3)], (0, 0, -1)),  # left one right in the picture: seen from ahead
+        ([(-0.2, 0.1, 3), (0.2, 0, 3)], (0, 0, 1)),  # from behind
+        ([(0, 0, 3.2), (0, 0, 2.8)], (1, 0, 0)),  # its left side is far away: it looks right
+        ([(np.nan,) * 3, (0.2, 0, 3)], (-0.6, 0, -0.8)),  # not known: towards the camera
+        ([(0.01, 0, 3), (0, 0, 3)], (-0.6, 0, -0.8)),
+    ],
+)
+def test_bodies_stand_upright_and_look_where_their_shoulders_tell(shoulders, forward):
+    points = np.full((1, 17, 3), np.nan)
+    points[0, 5:7] = shoulders
+    turned = Rotation.from_quat(turn(points, np.array([[3.0, 0.5, 4.0]]))[0])
+    assert turned.apply([1, 0, 0]) == pytest.approx(forward, abs=1e-6)
+    assert turned.apply([0, 0, 1]) == pytest.approx([0, -1, 0], abs=1e-6)
+    assert turn(points[:0], np.zeros((0, 3))).shape == (0, 4)
+
+
+def test_a_body_is_between_its_hips():
+    points = np.full((2, 17, 3), np.nan)
+    points[:, 5:7] = [(0, -0.5, 3), (1, -0.5, 3)]
+    points[0, 11:13] = [(0, 0.5, 2), (1, 0.5, 2)]
+    assert place(points).tolist() == [[0.5, 0.5, 2], [0.5, -0.5, 3]]

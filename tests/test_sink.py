@@ -37,6 +37,14 @@ def test_live_video_plays_at_real_speed(tmp_path: Path) -> None:
     assert len(list(open_source(str(tmp_path / "a.avi")))) == 11
 
 
+def test_a_clock_that_is_set_does_not_fill_the_disk(tmp_path: Path) -> None:
+    sink = VideoSink(tmp_path / "a.avi", fps=20, live=True)
+    for stamp in (0.0, 0.05, 1.7e9, 1.7e9 + 0.1, 30.0):
+        sink.write(GREY, stamp)
+    sink.close()
+    assert len(list(open_source(str(tmp_path / "a.avi")))) <= 8
+
+
 def test_video_of_changing_size_is_refused(tmp_path: Path) -> None:
     sink = VideoSink(tmp_path / "a.avi", fps=20)
     sink.write(GREY, 0.0)

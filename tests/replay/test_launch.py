@@ -46,5 +46,6 @@ def test_the_player_has_the_clock_and_the_node_follows_it(description, record, d
     assert ("--delay" in started[-1]) == (delay == "3.0")
     assert len(started) == (2 if record else 1)
     assert "--remap /kdc/persons:=/kdc_recorded/persons /kdc/events:=/kdc_rec" in started[-1]
+    assert started[-1].endswith("/humans/bodies/tracked:=/humans_recorded/bodies/tracked")
     if record:
         assert "bag record --use-sim-time -o out --regex" in started[0]

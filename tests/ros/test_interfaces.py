@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 
 import numpy as np
 import pytest
 from blobs import picture
 from harness import Running, header, image_message
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image
 from standins import provide
 
@@ -80,6 +82,9 @@ def test_bodies_come_and_go_with_their_topics(probe, node):
     nose = skeletons[-1].skeleton[Skeleton2D.NOSE]
     assert (nose.x, nose.y, nose.c) == pytest.approx((220 / 320, 140 / 240, 0.5), abs=0.003)
 
+    silent = time.monotonic()
+    probe.until(lambda: tracked[-1].ids == [], "bodies stay although no picture comes any more")
+    assert time.monotonic() - silent > NodeConfig().stale_after - 0.5
     scene(probe, camera, BOXES[:1], 3, tracked)
     probe.until(lambda: tracked[-1].ids == ["a1"], "the second body stays")
     probe.until(lambda: bodies_there(probe) == {"a1"}, "the topics of the second body stay")
@@ -109,7 +114,11 @@ def test_detections_carry_the_ids_and_what_their_class_means_is_latched(probe, n
     assert hypothesis.score == pytest.approx(200 / 255)
     (person,) = labels[-1].class_map
     assert (str(person.class_id), person.class_name) == (hypothesis.class_id, "person")
-    assert labels[-1].threshold == pytest.approx(NodeConfig().threshold)
+    usual = NodeConfig().threshold
+    assert labels[-1].threshold == pytest.approx(usual)
+    for threshold in (0.5, usual):
+        assert probe.set("threshold", threshold).successful
+        probe.until(lambda t=threshold: labels[-1].threshold == pytest.approx(t), "not told")
 
 
 @pytest.mark.parametrize(("encoding", "unit"), [("16UC1", 1000), ("32FC1", 1)])
@@ -145,8 +154,13 @@ def test_depth_gives_places_in_space_and_frames(probe, node, encoding, unit):
     names = {one.child_frame_id: one for one in frames[-1].transforms}
     assert set(names) == {f"body_a{near.id}", f"body_a{far.id}"}
     body = names[f"body_a{near.id}"]
-    assert body.header.frame_id == "optical" and body.transform.rotation.w == 1.0
-    assert body.transform.translation.z == pytest.approx(2.5)
+    assert body.header.frame_id == "optical"
+    moved, turned = body.transform.translation, body.transform.rotation
+    assert moved.z == pytest.approx(2.5)
+    rotation = Rotation.from_quat([turned.x, turned.y, turned.z, turned.w])
+    assert rotation.apply([0, 0, 1]) == pytest.approx([0, -1, 0], abs=1e-6), "z up"
+    towards = -np.array([moved.x, 0, moved.z])
+    assert rotation.apply([1, 0, 0]) == pytest.approx(towards / np.linalg.norm(towards), abs=1e-6)
 
 
 @pytest.mark.parametrize("reliability", [ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_messages import people, result
+from test_messages import result
 from visualization_msgs.msg import Marker
 
 from kdc_core.skeleton import LIMBS
 from kdc_ros.markers import skeletons
+from tests.people import two_people
 
 
 def test_every_marker_is_of_the_pictures_frame_and_of_a_person():
@@ -22,7 +23,7 @@ def test_every_marker_is_of_the_pictures_frame_and_of_a_person():
 
 
 def test_without_depth_they_lie_in_the_picture_plane():
-    found = people()
+    found = two_people()
     found.keypoints[0, :, :] = [63.0, 47.0, 1.0]  # the last pixel of 64 x 48
     joints = next(m for m in skeletons(result(found)).markers if m.ns == "joints" and m.id == 7)
     at = joints.points[0]
@@ -41,6 +42,6 @@ def test_with_depth_they_stand_where_the_people_are_and_unknown_joints_are_left_
 
 
 def test_a_person_without_a_joint_has_no_marker():
-    found = people()
+    found = two_people()
     found.keypoints[1, :, 2] = 0.0
     assert {m.id for m in skeletons(result(found)).markers[1:]} == {7}

@@ -10,30 +10,12 @@ from kdc_core.track import CentroidSwitch
 from kdc_core.types import Frame, People, Phase
 from kdc_msgs.msg import Keypoint, Person
 from kdc_ros.messages import Result, events, person_array
-
-
-def people() -> People:
-    """Two people: id 7 with a mask, id 3 with a box that sticks out of the picture."""
-    labels = np.zeros((48, 64), np.uint16)
-    labels[10:20, 5:9] = 7
-    keypoints = np.arange(2 * 17 * 3, dtype=np.float32).reshape(2, 17, 3)
-    return People(
-        ids=np.array([7, 3]),
-        score=np.array([0.25, 0.75], np.float32),
-        mask_score=np.array([0.5, 0.0], np.float32),
-        keypoints=keypoints,
-        visible=np.arange(34).reshape(2, 17) % 3 == 0,
-        boxes=np.array([[5, 10, 9, 20], [-3.5, 40.2, 12.1, 60]], np.float32),
-        centroid=np.array([17, 15]),
-        centroid_xy=np.array([[6.5, 14.5], [3.0, 47.0]], np.float32),
-        labels=labels,
-        phase=np.array([Phase.CONFIRMED, Phase.OCCLUDED], np.uint8),
-    )
+from tests.people import two_people
 
 
 def result(found: People | None = None, **more) -> Result:
     frame = Frame(np.zeros((48, 64, 3), np.uint8))
-    return Result(frame, Header(frame_id="eye"), people() if found is None else found, **more)
+    return Result(frame, Header(frame_id="eye"), two_people() if found is None else found, **more)
 
 
 def test_every_value_arrives_best_person_first():
@@ -60,7 +42,7 @@ def test_a_box_is_the_masks_pixels_and_stays_in_the_picture():
 
 
 def test_nobody_is_an_empty_list():
-    empty = people()
+    empty = two_people()
     nobody = People(
         **{
             name: getattr(empty, name)[:0]

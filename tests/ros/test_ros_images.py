@@ -347,3 +347,8 @@ def test_array_of_another_type_is_refused():
         to_message(reference()[..., 0], "mono16", Header())
     with pytest.raises(ValueError, match="bgr8 message"):
         to_serialized(reference()[..., 0], "bgr8", Header())
+
+
+def test_a_single_row_of_a_larger_picture_has_its_own_step():
+    message = to_message(np.zeros((48, 64, 3), np.uint8)[47:, 10:17], "bgr8", Header())
+    assert (message.height, message.width, message.step, len(message.data)) == (1, 7, 21, 21)

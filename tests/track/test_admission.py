@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from test_messages import people
 
 from kdc_core.track.admission import REMEMBERED, Admission
+from tests.people import two_people
 
 
 def scored(seven: float, three: float):
     """Id 7 has pixels and is known by its mask, id 3 by its skeleton."""
     return replace(
-        people(), score=np.array([0.0, three], np.float32),
+        two_people(), score=np.array([0.0, three], np.float32),
         mask_score=np.array([seven, 0.0], np.float32),
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("pycocotools", reason="reading annotations needs pycocotools")
 
+from kdc_core.cli import main  # noqa: E402
 from kdc_core.engines.torch import load_checkpoint  # noqa: E402
 from kdc_core.network.model import KdcNet, preset  # noqa: E402
 from kdc_core.training import checkpoint  # noqa: E402
@@ -271,3 +272,10 @@ def test_wrong_checkpoints_are_one_line_errors(small_set, tmp_path):
     process = start(["--out", str(tmp_path / "x")])
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 2 and errors.count("\n") == 1 and "--data" in errors
+
+
+def test_a_run_is_not_replaced_by_another(tmp_path, capsys):
+    (tmp_path / "ema.pt").write_bytes(b"weights of a week")
+    assert main(["train", "--data", "none.json", "--out", str(tmp_path)]) == 2
+    assert "there is a run in it: --resume goes on with it" in capsys.readouterr().err
+    assert (tmp_path / "ema.pt").read_bytes() == b"weights of a week"
