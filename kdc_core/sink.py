@@ -28,14 +28,15 @@ class Sink(Protocol):
         ...
 
 
-def check_apart(path: Path, source: Source) -> None:
-    """ValueError for an output that would replace what is read."""
+def check_apart(path: Path, source: Source, suffix: str = ".jpg") -> None:
+    """ValueError for an output that would replace what is read.
+
+    ``suffix`` is that of the pictures which a folder gets, with the names of those that are read.
+    """
     if source.path is None:
         return
-    read = [source.path.resolve()]
-    if source.kind == "image":  # a folder gets a picture of the same name
-        read.append(read[0].parent)
-    if path.resolve() in read:
+    written = path / f"{source.path.stem}{suffix}" if source.kind == "image" else path
+    if source.path.resolve() in (path.resolve(), written.resolve()):
         raise ValueError(f"{path}: would replace what is read, name another file or folder")
 
 
@@ -85,7 +86,7 @@ class VideoSink:
         if self.live:
             if not -GAP < stamp - self._start - self._written / self.fps < GAP:
                 self._start = stamp - self._written / self.fps  # the clock was set
-            due = int((stamp - self._start) * self.fps) + 1 - self._written
+            due = round((stamp - self._start) * self.fps) + 1 - self._written
         width, height = _padded(size)
         image = cv2.copyMakeBorder(
             image, 0, height - size[1], 0, width - size[0], cv2.BORDER_REPLICATE

@@ -183,16 +183,20 @@ class KdcNode(LifecycleNode):
         """Off: not even subscribed. The network stays loaded."""
         changed = request.data != self._enabled
         self._enabled = request.data
+        response.success = True
         if changed and self._worker is not None:
             self._worker.discard()
-            for stream in self._streams:
-                if request.data:
+            try:
+                for stream in self._streams if request.data else ():
                     stream.open(self._worker)
-                else:
-                    stream.close()
-                    self._worker.put(stream, None)
-        response.success = True
-        response.message = "enabled" if request.data else "disabled"
+            except Exception as error:  # as in on_activate
+                self.get_logger().error(one_line(error))
+                response.success, self._enabled = False, False
+                response.message = one_line(error)
+            for stream in () if self._enabled else self._streams:
+                stream.close()
+                self._worker.put(stream, None)
+        response.message = response.message or ("enabled" if request.data else "disabled")
         return response
 
     def _follow_publishers(self) -> None:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from kdc_core.sink import FolderSink, VideoSink, open_sink
+from kdc_core.sink import FolderSink, VideoSink, check_apart, open_sink
 from kdc_core.source import Source, open_source
 
 GREY = np.full((48, 64, 3), 90, np.uint8)
@@ -43,6 +43,15 @@ def test_a_clock_that_is_set_does_not_fill_the_disk(tmp_path: Path) -> None:
         sink.write(GREY, stamp)
     sink.close()
     assert len(list(open_source(str(tmp_path / "a.avi")))) <= 8
+
+
+def test_a_live_video_at_its_own_rate_has_every_frame_once(tmp_path: Path) -> None:
+    sink = VideoSink(tmp_path / "a.avi", fps=30, live=True)
+    for k in range(60):
+        sink.write(np.full((48, 64, 3), 4 * k, np.uint8), 1e9 + k / 30)
+    sink.close()
+    levels = [frame.image.mean() for frame in open_source(str(tmp_path / "a.avi"))]
+    assert len(levels) == 60 and np.diff(levels).min() > 2
 
 
 def test_video_of_changing_size_is_refused(tmp_path: Path) -> None:
@@ -109,7 +118,14 @@ def test_a_full_disk_is_not_silent(tmp_path: Path) -> None:
 def test_what_is_read_is_not_replaced(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.jpg"), GREY)
     folder, picture = open_source(str(tmp_path)), open_source(str(tmp_path / "a.jpg"))
-    for source, out in ((folder, tmp_path), (picture, tmp_path), (picture, tmp_path / "a.jpg")):
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "a.jpg").symlink_to(tmp_path / "a.jpg")
+    link = open_source(str(tmp_path / "links" / "a.jpg"))
+    for source, out in (
+        (folder, tmp_path), (picture, tmp_path), (picture, tmp_path / "a.jpg"),
+        (link, tmp_path / "links"), (link, tmp_path),
+    ):  # fmt: skip
         with pytest.raises(ValueError, match="would replace what is read"):
             open_sink(out, source)
     open_sink(tmp_path / "b.jpg", picture)
+    check_apart(tmp_path, picture, ".png")

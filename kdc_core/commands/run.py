@@ -137,7 +137,7 @@ def check_window() -> None:
 def _sinks(args: argparse.Namespace, source: Source) -> tuple[Sink | None, Sink | None]:
     """Overlay and mask output, None where not asked for."""
     if args.save_masks:
-        check_apart(args.save_masks, source)
+        check_apart(args.save_masks, source, ".png")
     overlays = open_sink(args.out, source) if args.out else None
     masks = FolderSink(args.save_masks, ".png") if args.save_masks else None
     return overlays, masks

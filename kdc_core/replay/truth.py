@@ -160,10 +160,11 @@ def _stamp(image: dict[str, Any]) -> int:
 
 def _of_coco(entry: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
     x, y, width, height = (float(value) for value in entry["bbox"])
-    shape, size = entry.get("segmentation") or [], (int(image["height"]), int(image["width"]))
-    if isinstance(shape, dict):
-        check_runs(shape, size)
+    shape = entry.get("segmentation") or []
     if shape:
+        size = int(image["height"]), int(image["width"])
+        if isinstance(shape, dict):
+            check_runs(shape, size)
         shape = as_rle(shape, size)
     points = np.array(entry.get("keypoints") or [0] * (3 * K), float).reshape(K, 3)
     number = entry.get("track_id", entry.get("instance_id"))

@@ -240,6 +240,10 @@ def test_truth_of_other_stamps_or_sizes_is_counted(judged, play, tmp_path):
     summary, _ = play(recording, bag, truth=str(file))
     assert summary["truth"] is None
     assert summary["skipped"][0]["reason"] == "no picture has this truth: stamps or topics"
+    bare = {"id": 1, "stamp_ns": stamp(3), "file_name": ""}  # a size is asked for by masks alone
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "track_id": 1}
+    file.write_text(json.dumps({"images": [bare], "annotations": [box]}))
+    assert play(recording, bag, truth=str(file))[0]["truth"]["frames"] == 1
     small = {"id": 1, "width": 2, "height": 2, "stamp_ns": stamp(3), "file_name": ""}
     person = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1], "track_id": 1,
               "segmentation": {"counts": [0, 4], "size": [2, 2]}}  # fmt: skip

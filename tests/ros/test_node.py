@@ -15,6 +15,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import GetState
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import SetBool
 
 from kdc_msgs.msg import PersonArray
 
@@ -228,6 +229,18 @@ def test_what_is_wrong_with_a_subscription_is_said(parameters, words):
     assert code == 2 and "see the error above" in err, err
     assert words in err.partition("error: could not start")[0], err
     assert "Traceback" not in err
+
+
+def test_switching_on_with_a_wrong_topic_is_refused_and_the_node_lives(probe):
+    depth = {"depth_topic": "/depth/", "depth_info_topic": "/info"}
+    with Running.blobs(autostart="false", **depth) as node:
+        assert probe.change(Transition.TRANSITION_CONFIGURE)
+        probe.enable(False)
+        assert probe.change(Transition.TRANSITION_ACTIVATE)
+        answer = probe.call(SetBool, "/kdc/enable", SetBool.Request(data=True))
+        assert not answer.success and "/depth/" in answer.message
+        assert node.process.poll() is None
+        probe.enable(False)
 
 
 def test_a_failed_activation_leaves_nothing_subscribed(probe):
