@@ -68,6 +68,22 @@ class Launched:
 
 
 @pytest.fixture
+def launch():
+    """Starts ``Launched``; whatever becomes of the test, no process stays."""
+    started = []
+
+    def start(**arguments: str) -> Launched:
+        started.append(Launched(**arguments))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            os.killpg(one.process.pid, signal.SIGKILL)
+            one.process.wait()
+
+
+@pytest.fixture
 def clip(tmp_path):
     path = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (160, 120))
@@ -88,8 +104,8 @@ def test_every_argument_is_described():
     assert all(len(argument.description) > 10 for argument in described)
 
 
-def test_camera_and_node_find_each_other_and_end_cleanly(clip, probe):
-    launched = Launched(source=str(clip), namespace="robot", image="eye/image_raw", threshold="0.4")
+def test_camera_and_node_find_each_other_and_end_cleanly(launch, clip, probe):
+    launched = launch(source=str(clip), namespace="robot", image="eye/image_raw", threshold="0.4")
     launched.until("waiting for pictures on /robot/eye/image_raw")
     persons = probe.listen(PersonArray, "/robot/kdc/persons")
     probe.until(lambda: persons, "no results")
@@ -98,8 +114,8 @@ def test_camera_and_node_find_each_other_and_end_cleanly(clip, probe):
     assert "Traceback" not in text
 
 
-def test_pictures_of_source_are_raw_whatever_is_asked_for(clip, probe):
-    launched = Launched(source=str(clip), image_transport="compressed", shm_profile="none")
+def test_pictures_of_source_are_raw_whatever_is_asked_for(launch, clip, probe):
+    launched = launch(source=str(clip), image_transport="compressed", shm_profile="none")
     launched.until("image_transport: raw")
     launched.until(r"waiting for pictures on /image_raw\n")
     persons = probe.listen(PersonArray, "/kdc/persons")
@@ -107,8 +123,8 @@ def test_pictures_of_source_are_raw_whatever_is_asked_for(clip, probe):
     launched.end()
 
 
-def test_a_dead_node_is_started_again(clip):
-    launched = Launched(respawn="true")
+def test_a_dead_node_is_started_again(launch, clip):
+    launched = launch(respawn="true")
     pid = int(launched.until(r"\[kdc_node-1\]: process started with pid \[(\d+)\]")[1])
     launched.until("waiting for pictures on /image_raw")
     os.kill(pid, signal.SIGKILL)
@@ -118,8 +134,8 @@ def test_a_dead_node_is_started_again(clip):
     assert "Traceback" not in launched.end()
 
 
-def test_a_managed_node_waits(clip):
-    launched = Launched(autostart="false", log_level="info")
+def test_a_managed_node_waits(launch, clip):
+    launched = launch(autostart="false", log_level="info")
     launched.until("process started")
     time.sleep(4)
     assert "waiting for pictures" not in launched.end()
