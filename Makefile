@@ -53,7 +53,7 @@ test-cuda-sim: $(STAMPS)/test $(STAMPS)/gpu-test
 	  echo "[6] PyCUDA from its source (about 2 minutes)"; $(BIN)/python tests/cuda/build_pycuda.py; }
 	@$(RUN) -m pytest -q tests/cuda
 
-gpu-check: $(STAMPS)/kdc
+gpu-check: $(STAMPS)/kdc $(STAMPS)/gpu
 	@$(BIN)/python -m kdc_core.cuda.check --sanitize --model \
 	  kdc_core/weights/kdc_lite.onnx --out docs/gpu_results.md
 
@@ -118,6 +118,12 @@ $(STAMPS)/gpu-test: $(STAMPS)/test
 	  $(BIN)/python -m pip download -qq --disable-pip-version-check --no-deps \
 	    -d $(VENV)/trt_wheels $$wanted 2>/dev/null || echo "    without $$wanted"; done
 	@ls $(VENV)/trt_wheels/*.whl >/dev/null 2>&1 && touch $@ || true  # offline: tried again
+
+# PyCUDA is compiled here, and finds CUDA by nvcc's place. TensorRT: README, "On a GPU".
+$(STAMPS)/gpu: $(STAMPS)/kdc
+	@echo "[+] PyCUDA, from its source (about 2 minutes)"
+	@PATH="$$PATH:/usr/local/cuda/bin" $(PIP) -c $(STAMPS)/constraints.txt pycuda onnx
+	@touch $@
 
 # beside the environment and not in it: colcon brings packages that nothing else needs
 $(STAMPS)/colcon: $(STAMPS)/constraints.txt

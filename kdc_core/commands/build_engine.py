@@ -13,6 +13,8 @@ from kdc_core.engines import check_long_side, default_model
 from kdc_core.engines.precision import PRECISIONS
 from kdc_core.engines.progress import Watch
 
+CALIBRATED = ", with the ranges of its pictures; --force takes new ones"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``kdc build-engine``."""
@@ -51,7 +53,7 @@ def main(args: argparse.Namespace) -> int:
     wanted = build.recipe(trt, model, gpu_name(), args.precision, info.longest)
     path = build.engine_path(wanted, args.out)
     if not args.force and build.kept(wanted, args.out):
-        print(f"{path} is there already")
+        print(f"{path} is there already{CALIBRATED if args.precision == 'int8' else ''}")
         return 0
     start = time.perf_counter()
     images = calibration(args.images, args.count, info) if args.precision == "int8" else ()

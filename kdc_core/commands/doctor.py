@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import kdc_core
 from kdc_core.cli import explain
 from kdc_core.commands.options import add_engine, engine_from, weights_of
+from kdc_core.cuda import install
 from kdc_core.engines import ENGINES, choose
 from kdc_core.engines.flip import FlipEngine
 from kdc_core.pipeline import Engine
@@ -28,7 +29,7 @@ class Package:
     distribution: str  # its name on PyPI
     purpose: str
     base: bool = False  # KDC does not work without it
-    comes_with: str = ""  # what brings it, if pip does not
+    comes_with: str = ""  # what brings it, where pip alone does not
 
     @property
     def install(self) -> str:
@@ -45,8 +46,8 @@ PACKAGES = (
     Package("openvino", "openvino", "faster engine on CPUs"),
     Package("torch", "torch", "training, export, reference engine"),
     Package("pycocotools", "pycocotools", "evaluation"),
-    Package("tensorrt", "tensorrt", "engine on NVIDIA GPUs"),
-    Package("pycuda", "pycuda", "decoder on NVIDIA GPUs"),
+    Package("tensorrt", "tensorrt", "engine on NVIDIA GPUs", comes_with=install.TENSORRT),
+    Package("pycuda", "pycuda", "decoder on NVIDIA GPUs", comes_with=install.PYCUDA),
     Package("onnx", "onnx", "export, and building TensorRT engines"),
     Package("rclpy", "ros-jazzy-rclpy", "ROS 2 node", comes_with="source a ROS 2 setup"),
     Package("kdc_msgs", "kdc_msgs", "ROS 2 messages of KDC", comes_with="colcon build, or make"),

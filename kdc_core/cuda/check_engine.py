@@ -17,17 +17,17 @@ _HEADS = ("heat", "short", "mid", "anchor", "log_sigma", "vis", "seg")
 TOLERANCE = {"fp32": 0.01, "fp16": 0.5}
 
 
-def check_engine(report: Report, model: Path, runs: int = 50) -> int:
-    """Build, compare and time; number of precisions that disagree."""
+def check_engine(report: Report, model: Path, runs: int = 50) -> int | None:
+    """Build, compare and time; number of precisions that disagree, None if nothing could be run."""
     report.add("\n## TensorRT\n")
     if obstacle := in_the_way():
         report.add(f"* not run: {obstacle}")
-        return 0
+        return None
     try:
         import onnxruntime  # noqa: F401
     except ImportError:
         report.add("* not run: onnxruntime, the reference, is not installed")
-        return 0
+        return None
     report.add("Largest difference to ONNX Runtime on the CPU over three frames; times in ms.\n")
     report.add(f"| engine | {' | '.join(_HEADS)} | network | pipeline | of it fields to the end |")
     report.add("|---" * (len(_HEADS) + 4) + "|")

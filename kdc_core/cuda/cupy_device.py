@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kdc_core.cuda.source import cubin, operations_per_second
+from kdc_core.cuda.source import load, operations_per_second
 
 
 class CupyDriver:
@@ -31,17 +31,20 @@ class CupyDriver:
             self.arch, chip.attributes["MultiProcessorCount"], chip.attributes["ClockRate"]
         )
         self.stream = cupy.cuda.Stream(non_blocking=True)
-        self._modules = [self._module(cubin(self.arch))]
+        self._modules = [self._load()]
         self._functions: dict[str, Any] = {}
 
-    def _module(self, code: bytes) -> Any:
-        module = self.cupy.cuda.function.Module()
-        module.load(code)
-        return module
+    def _load(self, text: str | None = None) -> Any:
+        def take(code: bytes) -> Any:
+            module = self.cupy.cuda.function.Module()
+            module.load(code)
+            return module
+
+        return load(self.arch, take, self.cupy.cuda.driver.CUDADriverError, text)
 
     def extend(self, text: str) -> None:
         """Load more kernels from CUDA C++."""
-        self._modules.append(self._module(cubin(self.arch, text)))
+        self._modules.append(self._load(text))
 
     def allocate(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """A CuPy array."""

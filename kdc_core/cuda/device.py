@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from kdc_core.cuda import install
 from kdc_core.cuda.graph import Graph
-from kdc_core.cuda.source import cubin, operations_per_second
+from kdc_core.cuda.source import load, operations_per_second
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class PycudaDriver:
         except ImportError as error:
             raise ValueError(
                 f"GPU decoder: PyCUDA cannot be used ({error}); "
-                "install a driver and: pip install pycuda"
+                f"install a driver and: {install.PYCUDA}"
             ) from None
         self.cuda = cuda
         self._lock = threading.RLock()
@@ -73,22 +74,30 @@ class PycudaDriver:
         try:
             with self:
                 self.stream = cuda.Stream()
-                self._modules.append(cuda.module_from_buffer(cubin(self.arch)))
+                self.extend(None)
         except Exception:
             self.close()
             raise
 
     def __enter__(self) -> PycudaDriver:
         self._lock.acquire()
-        if self._context is None or self._lost:
+        try:
+            if self._context is None or self._lost:
+                raise ValueError(self._lost or "GPU decoder: it was closed already")
+            self._context.push()
+        except self.cuda.Error as error:
             self._lock.release()
-            raise ValueError(self._lost or "GPU decoder: it was closed already")
-        self._context.push()
+            raise self._lose(error) from error
+        except ValueError:
+            self._lock.release()
+            raise
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
             self.cuda.Context.pop()
+        except self.cuda.Error as late:  # of work that was queued before
+            error = error or late
         finally:
             self._lock.release()
         if isinstance(error, self.cuda.MemoryError):
@@ -97,23 +106,36 @@ class PycudaDriver:
                 "memory, or use --engine onnxruntime"
             ) from error
         if isinstance(error, self.cuda.Error):
-            self._lost = f"GPU lost: {error}; start again, or use --engine onnxruntime"
-            raise ValueError(self._lost) from error
+            raise self._lose(error) from error
+
+    def _lose(self, error: Exception) -> ValueError:
+        self._lost = f"GPU lost: {error}; start again, or use --engine onnxruntime"
+        return ValueError(self._lost)
 
     @contextmanager
     def ending(self) -> Iterator[None]:
         """``with driver:`` for giving things back: works, and raises nothing, on a lost GPU."""
         with self._lock:
-            if self._context is None:
-                yield
-                return
-            self._context.push()
+            pushed = self._context is not None and self._worked(self._context.push)
             try:
                 yield
             except self.cuda.Error as error:
-                log.warning("GPU: %s, while it was closed", error)
+                self._tell(error)
             finally:
-                self.cuda.Context.pop()
+                if pushed:
+                    self._worked(self.cuda.Context.pop)
+
+    def _worked(self, step: Callable[[], object]) -> bool:
+        try:
+            step()
+        except self.cuda.Error as error:
+            self._tell(error)
+            return False
+        return True
+
+    def _tell(self, error: Exception) -> None:
+        level = logging.DEBUG if self._lost else logging.WARNING  # that it is lost was said
+        log.log(level, "GPU: %s, while it was closed", error)
 
     def allocate(self, shape: tuple[int, ...], dtype: Any) -> Buffer:
         """A buffer that lives until ``close``."""
@@ -199,10 +221,11 @@ class PycudaDriver:
                 continue
         raise ValueError(f"GPU decoder: there is no kernel {name!r}")
 
-    def extend(self, text: str) -> None:
-        """Load more kernels from CUDA C++."""
+    def extend(self, text: str | None) -> None:
+        """Load more kernels from CUDA C++; None: those of the decoder."""
         with self:
-            self._modules.append(self.cuda.module_from_buffer(cubin(self.arch, text)))
+            take = self.cuda.module_from_buffer
+            self._modules.append(load(self.arch, take, self.cuda.Error, text))
 
     def record(self, queue: Callable[[], None]) -> Graph:
         """What ``queue`` puts on the stream, as a graph; it must be closed before the driver.
@@ -254,7 +277,7 @@ class PycudaDriver:
             self._modules.clear()
             self.stream = None
         with self._lock:
-            self._context.detach()
+            self._worked(self._context.detach)
             self._context = None
 
 

@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from kdc_core.cuda import install
 from kdc_core.cuda.source import compiler
 
 OLDEST = (7, 5)  # compute capability that the kernels are compiled and tested for
@@ -105,7 +106,7 @@ def _pycuda() -> str:
         importlib.import_module("pycuda.driver")
         return str(importlib.import_module("pycuda").VERSION_TEXT)
     except ImportError as error:
-        raise ValueError(f"cannot be imported ({error}); pip install pycuda") from None
+        raise ValueError(f"cannot be imported ({error}); {install.PYCUDA}") from None
 
 
 def _onnx() -> str:

@@ -1,7 +1,8 @@
-"""The kernels' source text and its compilation: nvcc if it is there, else NVRTC; cached on disk."""
+"""The kernels' source text, compiled by nvcc or NVRTC, whichever the GPU takes; kept on disk."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import glob
 import hashlib
@@ -10,8 +11,11 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 from kdc_core.decode.assign import FINE
 from kdc_core.decode.hough import ONE
@@ -19,6 +23,11 @@ from kdc_core.skeleton import MAX_DEGREE, OUT_EDGES, A, K, channel_slices
 
 #: -fmad=false: a fused multiply-add rounds once where the NumPy twin rounds twice
 OPTIONS = ("-fmad=false", "-std=c++17")
+NO_COMPILER = (
+    "no compiler found; install the CUDA toolkit (nvcc) or: pip install nvidia-cuda-nvrtc-cu12 "
+    "(nvidia-cuda-nvrtc where the driver speaks CUDA 13)"
+)
+Module = TypeVar("Module")
 _FILE = Path(__file__).with_name("kernels.cu")
 
 
@@ -42,28 +51,47 @@ def kernel_names(text: str | None = None) -> list[str]:
     return re.findall(r"__global__ void __launch_bounds__\(\d+\)\s*\n(\w+)\(", text)
 
 
-def cubin(arch: str, text: str | None = None) -> bytes:
-    """Machine code for one GPU generation, from the user's cache or compiled now.
+def load(
+    arch: str, take: Callable[[bytes], Module], refused: type[Exception], text: str | None = None
+) -> Module:
+    """Give the driver machine code that it takes: kept from before, or by the first compiler.
+
+    A compiler may be too old for the GPU, and its code too new for the driver; then the next one
+    has its turn.
 
     Args:
         arch: "sm_87" and the like.
+        take: loads a cubin.
+        refused: what ``take`` raises when the driver refuses the code.
         text: CUDA C++; None for the decoder's kernels.
 
     Raises:
-        ValueError: neither nvcc nor NVRTC is installed, or the compiler refused.
+        ValueError: there is no compiler, or none whose code the driver takes.
     """
     text = source() if text is None else text
     key = hashlib.sha256("\0".join([text, arch, *OPTIONS]).encode()).hexdigest()[:20]
     path = cache_folder() / f"kernels-{arch}-{key}.cubin"
     if path.is_file():
-        return path.read_bytes()
-    compile_here = compile_with_nvcc if nvcc() else compile_with_nvrtc
-    code, _ = compile_here(arch, text)
+        with contextlib.suppress(refused):  # damaged, or made before a change of the driver
+            return take(path.read_bytes())
+    reasons = []
+    for name, compile_here in compilers():
+        try:
+            code, _ = compile_here(arch, text)
+            module = take(code)
+        except (ValueError, refused) as error:
+            reasons.append(f"{name}: {error}")
+            continue
+        _keep(path, code)
+        return module
+    raise ValueError(f"CUDA kernels: {'; '.join(reasons) or NO_COMPILER}")
+
+
+def _keep(path: Path, code: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(code)
     os.replace(file.name, path)  # another process sees the whole file or none
-    return code
 
 
 def operations_per_second(arch: str, multiprocessors: int, kilohertz: int) -> float:
@@ -83,35 +111,42 @@ def compiler() -> str:
     Raises:
         ValueError: neither nvcc nor NVRTC is installed.
     """
-    path = nvcc()
-    if path is None:
-        _nvrtc()
-    return path or "NVRTC"
+    name = next((name for name, _ in compilers()), None)
+    if name is None:
+        raise ValueError(f"CUDA kernels: {NO_COMPILER}")
+    return name
 
 
-def nvcc() -> str | None:
-    """Path of the CUDA compiler, None if there is none."""
+def compilers() -> Iterator[tuple[str, Callable[[str, str], tuple[bytes, str]]]]:
+    """Name and function (arch, text → cubin, log) of every compiler that is installed."""
     usual = "/usr/local/cuda/bin/nvcc"
-    return shutil.which("nvcc") or (usual if os.path.exists(usual) else None)
+    on_path = shutil.which("nvcc")
+    for path in dict.fromkeys((on_path, usual if os.path.exists(usual) else None)):
+        if path:
+            yield path, partial(compile_with_nvcc, path)
+    if _nvrtc() is not None:
+        yield "NVRTC", compile_with_nvrtc
 
 
-def compile_with_nvcc(arch: str, text: str) -> tuple[bytes, str]:
+def compile_with_nvcc(nvcc: str, arch: str, text: str) -> tuple[bytes, str]:
     """Cubin, and ptxas' report of registers and spills per kernel."""
     with tempfile.TemporaryDirectory() as folder:
         file, out = Path(folder, "kdc.cu"), Path(folder, "kdc.cubin")
         file.write_text(text, encoding="utf-8")
-        command = [nvcc() or "nvcc", "-cubin", f"-arch={arch}", "-Xptxas", "-v", *OPTIONS]
+        command = [nvcc, "-cubin", f"-arch={arch}", "-Xptxas", "-v", *OPTIONS]
         done = subprocess.run(
             [*command, "-o", str(out), str(file)], capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise ValueError(f"nvcc could not compile the kernels for {arch}: {done.stderr[-800:]}")
+            raise ValueError(f"could not compile the kernels for {arch}: {done.stderr[-800:]}")
         return out.read_bytes(), done.stderr
 
 
 def compile_with_nvrtc(arch: str, text: str, *more: str) -> tuple[bytes, str]:
     """Cubin and log from the run-time compiler, which needs no toolkit and no GPU."""
     library = _nvrtc()
+    if library is None:
+        raise ValueError(f"CUDA kernels: {NO_COMPILER}")
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
     words = [word.encode() for word in (f"-arch={arch}", *OPTIONS, *more)]
     options = (ctypes.c_char_p * len(words))(*words)
@@ -124,7 +159,7 @@ def compile_with_nvrtc(arch: str, text: str, *more: str) -> tuple[bytes, str]:
     library.nvrtcGetProgramLog(program, log)
     if failed:
         library.nvrtcDestroyProgram(ctypes.byref(program))
-        raise ValueError(f"NVRTC could not compile the kernels for {arch}: {log.value.decode()}")
+        raise ValueError(f"could not compile the kernels for {arch}: {log.value.decode()}")
     _check(library.nvrtcGetCUBINSize(program, ctypes.byref(size)))
     code = ctypes.create_string_buffer(size.value)
     _check(library.nvrtcGetCUBIN(program, code))
@@ -137,7 +172,7 @@ def _check(status: int) -> None:
         raise ValueError(f"NVRTC failed with status {status}: is its version right for this GPU?")
 
 
-def _nvrtc() -> ctypes.CDLL:
+def _nvrtc() -> ctypes.CDLL | None:
     spec = find_spec("nvidia")
     folders = list(spec.submodule_search_locations or ()) if spec else []
     found = [
@@ -152,7 +187,4 @@ def _nvrtc() -> ctypes.CDLL:
             return ctypes.CDLL(name)
         except OSError:
             continue
-    raise ValueError(
-        "CUDA kernels: no compiler found; install the CUDA toolkit (nvcc) "
-        "or: pip install nvidia-cuda-nvrtc"
-    )
+    return None

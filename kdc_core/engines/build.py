@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from kdc_core.config import ModelInfo
+from kdc_core.cuda import install
 from kdc_core.cuda.source import cache_folder
 from kdc_core.engines.model_file import read_info, write_whole
 from kdc_core.engines.precision import PRECISIONS, to_half, to_int8
@@ -42,6 +43,7 @@ class Recipe:
     gpu: str  # name and architecture
     precision: str  # one of PRECISIONS
     longest: int  # input pixels: any H and W up to it, multiples of the network's
+    steps: int = 2  # raised whenever what is done below to the model, or asked of TensorRT, changes
 
     @property
     def key(self) -> str:
@@ -62,7 +64,7 @@ def load_tensorrt() -> Any:
             return importlib.import_module(name)
         except (ImportError, OSError) as error:  # OSError: a library that is missing
             reasons.append(f"{name}: {error}")
-    raise ValueError(f"TensorRT cannot be used ({'; '.join(reasons)}); pip install tensorrt")
+    raise ValueError(f"TensorRT cannot be used ({'; '.join(reasons)}); {install.TENSORRT}")
 
 
 def recipe(trt: Any, model: Path, gpu: str, precision: str, longest: int) -> Recipe:
@@ -104,11 +106,12 @@ def build_kept(
     path = engine_path(wanted, folder)
     log.info("building %s (%s), some minutes on a small GPU", path.name, wanted.precision)
     path.parent.mkdir(parents=True, exist_ok=True)
-    cache = path.parent / f"timing-{hashlib.sha256(wanted.tensorrt.encode()).hexdigest()[:8]}.bin"
+    measured = hashlib.sha256(f"{wanted.tensorrt}, {wanted.gpu}".encode()).hexdigest()[:8]
+    cache = path.parent / f"timing-{measured}.bin"
     timings = cache.read_bytes() if cache.is_file() else b""
     text = onnx_text(model, wanted.precision, images)
     info = read_info(model).at(wanted.longest)
-    plan, timings = build(trt, text, info, wanted.precision == "fp16", timings, watch)
+    plan, timings = build(trt, text, info, wanted.precision, timings, watch, wanted.gpu)
     manifest = {
         "recipe": asdict(wanted),
         "engine_sha256": hashlib.sha256(plan).hexdigest(),
@@ -129,8 +132,8 @@ def onnx_text(model: Path, precision: str, images: Iterable[np.ndarray] = ()) ->
 
 
 def build(
-    trt: Any, text: bytes, info: ModelInfo, half: bool = False, timings: bytes = b"",
-    watch: Watch | None = None,
+    trt: Any, text: bytes, info: ModelInfo, precision: str = "fp32", timings: bytes = b"",
+    watch: Watch | None = None, gpu: str = "",
 ) -> tuple[bytes, bytes]:  # fmt: skip
     """Engine and timing cache from an ONNX file's content.
 
@@ -138,9 +141,10 @@ def build(
         trt: the TensorRT module.
         text: the file, its types in the wanted precision.
         info: what the file says, with the largest side of the network's input.
-        half: lets TensorRT 8, which has no strong types, use float16.
-        timings: what an earlier build measured.
+        precision: of the file's types; TensorRT 8, which has no strong types, must be told.
+        timings: what an earlier build measured on such a GPU.
         watch: is told how far it is, where TensorRT tells.
+        gpu: name and architecture of the GPU that it is for.
 
     Raises:
         ValueError: no GPU (full TensorRT needs one to build), or TensorRT refuses the model.
@@ -157,17 +161,25 @@ def build(
         raise ValueError(f"TensorRT cannot read the model: {errors}")
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, _WORKSPACE)
-    if half and not hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+    weak = not hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+    if weak and precision == "fp16":
         config.set_flag(trt.BuilderFlag.FP16)
-    if half is False and hasattr(trt.BuilderFlag, "TF32") and hasattr(config, "clear_flag"):
+    if weak and precision == "int8":
+        config.set_flag(trt.BuilderFlag.INT8)
+    if precision != "fp16" and hasattr(trt.BuilderFlag, "TF32") and hasattr(config, "clear_flag"):
         config.clear_flag(trt.BuilderFlag.TF32)  # fp32 means fp32: offsets need the bits
+    if "(sm_75)" in gpu and hasattr(config, "num_compute_capabilities"):
+        config.num_compute_capabilities = 1  # TensorRT for RTX leaves Turing out unless it is named
+        config.set_compute_capability(trt.ComputeCapability.SM75, 0)
     profile = builder.create_optimization_profile()
     profile.set_shape("image", *_shapes(info))
     config.add_optimization_profile(profile)
     times = not trt.__name__.startswith("tensorrt_rtx")  # RTX tunes when it loads an engine
     if times:
-        cache = config.create_timing_cache(timings) or config.create_timing_cache(b"")
-        config.set_timing_cache(cache, False)  # a file that cannot be read counts as none
+        for content in (timings, b""):  # what cannot be read, or is another GPU's, counts as none
+            cache = config.create_timing_cache(content)
+            if cache is not None and config.set_timing_cache(cache, False):
+                break
     told = monitor(trt, watch) if watch else None
     if told is not None:
         config.progress_monitor = told
@@ -176,7 +188,8 @@ def build(
         raise KeyboardInterrupt
     if plan is None:
         raise ValueError("TensorRT could not build the engine; its log says why")
-    return bytes(plan), bytes(config.get_timing_cache().serialize()) if times else b""
+    found = config.get_timing_cache() if times else None
+    return bytes(plan), b"" if found is None else bytes(found.serialize())
 
 
 def _network_flags(trt: Any) -> int:

@@ -105,6 +105,7 @@ def _quantize(
             extra_options={
                 "ActivationSymmetric": signed, "WeightSymmetric": True,
                 "QuantizeBias": not signed,
+                "AddQDQPairToWeight": signed,  # TensorRT 8 takes no weights that are bytes already
                 "TensorQuantOverrides": _seven_bits(model, kept) if bits == 7 else {},
                 # of the ranges of single pictures: the widest of all wastes bits on one of them
                 "CalibMovingAverage": True,

@@ -44,10 +44,12 @@ static long setting(const char* name, long otherwise) {
     return there ? atol(text + length + 1) : otherwise;
 }
 
+static int lost() { return launched > setting("launches", 1L << 40) ? LOST : OK; }
+
 static int in_context() {
     if (stack.empty()) return ++out_of_context, NO_CONTEXT;
     if (recording) return spoilt = true, NOT_WHILE_RECORDING;
-    return launched > setting("launches", 1L << 40) ? LOST : OK;
+    return lost();
 }
 
 static bool holds(const std::map<uintptr_t, size_t>& memory, uintptr_t at, size_t size) {
@@ -125,11 +127,14 @@ int cuGetErrorString(int code, const char** out) {
 }
 int cuDevicePrimaryCtxRetain(void** context, int) { return *context = (void*)7, ++fake::retained, 0; }
 int cuDevicePrimaryCtxRelease_v2(int) { return --fake::retained, 0; }
-int cuCtxPushCurrent_v2(void*) { return fake::stack.push_back(7), 0; }
+int cuCtxPushCurrent_v2(void*) {
+    if (fake::lost()) return fake::LOST;
+    return fake::stack.push_back(7), 0;
+}
 int cuCtxPopCurrent_v2(void** context) {
     if (fake::stack.empty()) return fake::NO_CONTEXT;
     if (context) *context = (void*)7;
-    return fake::stack.pop_back(), 0;
+    return fake::stack.pop_back(), fake::lost();  // of what was queued: it is popped all the same
 }
 int cuCtxGetDevice(int* device) { return *device = 0, fake::in_context(); }
 int cuCtxGetApiVersion(void*, unsigned* v) { return *v = 13000, 0; }

@@ -15,6 +15,7 @@ import onnxruntime
 __version__ = "10.3.0"
 MARK = b"fake plan\n"
 built: list[bytes] = []  # every ONNX file that a builder was given
+timings = b"timings"  # of this GPU
 refuse = 0  # how many of the next plans do not load
 answer = None  # what the network says to an image; None: what the model in the plan says
 libcuda = None  # the fake driver; None: a context does its work at once
@@ -28,6 +29,11 @@ class NetworkDefinitionCreationFlag(enum.IntEnum):
 
 class MemoryPoolType(enum.IntEnum):
     WORKSPACE = 0
+
+
+class DataType(enum.Enum):
+    FLOAT = 0
+    HALF = 1
 
 
 class BuilderFlag(enum.IntEnum):
@@ -81,7 +87,7 @@ class _Config:
     progress_monitor = None
 
     def __init__(self):
-        self.profiles = []
+        self.profiles, self.timings = [], None
 
     def set_memory_pool_limit(self, pool, size):
         pass
@@ -93,18 +99,25 @@ class _Config:
         self.profiles.append(profile)
 
     def create_timing_cache(self, content):
-        return _Cache()
+        return _Cache(content or timings)
 
     def set_timing_cache(self, cache, ignore_mismatch):
+        """Refuses what another GPU measured, as TensorRT does."""
+        if cache.content != timings and not ignore_mismatch:
+            return False
+        self.timings = cache
         return True
 
     def get_timing_cache(self):
-        return _Cache()
+        return self.timings
 
 
 class _Cache:
+    def __init__(self, content):
+        self.content = content
+
     def serialize(self):
-        return b"timings"
+        return self.content
 
 
 class OnnxParser:
@@ -139,14 +152,10 @@ class _Engine:
         self.session = onnxruntime.InferenceSession(text, providers=["CPUExecutionProvider"])
 
     def get_tensor_dtype(self, name):
-        return "float"
+        return DataType.FLOAT
 
     def create_execution_context(self):
         return _Context(self.session)
-
-
-def nptype(kind):
-    return {"float": np.float32}[kind]
 
 
 class _Context:

@@ -8,6 +8,7 @@ import cv2
 import fake_tensorrt
 import numpy as np
 import pytest
+from test_cuda_source import without_compilers
 from test_device import run
 
 from kdc_core import engines
@@ -51,6 +52,8 @@ def test_int8_takes_its_ranges_from_pictures(model, libcuda, tmp_path):
     )
     done = kdc(libcuda, tmp_path, *words, "--images", tmp_path / "pictures", "--count", "2")
     assert done.returncode == 0 and "int8 for emulated GPU" in done.stdout, done.stderr
+    again = kdc(libcuda, tmp_path, *words, "--images", tmp_path / "pictures")
+    assert "with the ranges of its pictures; --force takes new ones" in again.stdout
 
 
 def test_calibration_inputs_are_network_inputs(tmp_path):
@@ -155,11 +158,7 @@ def test_no_tensorrt(monkeypatch):
 
 
 def test_no_compiler(monkeypatch):
-    from kdc_core.cuda import source
-
-    monkeypatch.setattr(source, "nvcc", lambda: None)
-    monkeypatch.setattr(source, "find_spec", lambda name: None)
-    monkeypatch.setattr(source.ctypes, "CDLL", lambda *_, **__: (_ for _ in ()).throw(OSError))
+    without_compilers(monkeypatch)
     monkeypatch.setattr(probe, "_driver", lambda: "there")
     monkeypatch.setattr(probe, "_pycuda", lambda: "there")
     monkeypatch.setattr(probe, "_tensorrt", lambda: "there")

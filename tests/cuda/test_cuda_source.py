@@ -18,11 +18,7 @@ KERNELS = (
 
 
 def has_nvrtc() -> bool:
-    try:
-        source._nvrtc()
-    except ValueError:
-        return False
-    return True
+    return source._nvrtc() is not None
 
 
 def test_names_and_tables_come_from_the_skeleton():
@@ -70,16 +66,75 @@ def test_nvrtc_compiles(arch):
 
 
 @pytest.mark.skipif(not has_nvrtc(), reason="no NVRTC: pip install nvidia-cuda-nvrtc")
-def test_machine_code_is_cached_by_content(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(source, "nvcc", lambda: None)
+def test_nvrtc_makes_machine_code_of_any_text():
     text = 'extern "C" __global__ void first() {}'
-    code = source.cubin("sm_87", text)
-    monkeypatch.setattr(source, "compile_with_nvrtc", lambda *_: pytest.fail("compiled again"))
-    assert source.cubin("sm_87", text) == code
+    assert source.compile_with_nvrtc("sm_87", text)[0].startswith(b"\x7fELF")
+
+
+class Refused(Exception):
+    """As a driver says it."""
+
+
+def take(code: bytes) -> bytes:
+    """A driver that takes what the right compiler made."""
+    if not code.startswith(b"good"):
+        raise Refused("device kernel image is invalid")
+    return code
+
+
+def with_compilers(monkeypatch, tmp_path, **compilers) -> list[str]:
+    """Give ``source`` these compilers, name → its code or its error; returns who was asked."""
+    asked: list[str] = []
+
+    def compiler(name: str, answer):
+        def compile_here(arch: str, text: str):
+            asked.append(name)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer + arch.encode() + text.encode(), ""
+
+        return name, compile_here
+
+    found = [compiler(name, answer) for name, answer in compilers.items()]
+    monkeypatch.setattr(source, "compilers", lambda: iter(found))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return asked
+
+
+def test_machine_code_is_kept_by_content(tmp_path, monkeypatch):
+    asked = with_compilers(monkeypatch, tmp_path, nvcc=b"good")
+    first = source.load("sm_87", take, Refused, "one")
+    assert source.load("sm_87", take, Refused, "one") == first and asked == ["nvcc"]
     assert [path.suffix for path in (tmp_path / "kdc").iterdir()] == [".cubin"]
-    with pytest.raises(pytest.fail.Exception):
-        source.cubin("sm_86", text)
+    for arch, text in (("sm_86", "one"), ("sm_87", "two")):
+        assert source.load(arch, take, Refused, text) == f"good{arch}{text}".encode()
+    assert asked == ["nvcc"] * 3
+
+
+def test_a_compiler_that_does_not_suit_gives_way_to_the_next(tmp_path, monkeypatch):
+    old = ValueError("Unsupported gpu architecture 'compute_89'")
+    asked = with_compilers(monkeypatch, tmp_path, old=old, new=b"from another CUDA", right=b"good")
+    assert source.load("sm_89", take, Refused, "one") == b"goodsm_89one"
+    assert source.load("sm_89", take, Refused, "one") == b"goodsm_89one"
+    assert asked == ["old", "new", "right"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"half of"])
+def test_kept_code_that_the_driver_refuses_is_made_again(tmp_path, monkeypatch, damage):
+    asked = with_compilers(monkeypatch, tmp_path, nvcc=b"good")
+    code = source.load("sm_87", take, Refused, "one")
+    (kept,) = (tmp_path / "kdc").iterdir()
+    kept.write_bytes(damage)
+    assert source.load("sm_87", take, Refused, "one") == code == kept.read_bytes()
+    assert asked == ["nvcc"] * 2
+
+
+def test_when_no_compiler_suits_the_error_names_each(tmp_path, monkeypatch):
+    old = ValueError("Unsupported gpu architecture 'compute_89'")
+    with_compilers(monkeypatch, tmp_path, old=old, new=b"from another CUDA")
+    with pytest.raises(ValueError, match=r"old: Unsupported.*; new: device kernel image"):
+        source.load("sm_89", take, Refused, "one")
+    assert not list(tmp_path.rglob("*.cubin"))
 
 
 @pytest.mark.skipif(not has_nvrtc(), reason="no NVRTC: pip install nvidia-cuda-nvrtc")
@@ -90,8 +145,14 @@ def test_a_compiler_error_is_shown():
 
 def test_without_a_compiler_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(source, "nvcc", lambda: None)
+    without_compilers(monkeypatch)
+    with pytest.raises(ValueError, match="pip install nvidia-cuda-nvrtc"):
+        source.load("sm_87", take, Refused)
+
+
+def without_compilers(monkeypatch) -> None:
+    """As on a machine without nvcc and NVRTC."""
+    monkeypatch.setattr(source.shutil, "which", lambda name: None)
+    monkeypatch.setattr(source.os.path, "exists", lambda path: False)
     monkeypatch.setattr(source, "find_spec", lambda name: None)
     monkeypatch.setattr(source.ctypes, "CDLL", lambda name, mode=0: (_ for _ in ()).throw(OSError))
-    with pytest.raises(ValueError, match="pip install nvidia-cuda-nvrtc"):
-        source.cubin("sm_87")

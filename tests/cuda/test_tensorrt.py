@@ -7,6 +7,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import fake_tensorrt
 import numpy as np
 import pytest
 from test_device import run
@@ -34,7 +35,7 @@ def picture(seed: int = 0) -> np.ndarray:
 def test_a_real_builder_makes_an_engine(model, precision):
     trt = load_tensorrt()
     text = onnx_text(model, precision, [picture()])
-    plan, _ = build(trt, text, ModelInfo(longest=160), precision == "fp16")
+    plan, _ = build(trt, text, ModelInfo(longest=160), precision)
     assert len(plan) > 10_000
 
 
@@ -44,7 +45,7 @@ def test_a_real_builder_makes_an_engine(model, precision):
 def test_the_shipped_model_becomes_an_engine(precision):
     trt = load_tensorrt()
     text = onnx_text(default_model(), precision, [picture()])
-    plan, _ = build(trt, text, read_info(default_model()).at(1024), precision == "fp16")
+    plan, _ = build(trt, text, read_info(default_model()).at(1024), precision)
     assert len(plan) > default_model().stat().st_size / 6
 
 
@@ -87,6 +88,38 @@ def test_int8_leaves_the_outer_convolutions_and_needs_pictures(model):
         onnx_text(model, "int8")
 
 
+@needs_rtx
+def test_turing_must_be_named_to_tensorrt_for_rtx(model):
+    trt = load_tensorrt()
+    plan, _ = build(trt, model.read_bytes(), ModelInfo(longest=160), gpu="Tesla T4 (sm_75)")
+    others, _ = build(trt, model.read_bytes(), ModelInfo(longest=160))
+    assert len(plan) > 10_000 and plan != others
+
+
+def test_weights_for_int8_are_quantised_in_the_graph(model):
+    """TensorRT 8 refuses weights that are stored as bytes."""
+    graph = onnx.load_from_string(onnx_text(model, "int8", [picture()])).graph
+    stored = {t.name for t in graph.initializer if t.data_type == onnx.TensorProto.INT8 and t.dims}
+    readers = [n for n in graph.node if n.input and n.input[0] in stored]
+    assert not readers
+    assert any(n.op_type == "QuantizeLinear" and "middle" in n.input[0] for n in graph.node)
+
+
+def test_timings_of_another_gpu_are_left_alone(model, tmp_path, monkeypatch):
+    """Two GPUs share a folder; TensorRT refuses the other's timings, and may have none itself."""
+    one, two = (
+        building.recipe(fake_tensorrt, model, gpu, "fp32", 160)
+        for gpu in ("A (sm_80)", "B (sm_86)")
+    )
+    build_kept(fake_tensorrt, one, model, folder=tmp_path)
+    (first,) = tmp_path.glob("timing-*.bin")
+    monkeypatch.setattr(fake_tensorrt, "timings", b"of B")
+    assert build_kept(fake_tensorrt, two, model, folder=tmp_path)
+    assert {p.read_bytes() for p in tmp_path.glob("timing-*.bin")} == {b"timings", b"of B"}
+    assert build_kept(fake_tensorrt, one, model, folder=tmp_path)  # a new board of the same name
+    assert first.read_bytes() == b"of B"
+
+
 class Trt:
     """Stands for a module: only its name and version matter to a recipe."""
 
@@ -99,7 +132,9 @@ def test_kept_engines_are_checked(model, tmp_path, monkeypatch, caplog):
     assert kept(wanted, tmp_path) is None
     build_kept(Trt, wanted, model, folder=tmp_path)
     assert kept(wanted, tmp_path) == b"plan"
-    for other in ({"tensorrt": "tensorrt 10.4.0"}, {"gpu": "X"}, {"precision": "fp32"}):
+    for other in (
+        {"tensorrt": "tensorrt 10.4.0"}, {"gpu": "X"}, {"precision": "fp32"}, {"steps": 1},
+    ):  # fmt: skip
         assert kept(replace(wanted, **other), tmp_path) is None
     path = next(tmp_path.glob("*.engine"))
     manifest = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))

@@ -28,10 +28,11 @@ CLASSES = {
 }  # fmt: skip
 #: used only where hasattr, or the branch around it, says so
 OPTIONAL = {
-    "BuilderFlag.FP16", "BuilderFlag.TF32", "IBuilderConfig.clear_flag", "IProgressMonitor",
-    "IBuilderConfig.progress_monitor", "ICudaEngine.create_runtime_config",
+    "BuilderFlag.FP16", "BuilderFlag.INT8", "BuilderFlag.TF32", "IBuilderConfig.clear_flag",
+    "IProgressMonitor", "IBuilderConfig.progress_monitor", "ICudaEngine.create_runtime_config",
     "CudaGraphStrategy", "CudaGraphStrategy.WHOLE_GRAPH_CAPTURE",
-    "IRuntimeConfig.cuda_graph_strategy",
+    "IRuntimeConfig.cuda_graph_strategy", "IBuilderConfig.num_compute_capabilities",
+    "IBuilderConfig.set_compute_capability", "ComputeCapability", "ComputeCapability.SM75",
 }  # fmt: skip
 WHEELS = Path(os.environ.get("KDC_TRT_WHEELS") or Path(sys.prefix) / "trt_wheels")
 VERSIONS = ("8.6.1", "10.16.1.11", "11.4.0.106")
@@ -57,7 +58,8 @@ def names_in_use() -> set[str]:
 def test_the_names_are_found_in_our_files():
     used = names_in_use()
     assert {"Logger.WARNING", "Builder.build_serialized_network", "MemoryPoolType.WORKSPACE",
-            "IExecutionContext.execute_async_v3", "OnnxParser.parse", "nptype"} <= used  # fmt: skip
+            "IExecutionContext.execute_async_v3", "OnnxParser.parse",
+            "DataType.FLOAT"} <= used  # fmt: skip
     assert len(used) > 25
 
 
@@ -105,7 +107,8 @@ def test_every_name_exists(bindings):
     assert done.returncode == 0, done.stderr[-1500:]
     version, strong, missing = json.loads(done.stdout)
     assert set(missing) <= OPTIONAL, version
-    assert strong or "BuilderFlag.FP16" not in missing, "fp16 on TensorRT 8 needs the flag"
+    flags = {"BuilderFlag.FP16", "BuilderFlag.INT8"}
+    assert strong or not flags & set(missing), "TensorRT 8 needs the flags"
 
 
 def test_every_name_exists_in_tensorrt_for_rtx():
