@@ -48,7 +48,7 @@ HOUGH = HoughConfig()
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the check; 0 if all agreed, 1 if not, 2 if there is no GPU, or no TensorRT for a model."""
+    """Run it: 0 if all agreed, 1 if not, 2 if no GPU is there, or no TensorRT for a model."""
     parser = argparse.ArgumentParser(prog="python -m kdc_core.cuda.check", description=__doc__)
     parser.add_argument("--out", type=Path, help="write the report (Markdown) here")
     parser.add_argument("--library", choices=("pycuda", "cupy"), help="default: the first of both")
