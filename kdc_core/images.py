@@ -15,13 +15,12 @@ from typing import Any, NamedTuple, Protocol
 import cv2
 import numpy as np
 
-from kdc_core.source import JPEG, PNG, decode_image
+from kdc_core.source import JPEG, PNG, decode_image, jpeg_segments
 
 Buffer = Any  # array.array, bytes or a numpy array of bytes
 MAX_SIDE = 16384  # pixels; more is a broken message, not a camera
 MAX_PIXELS = 1 << 26  # of a compressed picture: a few broken bytes must not take gigabytes
 _NO_SIZE = (0xC4, 0xC8, 0xCC)  # JPEG markers among the frame headers that are none
-_ALONE = (0x00, 0x01, *range(0xD0, 0xD8), 0xFF)  # JPEG markers without a length, and no markers
 
 
 class Image(Protocol):
@@ -126,12 +125,9 @@ def _claimed_size(data: bytes) -> tuple[int, int]:
         return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     if not data.startswith(JPEG):
         return 0, 0
-    at = len(JPEG)
-    while 0 <= (at := data.find(0xFF, at)) < len(data) - 9:  # rubbish before a marker is skipped
-        kind, length = data[at + 1], data[at + 2] << 8 | data[at + 3]
-        if 0xC0 <= kind <= 0xCF and kind not in _NO_SIZE:
+    for kind, at in jpeg_segments(data):
+        if 0xC0 <= kind <= 0xCF and kind not in _NO_SIZE and at + 9 <= len(data):
             return data[at + 7] << 8 | data[at + 8], data[at + 5] << 8 | data[at + 6]
-        at += 1 if kind in _ALONE else 2 + length
     return 0, 0
 
 

@@ -31,12 +31,6 @@ class Letterbox:
         sides = (max(1, round(width * scale)), max(1, round(height * scale)))
         return cls(frame_size, (padded(sides[0], multiple), padded(sides[1], multiple)), scale)
 
-    @classmethod
-    def into(cls, frame_size: tuple[int, int], input_size: tuple[int, int]) -> Letterbox:
-        """Largest scale at which the frame fits a given input size (static-shape engines)."""
-        scale = min(input_size[0] / frame_size[0], input_size[1] / frame_size[1])
-        return cls(frame_size, input_size, scale)
-
     @property
     def inner_size(self) -> tuple[int, int]:
         """(width, height) of the resized frame inside the input, pixels."""

@@ -68,6 +68,8 @@ HEADS = (
 #: the person mask has its own, finer grid and its own output tensor ``seg``
 SEG = HeadSpec("seg", 1, "sigmoid", "probability that the cell is a person")
 CHANNELS = sum(head.channels for head in HEADS)  # 188
+#: names of the network's fields, those of ``types.Fields``
+FIELDS = tuple(head.name for head in (*HEADS, SEG))
 
 
 def channel_slices() -> dict[str, slice]:

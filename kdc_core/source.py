@@ -19,6 +19,7 @@ from kdc_core.types import Frame
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 JPEG, PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"  # how every such file begins
+_ALONE = (0x00, 0x01, *range(0xD0, 0xDA), 0xFF)  # JPEG markers without a length, and no markers
 MOST_CAMERAS = 9999  # larger numbers are no index of a camera
 #: frames that may be missing at the end, at least 2: counts of variable-rate files are estimates
 COUNT_TOLERANCE = 0.01
@@ -108,20 +109,26 @@ def decode_image(data: bytes, how: int) -> np.ndarray | None:
         return None
 
 
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Second byte and place of the markers of a JPEG's segments, in order."""
+    at = len(JPEG)
+    while 0 <= (at := data.find(0xFF, at)) < len(data) - 3:  # rubbish before a marker is skipped
+        kind = data[at + 1]
+        if kind in _ALONE:
+            at += 1
+            continue
+        yield kind, at
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+
+
 def _jpeg_ends(data: bytes) -> bool:
     """Whether a JPEG's end comes behind the beginning of its pixels.
 
     Segments before it are gone through by their lengths: a thumbnail has an end of its own. Behind
     it anything may follow, such as the video of a motion photo.
     """
-    at = len(JPEG)
-    while 0 <= (at := data.find(0xFF, at)) < len(data) - 3:  # rubbish before a marker is skipped
-        kind = data[at + 1]
-        if kind == 0xDA:  # start of scan
-            return data.find(b"\xff\xd9", at) >= 0
-        alone = kind in (0x01, 0xFF) or 0xD0 <= kind <= 0xD9
-        at += 1 if alone else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return True  # no pixels: let the decoder say so
+    scan = next((at for kind, at in jpeg_segments(data) if kind == 0xDA), None)
+    return scan is None or data.find(b"\xff\xd9", scan) >= 0  # no pixels: the decoder says so
 
 
 def _chunks_fit(data: bytes) -> bool:

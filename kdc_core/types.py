@@ -12,7 +12,7 @@ from enum import IntEnum
 import numpy as np
 
 from kdc_core.letterbox import Letterbox
-from kdc_core.skeleton import CENTRE, DIRECTED, HEADS, MAX_DEGREE, A, K, channel_slices
+from kdc_core.skeleton import CENTRE, CHANNELS, DIRECTED, MAX_DEGREE, A, K, channel_slices
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,9 @@ class Fields:
         cls, fields: np.ndarray, seg: np.ndarray, radius: float, letterbox: Letterbox
     ) -> Fields:
         """Views into the network's two outputs ``(1, 188, h, w)`` and ``(1, 1, h', w')``."""
-        expected = sum(head.channels for head in HEADS)
-        if fields.ndim != 4 or fields.shape[:2] != (1, expected) or seg.shape[:2] != (1, 1):
+        if fields.ndim != 4 or fields.shape[:2] != (1, CHANNELS) or seg.shape[:2] != (1, 1):
             raise ValueError(
-                f"network output: expected (1, {expected}, h, w) and (1, 1, h', w'), "
+                f"network output: expected (1, {CHANNELS}, h, w) and (1, 1, h', w'), "
                 f"got {fields.shape} and {seg.shape}"
             )
         h, w = fields.shape[2:]
@@ -165,6 +164,9 @@ class Centroids:
 
     def __len__(self) -> int:
         return len(self.sigma)
+
+    def __getitem__(self, index: np.ndarray | slice) -> Centroids:
+        return Centroids(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,8 @@ ORDER = """
 RANK = {part: rank for rank, line in enumerate(ORDER.split("\n")) for part in line.split()}
 ROS = {"ament_index_python", "kdc_msgs", "kdc_ros", "launch", "launch_ros", "rclpy", "rosbag2_py"}
 OPTIONAL = {
-    "anny", "cupy", "matplotlib", "onnx", "onnxruntime", "openvino", "pycocotools", "pycuda",
-    "rclpy", "tensorboard", "tensorrt", "torch", "torchvision", "warp",
+    "anny", "cupy", "onnx", "onnxruntime", "openvino", "pycocotools", "pycuda", "rclpy",
+    "tensorboard", "tensorrt", "torch", "warp",
 }  # fmt: skip
 
 

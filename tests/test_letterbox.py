@@ -59,13 +59,6 @@ def test_cells_and_grid_are_inverse():
     np.testing.assert_allclose(to_grid(cells[2, 5], 8), [5, 2])
 
 
-def test_into_a_fixed_input():
-    letterbox = Letterbox.into((1280, 720), (640, 480))
-    assert letterbox.scale == 0.5
-    assert letterbox.inner_size == (640, 360)
-    assert letterbox.image(np.zeros((720, 1280, 3), np.uint8)).shape == (480, 640, 3)
-
-
 def test_length_is_the_norm_to_the_bit():
     for kind in (np.float32, np.float64):
         vectors = np.random.default_rng(0).normal(0, 100, (40, 7, 2)).astype(kind)

@@ -9,7 +9,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 
 import kdc_core
@@ -119,7 +118,7 @@ def _report_engine(args: argparse.Namespace) -> bool:
     except (ValueError, OSError, ImportError) as error:
         model = weights_of(args)
         print(f"weights: {model}{'' if model.is_file() else ' (missing)'}")
-        print(f"engine:  none: {explain(error)}", file=sys.stdout)
+        print(f"engine:  none: {explain(error)}")
         return False
     info = engine.info
     print(f"weights: {engine.model}")

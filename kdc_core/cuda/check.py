@@ -41,6 +41,7 @@ from kdc_core.decode.assign import assign
 from kdc_core.decode.centroid import select
 from kdc_core.decode.hough import find_peaks, smooth, vote
 from kdc_core.decode.place import settle
+from kdc_core.letterbox import PAD_VALUE
 from kdc_core.skeleton import A
 from kdc_core.types import Fields, Poses
 
@@ -188,7 +189,7 @@ def _compare_image(driver: Any, kernels: Kernels) -> tuple[bool, str]:
     frame = np.random.default_rng(1).integers(0, 256, kernels.frame.shape, np.uint8)
     kernels.load_frame(frame)
     kernels.preprocess()
-    expected = np.full(kernels.image.shape, 114, np.float32)
+    expected = np.full(kernels.image.shape, PAD_VALUE, np.float32)
     height, width = frame.shape[:2]
     expected[0, :, :height, :width] = frame[:, :, ::-1].transpose(2, 0, 1)
     return _differing(driver.download(kernels.image), expected)

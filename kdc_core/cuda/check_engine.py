@@ -9,10 +9,10 @@ import numpy as np
 
 from kdc_core.cuda.probe import in_the_way
 from kdc_core.cuda.report import Report
+from kdc_core.skeleton import FIELDS
 from kdc_core.types import Frame
 
 PRECISIONS = ("fp32", "fp16")
-_HEADS = ("heat", "short", "mid", "anchor", "log_sigma", "vis", "seg")
 #: largest difference to ONNX Runtime that counts as agreeing, in the head's own unit
 TOLERANCE = {"fp32": 0.01, "fp16": 0.5}
 
@@ -29,15 +29,15 @@ def check_engine(report: Report, model: Path, runs: int = 50) -> int | None:
         report.add("* not run: onnxruntime, the reference, is not installed")
         return None
     report.add("Largest difference to ONNX Runtime on the CPU over three frames; times in ms.\n")
-    report.add(f"| engine | {' | '.join(_HEADS)} | network | pipeline | of it fields to the end |")
-    report.add("|---" * (len(_HEADS) + 4) + "|")
+    report.add(f"| engine | {' | '.join(FIELDS)} | network | pipeline | of it fields to the end |")
+    report.add("|---" * (len(FIELDS) + 4) + "|")
     wrong = 0
     for precision in PRECISIONS:
         try:
             wrong += _check(report, model, precision, runs)
         except ValueError as error:
             wrong += 1
-            report.add(f"| {precision}: {error} |" + " |" * (len(_HEADS) + 3))
+            report.add(f"| {precision}: {error} |" + " |" * (len(FIELDS) + 3))
     return wrong
 
 
@@ -47,10 +47,10 @@ def _check(report: Report, model: Path, precision: str, runs: int) -> int:
     from kdc_core.pipeline import open_pipeline
 
     engine, reference = TensorrtEngine(model, precision=precision), OnnxRuntimeEngine(model)
-    gaps = dict.fromkeys(_HEADS, 0.0)
+    gaps = dict.fromkeys(FIELDS, 0.0)
     for frame in frames():
         found, expected = engine(frame), reference(frame)
-        for name in _HEADS:
+        for name in FIELDS:
             gap = np.abs(getattr(found, name) - getattr(expected, name)).max()
             gaps[name] = max(gaps[name], float(gap))
     pipeline, times, network = open_pipeline(engine), list[float](), list[float]()

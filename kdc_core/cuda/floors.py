@@ -10,7 +10,7 @@ import numpy as np
 from kdc_core.config import AssignConfig
 from kdc_core.cuda.kernels import Kernels
 from kdc_core.decode.assign import foreground, membership, reach_boxes
-from kdc_core.decode.hough import find_peaks, smooth, vote
+from kdc_core.decode.hough import ONE, find_peaks, smooth, vote
 from kdc_core.letterbox import cell_centres
 from kdc_core.skeleton import MAX_DEGREE, A
 from kdc_core.types import Centroids, Fields
@@ -44,7 +44,7 @@ def _peak_work(kernels: Kernels, fields: Fields) -> dict[str, Work]:
     touched = int((votes > 0).sum())
     heights = smooth(votes)
     found = int((find_peaks(fields, votes, heights, hough).score > 0).sum())
-    high = int((heights > hough.min_score * 65536).sum())
+    high = int((heights > hough.min_score * ONE).sum())
     slots = A * hough.max_peaks
     outputs = slots * (3 + 1 + 2 * MAX_DEGREE + 2 * A)
     reads = 1 + 2 * A + 2 * MAX_DEGREE * (1 + hough.refine_steps) + MAX_DEGREE * hough.refine_steps

@@ -15,9 +15,10 @@ import numpy as np
 from kdc_core.config import AssignConfig, CentroidConfig, GroupConfig, HoughConfig
 from kdc_core.cuda.driver import Driver
 from kdc_core.decode.hough import ONE
+from kdc_core.decode.paint import SHARP
 from kdc_core.decode.sample import FrameGrid
 from kdc_core.letterbox import PAD_VALUE, Letterbox
-from kdc_core.skeleton import CHANNELS, MAX_DEGREE, A
+from kdc_core.skeleton import CHANNELS, HEADS, MAX_DEGREE, A
 from kdc_core.types import Centroids, Fields, InstanceMap, Peaks, Poses
 
 PEOPLE = 64  # as in kernels.cu
@@ -146,8 +147,7 @@ class Kernels:
 
     def load(self, fields: Fields) -> None:
         """Copy a frame's fields to the GPU."""
-        heads = (fields.heat, fields.short, fields.mid, fields.anchor, fields.log_sigma, fields.vis)
-        flat = [head.reshape(-1, self.h, self.w) for head in heads]
+        flat = [getattr(fields, head.name).reshape(-1, self.h, self.w) for head in HEADS]
         self.driver.upload(self.fields, np.concatenate(flat))
         self.driver.upload(self.seg, np.ascontiguousarray(fields.seg))
 
@@ -285,7 +285,7 @@ class Kernels:
             ValueError: more than 64 people, or a smoothing that only the CPU decoder has.
         """
         self._fitting(len(centroids))
-        if config.igo_sigma > 0.12:
+        if config.igo_sigma > SHARP:
             raise ValueError(
                 f"igo_sigma: the GPU decoder does not smooth, got {config.igo_sigma}; "
                 "set 0.1 or use the CPU decoder"

@@ -9,6 +9,7 @@ import numpy as np
 from kdc_core.config import DecodeConfig
 from kdc_core.cuda.find import find
 from kdc_core.cuda.kernels import PEOPLE, SLOTS
+from kdc_core.decode.paint import SHARP
 from kdc_core.decode.score import people
 from kdc_core.engines.tensorrt import TensorrtEngine
 from kdc_core.pipeline import Pipeline, _stopwatch
@@ -66,6 +67,6 @@ def not_on_gpu(config: DecodeConfig) -> str:
         return f"max_peaks {config.hough.max_peaks} is above the GPU's {SLOTS}"
     if config.group.max_people > PEOPLE:
         return f"max_people {config.group.max_people} is above the GPU's {PEOPLE}"
-    if config.assign.igo_sigma > 0.12:
+    if config.assign.igo_sigma > SHARP:
         return f"igo_sigma {config.assign.igo_sigma} smooths, which the GPU does not"
     return ""

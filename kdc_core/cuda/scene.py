@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from kdc_core.config import ModelInfo
 from kdc_core.letterbox import Letterbox, cell_centres
-from kdc_core.skeleton import CENTRE, DIRECTED, HEADS, A, K
+from kdc_core.skeleton import CENTRE, CHANNELS, DIRECTED, HEADS, A, K
 from kdc_core.types import Fields, Poses
 
 #: a standing person in units of its height, from its middle, y downwards; the last is CENTRE
@@ -52,11 +54,7 @@ def static(
     """No picture at all: every field is noise, offsets often lead out of the frame."""
     fields, poses = crowd(people, rng, size, longest, stride, seg_stride, radius, noise=3.0)
     blank = rng.uniform(0, 1, fields.seg.shape) < 0.3
-    return _replace(fields, seg=np.where(blank, 0, fields.seg).astype(np.float32)), poses
-
-
-def _replace(fields: Fields, **parts: np.ndarray) -> Fields:
-    return Fields(**{name: getattr(fields, name) for name in fields.__dataclass_fields__} | parts)
+    return replace(fields, seg=np.where(blank, 0, fields.seg).astype(np.float32)), poses
 
 
 def _owner(cells: np.ndarray, middle: np.ndarray, tall: np.ndarray) -> np.ndarray:
@@ -75,7 +73,7 @@ def _fields(
     shape = owner.shape
     kinds = np.arange(A)[:, None, None]
     if not len(tall):
-        return np.zeros((sum(head.channels for head in HEADS), *shape), np.float32)
+        return np.zeros((CHANNELS, *shape), np.float32)
     gap = np.linalg.norm(xy[:, :, None, None] - cells, axis=-1)  # (P, 18, h, w)
     closest = gap.argmin(axis=0)  # (18, h, w)
     heat = gap.min(axis=0) <= radius

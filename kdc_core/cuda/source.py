@@ -7,7 +7,6 @@ import ctypes
 import glob
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -33,22 +32,14 @@ _FILE = Path(__file__).with_name("kernels.cu")
 
 def source() -> str:
     """kernels.cu behind the constants and tables that it takes from the skeleton."""
-    slices = channel_slices()
     values = {"A": A, "K": K, "DEGREE": MAX_DEGREE, "ONE": ONE, "FINE": FINE}
-    heads = ("heat", "short", "mid", "anchor", "log_sigma", "vis")
-    values |= {name.upper(): slices[name].start for name in heads}
+    values |= {name.upper(): where.start for name, where in channel_slices().items()}
     lines = [f"constexpr int {name} = {value};" for name, value in values.items()]
     for name, part, column in (("EDGE", "-1", 0), ("END", "-1", 1)):
         rows = [[str(pair[column]) for pair in out] for out in OUT_EDGES]
         table = ", ".join(cell for row in rows for cell in row + [part] * (MAX_DEGREE - len(row)))
         lines.append(f"__constant__ int {name}[A * DEGREE] = {{{table}}};")
     return "\n".join([*lines, '#line 1 "kernels.cu"', _FILE.read_text(encoding="utf-8")])
-
-
-def kernel_names(text: str | None = None) -> list[str]:
-    """Names of all kernels, in the order of the file."""
-    text = _FILE.read_text(encoding="utf-8") if text is None else text
-    return re.findall(r"__global__ void __launch_bounds__\(\d+\)\s*\n(\w+)\(", text)
 
 
 def load(

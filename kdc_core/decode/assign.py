@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from kdc_core.config import AssignConfig
 from kdc_core.decode.paint import SHARP, paint
-from kdc_core.decode.sample import pool
+from kdc_core.decode.sample import person_share
 from kdc_core.letterbox import cell_centres
 from kdc_core.types import Centroids, Fields, InstanceMap
 
@@ -57,8 +58,7 @@ def _least(config: AssignConfig, favour: np.ndarray | None) -> float:
 
 def foreground(fields: Fields, config: AssignConfig) -> np.ndarray:
     """Flat indices of the cells that a person's pixel may be interpolated from."""
-    share = pool(fields.seg, fields.stride // fields.seg_stride)
-    some = cv2.dilate(share, np.ones((3, 3), np.uint8)) > 0.25 * config.min_seg
+    some = cv2.dilate(person_share(fields), np.ones((3, 3), np.uint8)) > 0.25 * config.min_seg
     return np.flatnonzero(some)
 
 
@@ -181,5 +181,4 @@ def mean_shift(
     for j in np.flatnonzero(member.any(axis=1)):
         total = place[:, :, member[j]].sum(axis=2)
         xy[j] = total / (member[j].sum() * np.float64(FINE))
-    kept = {name: getattr(centroids, name) for name in ("weight", "confidence", "sigma", "scale")}
-    return Centroids(xy=xy, primary=centroids.primary, **kept)
+    return replace(centroids, xy=xy)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from kdc_core.config import CentroidConfig
-from kdc_core.decode.sample import PERSON, pool, sample
+from kdc_core.decode.sample import PERSON, person_share, sample
 from kdc_core.letterbox import cell_centres, to_grid
 from kdc_core.skeleton import CENTRE, A, K
 from kdc_core.types import Centroids, Fields, Poses
@@ -67,7 +67,7 @@ def anchor_confidence(fields: Fields, poses: Poses, sigma: np.ndarray) -> np.nda
 def _hold(fields: Fields, poses: Poses, sigma: np.ndarray) -> np.ndarray:
     """Mean over the foreground cells of the anchor's disk of exp(−‖e_k − y_k‖² / 2(σ/2)²)."""
     height, width = fields.log_sigma.shape
-    person = pool(fields.seg, fields.stride // fields.seg_stride) > PERSON
+    person = person_share(fields) > PERSON
     reach = math.ceil(fields.radius / fields.stride)
     window = np.arange(-reach, reach + 1)
     middle = np.rint(to_grid(poses.xy, fields.stride)).astype(np.intp)  # (P, 18, 2)

@@ -8,7 +8,7 @@ import numpy as np
 
 from kdc_core.config import GroupConfig
 from kdc_core.decode.hough import ONE
-from kdc_core.decode.sample import PERSON, pool, sample
+from kdc_core.decode.sample import PERSON, person_share, sample
 from kdc_core.letterbox import length
 from kdc_core.skeleton import A, K
 from kdc_core.types import Fields, Poses
@@ -23,7 +23,7 @@ def settle(fields: Fields, poses: Poses, config: GroupConfig) -> Poses:
     """
     person, kind = np.nonzero(~poses.matched)
     place = poses.xy[person, kind]
-    share = pool(fields.seg, fields.stride // fields.seg_stride)
+    share = person_share(fields)
     for _ in range(config.settle_steps):
         away = np.float32(fields.radius) * sample(fields.anchor, place, fields.stride)
         anchors = place[:, None] + away

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from kdc_core.letterbox import Letterbox, to_grid
+from kdc_core.types import Fields
 
 #: share of the mask from which a cell is somebody's
 PERSON = 0.5
@@ -60,6 +61,11 @@ def pool(field: np.ndarray, factor: int) -> np.ndarray:
         for dx in range(factor):
             total += field[dy::factor, dx::factor]
     return total * np.float32(1 / factor**2)
+
+
+def person_share(fields: Fields) -> np.ndarray:
+    """Share of each cell of the offset grid that is a person, (h, w)."""
+    return pool(fields.seg, fields.stride // fields.seg_stride)
 
 
 class FrameGrid:

@@ -29,7 +29,7 @@ def people(
     mask_score = expected(instances.phi, side, poses.score, config.iou) * has_mask
     sure = np.maximum(score, mask_score) >= config.min_score
     drawn = has_mask & sure
-    labels = _without(instances.labels, instances.ids[(count > 0) & ~drawn])
+    labels = without(instances.labels, instances.ids[(count > 0) & ~drawn])
     points = letterbox.to_frame(poses.xy)
     boxes = np.where(drawn[:, None], around, _boxes(points[:, :K], labels.shape))
     if phase is None:
@@ -49,11 +49,11 @@ def people(
     return everyone[sure]
 
 
-def _without(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """The label image with the pixels of ``ids`` set to nobody."""
+def without(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The label image (H, W) with the pixels of ``ids`` set to nobody."""
     if not len(ids):
         return labels
-    keep = np.ones(int(labels.max()) + 1, np.uint16)
+    keep = np.ones(1 + max(int(labels.max(initial=0)), int(ids.max())), np.uint16)
     keep[ids] = 0
     return labels * keep[labels]
 

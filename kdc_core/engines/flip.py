@@ -8,7 +8,7 @@ import numpy as np
 
 from kdc_core.letterbox import Letterbox
 from kdc_core.pipeline import Engine
-from kdc_core.skeleton import DIRECTED, FLIP, K
+from kdc_core.skeleton import DIRECTED, FIELDS, FLIP, K
 from kdc_core.types import Fields, Frame
 
 #: index of the mirrored directed edge
@@ -41,8 +41,7 @@ class FlipEngine:
         plain = self.engine(replace(frame, image=canvas))
         flipped = self.engine(replace(frame, image=np.ascontiguousarray(canvas[:, ::-1])))
         back = mirror(flipped)
-        names = ("heat", "short", "mid", "anchor", "log_sigma", "vis", "seg")
-        means = {name: (getattr(plain, name) + getattr(back, name)) / 2 for name in names}
+        means = {name: (getattr(plain, name) + getattr(back, name)) / 2 for name in FIELDS}
         return replace(plain, letterbox=letterbox, **means)
 
     def close(self) -> None:

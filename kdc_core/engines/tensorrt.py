@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +28,16 @@ class TensorrtEngine:
     """Frame → Fields; the engine file is built at the first opening and kept for the next."""
 
     def __init__(
-        self, model: Path, threads: int = 0, long_side: int | None = None,
-        precision: str = "", images: Iterable[np.ndarray] = (),
-    ):  # fmt: skip
+        self, model: Path, threads: int = 0, long_side: int | None = None, precision: str = ""
+    ):
         """Load the kept engine, or build one.
 
         Args:
             model: ONNX file.
             threads: has no meaning on a GPU.
             long_side: input pixels; default: the model's own.
-            precision: one of ``PRECISIONS``; default: ``$KDC_PRECISION``, else fp16.
-            images: calibration inputs for int8, when its engine is not built yet.
+            precision: one of ``PRECISIONS``, int8 only where ``kdc build-engine`` has built it;
+                default: ``$KDC_PRECISION``, else fp16.
 
         Raises:
             ValueError: no GPU, TensorRT or PyCUDA, or one that cannot do it.
@@ -62,7 +60,7 @@ class TensorrtEngine:
         try:
             with self.driver:
                 self._runtime = self._start()
-                self._engine = self._load(Path(model), precision, images)
+                self._engine = self._load(Path(model), precision)
                 self._context = self._make_context()
         except Exception:
             self.close()
@@ -75,7 +73,7 @@ class TensorrtEngine:
         except TypeError:  # the factory returned a null pointer
             raise ValueError("TensorRT cannot start: it finds no usable GPU") from None
 
-    def _load(self, model: Path, precision: str, images: Iterable[np.ndarray]) -> Any:
+    def _load(self, model: Path, precision: str) -> Any:
         """The engine from the cache; one that TensorRT refuses is built again, once."""
         gpu = gpu_name()
         wanted = recipe(self.trt, model, gpu, precision, self.info.longest)
@@ -84,7 +82,7 @@ class TensorrtEngine:
         if plan and engine is None:
             log.warning("the kept engine does not load on this machine: it is built again")
         if engine is None:
-            plan = build_kept(self.trt, wanted, model, images)
+            plan = build_kept(self.trt, wanted, model)
             engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise ValueError(

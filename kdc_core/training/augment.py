@@ -196,6 +196,10 @@ def _far_away(
 def _pastes(
     labels: Labels, boxes: np.ndarray, rng: np.random.Generator, config: AugmentConfig
 ) -> tuple[Paste, np.ndarray]:
+    """People in front of other pictures, beside who is there, and which are mirrored (n,).
+
+    ``boxes`` (B, P, 4) are where the people are now, in corner coordinates of the input.
+    """
     count, crop = len(labels.size), config.crop
     sides = labels.box[..., 2:] - labels.box[..., :2]
     clean = (labels.mask_weight >= config.paste_weight) & (sides.min(axis=-1) >= config.paste_side)
@@ -220,8 +224,7 @@ def _pastes(
     goal = np.sqrt(size.prod(axis=1)) * ratio[sample]
     scale = np.clip(goal / np.sqrt(sides[donor, person].prod(axis=1)), 0.2, 4.0)
     linear = _linear(scale, angle[sample], flipped[sample])
-    shift = centre - np.einsum("bij,bj->bi", linear, _centre(labels.box[donor, person]))
-    affine = np.concatenate([linear, shift[..., None]], axis=2)
+    affine = _leading(linear, _centre(labels.box[donor, person]), centre)
     # a picture's people fill its first rows, so the first free row is their number
     return Paste(sample, donor, person, rows[sample], affine), flipped[sample]
 
@@ -240,36 +243,30 @@ def _covers(
     middle, half = _centre(box), np.maximum((box[:, 2:] - box[:, :2]) / 2, 2.0)
 
     direction = np.array([[0, 1], [0, -1], [1, 0], [-1, 0]])[side]  # 0: from below, as a table
-    from_side = 1 + 0.3 - (2 * share + 0.3)  # the patch reaches 0.3 half sizes beyond the box
-    centre, radius = middle.copy(), half.copy()
-    edge = kind == 0
-    reach = (share + 0.15)[:, None]
-    along = np.abs(direction) > 0
-    centre += edge[:, None] * direction * half * (from_side[:, None] + reach)
-    radius = np.where(edge[:, None], half * np.where(along, reach, 1.3), radius)
-    blob = kind == 1
+    along = direction != 0
     wobble = rng.uniform(-0.5, 0.5, (count, 2))
     aspect = np.exp(rng.uniform(-0.5, 0.5, count))[:, None] ** [1, -1]
-    centre += blob[:, None] * wobble * half
-    radius = np.where(blob[:, None], half * np.sqrt(share * 4 / np.pi)[:, None] * aspect, radius)
-    bar = kind == 2
-    lying = along[:, ::-1]
-    centre += bar[:, None] * wobble * half
-    radius = np.where(bar[:, None], half * np.where(lying, 1.6, share[:, None]), radius)
-    angle = np.deg2rad(rng.uniform(-20, 20, count)) * ~edge
+    edge, blob = (kind == 0)[:, None], (kind == 1)[:, None]
+    reach, share = (share + 0.15)[:, None], share[:, None]  # of an edge, 0.3 of it beyond the box
+    # in half sizes of the box
+    centre = middle + half * np.where(edge, direction * (1.3 - reach), wobble)
+    radius = half * np.select(
+        [edge, blob],
+        [np.where(along, reach, 1.3), np.sqrt(share * 4 / np.pi) * aspect],
+        np.where(along, share, 1.6),
+    )
+    angle = np.deg2rad(rng.uniform(-20, 20, count)) * ~edge[:, 0]
     turn = np.stack([np.cos(angle), np.sin(angle), -np.sin(angle), np.cos(angle)], axis=1)
-    linear = turn.reshape(-1, 2, 2) / radius[:, :, None]
-    shape = np.concatenate([linear, -(linear @ centre[..., None])], axis=2)
+    shape = _leading(turn.reshape(-1, 2, 2) / radius[:, :, None], centre, np.zeros(2))
 
     donor = (np.arange(count) + rng.integers(1, max(2, count), count)) % count
     zoom = config.longest / labels.size[donor].max(axis=1) * np.exp(rng.uniform(0, 1.4, count))
     weave = _linear(zoom, rng.uniform(-180, 180, count), rng.random(count) < 0.5)
     seen = labels.size[donor] * rng.uniform(0.2, 0.8, (count, 2))
-    shift = centre - np.einsum("bij,bj->bi", weave, seen)
-    texture = np.concatenate([weave, shift[..., None]], axis=2)
+    texture = _leading(weave, seen, centre)
     colour = rng.uniform(0, 255, (count, 3))
     s = np.flatnonzero(wanted)
-    return Cover(s, donor[s], texture[s], shape[s], blob[s], colour[s])
+    return Cover(s, donor[s], texture[s], shape[s], blob[s, 0], colour[s])
 
 
 def _colours(count: int, rng: np.random.Generator, config: AugmentConfig) -> Colour:
@@ -300,6 +297,12 @@ def _linear(scale: np.ndarray, degrees: np.ndarray, flipped: np.ndarray) -> np.n
     cos, sin, sign = np.cos(angle), np.sin(angle), np.where(flipped, -1.0, 1.0)
     rows = np.stack([cos * sign, -sin, sin * sign, cos], axis=1).reshape(-1, 2, 2)
     return rows * scale[:, None, None]
+
+
+def _leading(linear: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Maps (B, 2, 3) with the matrices (B, 2, 2) that lead points ``start`` (B, 2) to ``end``."""
+    shift = end - np.einsum("bij,bj->bi", linear, start)
+    return np.concatenate([linear, shift[..., None]], axis=2)
 
 
 def _factor(affine: np.ndarray) -> np.ndarray:

@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 import torch
 
+from kdc_core.letterbox import PAD_VALUE
 from kdc_core.skeleton import K
 
-GREY = 114  # equals letterbox.PAD_VALUE: what lies outside a picture
 _FLAT = ("jpeg", "maps", "keypoints", "area", "box", "mask_weight")  # many rows per picture
 
 
@@ -228,7 +228,7 @@ class Pool:
 
     def _load(self, indices: np.ndarray) -> Sources:
         n, side = len(indices), self.side
-        image = torch.full((n, 3, side, side), GREY, dtype=torch.uint8, device=self.device)
+        image = torch.full((n, 3, side, side), PAD_VALUE, dtype=torch.uint8, device=self.device)
         maps = torch.zeros((n, 2, side, side), dtype=torch.uint8, device=self.device)
         decoded = self._threads.map(self.pack.decode, indices)
         for i, (pixels, labels) in enumerate(decoded):

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from kdc_core.letterbox import PAD_VALUE
 from kdc_core.training.augment import AugmentConfig, Colour, Plan, draw
 from kdc_core.training.batch import POSE_UNKNOWN, SEG_UNKNOWN, Batch
-from kdc_core.training.data import GREY, Pool, Sources
+from kdc_core.training.data import Pool, Sources
 
 
 def make_batch(
@@ -54,7 +55,7 @@ def _sample(values: torch.Tensor, grid: torch.Tensor, mode: str) -> torch.Tensor
 
 def _warp_image(image: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
     """(n, 3, side, side) uint8 → (n, 3, crop, crop) float32, grey outside."""
-    return _sample(image.float().sub_(GREY), grid, "bilinear").add_(GREY)
+    return _sample(image.float().sub_(PAD_VALUE), grid, "bilinear").add_(PAD_VALUE)
 
 
 def _warp_maps(maps: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:

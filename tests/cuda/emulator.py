@@ -14,16 +14,22 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from kdc_core.cuda.source import kernel_names, source
+from kdc_core.cuda.source import source
 
 HEADER = Path(__file__).with_name("cuda_emu.h")
 GUARD = 64  # bytes before and after each buffer that no kernel may write
 _BYTE = 0xA5
 
 
+def kernel_names(text: str) -> list[str]:
+    """Names of all kernels, in the order of the file."""
+    return re.findall(r"__global__ void __launch_bounds__\(\d+\)\s*\n(\w+)\(", text)
+
+
 def build(folder: Path, kernels: str = "", watched: bool = False) -> ctypes.CDLL:
     """The kernels, or others, as a host library; ``watched``: hazards.h looks on."""
-    code, names = _host_source(kernels or source()), kernel_names(kernels or source())
+    kernels = kernels or source()
+    code, names = _host_source(kernels), kernel_names(kernels)
     text = f"""#include "{HEADER}"
 {code}
 extern "C" const char* emu_error() {{ return emu::error; }}
@@ -51,7 +57,7 @@ def build_libcuda(folder: Path, wanted: list[str]) -> Path:
     text = f"""#include "{header}"
 {_host_source(source())}
 static int fake::run(const char* name, dim3 grid, dim3 block, void** a) {{
-{_dispatch("fake", kernel_names())}
+{_dispatch("fake", kernel_names(source()))}
 }}
 """
     there = set(re.findall(r"^int (cu\w+)\(", header.read_text(encoding="utf-8"), re.MULTILINE))

@@ -14,7 +14,6 @@ from kdc_core.letterbox import Letterbox
 from kdc_core.skeleton import CENTRE
 from kdc_core.track import TrackConfig, Tracker, VideoDecoder
 from kdc_core.track.life import LARGEST_ID, Names
-from kdc_core.track.observe import take
 from kdc_core.track.state import nobody
 from kdc_core.types import Phase
 from tests.track.clips import fields_of, stamps
@@ -51,7 +50,7 @@ def test_the_order_of_the_poses_does_not_matter(found):
     rng, plain, mixed = np.random.default_rng(0), Tracker(), Tracker()
     for fields, poses, centroids, t in found:
         order = rng.permutation(len(poses))
-        shuffled = mixed.update(fields, poses[order], take(centroids, order), t)
+        shuffled = mixed.update(fields, poses[order], centroids[order], t)
         assert_same(plain.update(fields, poses, centroids, t), shuffled)
 
 
@@ -98,7 +97,7 @@ def test_a_newcomer_is_tentative_for_a_tenth_of_a_second(found):
     tracker = Tracker()
     for fields, poses, centroids, t in found[:6]:
         keep = left_most(poses, 1 if t < 0.1 else 2)
-        frame = tracker.update(fields, poses[keep], take(centroids, keep), t)
+        frame = tracker.update(fields, poses[keep], centroids[keep], t)
         phase = dict(zip(frame.ids.tolist(), frame.phase.tolist(), strict=True))
         assert phase[1] == Phase.CONFIRMED
         if t > 0.1:
@@ -110,7 +109,7 @@ def test_a_ghost_of_one_frame_leaves_nothing(found):
     seen = []
     for i, (fields, poses, centroids, t) in enumerate(found[:6]):
         keep = left_most(poses, 2 if i == 2 else 1)
-        seen.append(sorted(tracker.update(fields, poses[keep], take(centroids, keep), t).ids))
+        seen.append(sorted(tracker.update(fields, poses[keep], centroids[keep], t).ids))
     assert seen[1] == [1] and 2 in seen[2] and seen[-1] == [1]
 
 
@@ -118,7 +117,7 @@ def test_a_double_pose_makes_no_second_person(found):
     tracker = Tracker()
     for fields, poses, centroids, t in found[:4]:
         twice = np.array([0, 1, 0] if t else [0, 1])
-        frame = tracker.update(fields, poses[twice], take(centroids, twice), t)
+        frame = tracker.update(fields, poses[twice], centroids[twice], t)
         assert sorted(frame.ids) == [1, 2]
 
 
