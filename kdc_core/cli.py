@@ -54,7 +54,6 @@ def main(argv: list[str] | None = None) -> int:
     """Run ``kdc`` with ``argv`` (the process's arguments by default); returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # broken videos: our one line suffices
     try:
         args = _parser(argv).parse_args(argv)
         return _module(args.command).main(args)

@@ -1,7 +1,7 @@
 """``python -m kdc_core.cuda.check``: the kernels on this machine's GPU, checked and timed.
 
 Compares every kernel with its NumPy twin on made-up crowds, times every stage against the floor of
-its bytes and operations, and writes a report. Needs NumPy, a compiler (nvcc or NVRTC) and PyCUDA,
+its bytes and operations, and writes a report. Needs KDC, a compiler (nvcc or NVRTC) and PyCUDA,
 or CuPy in its place; what cannot be run is named in the report.
 """
 
@@ -12,24 +12,12 @@ import platform
 import shutil
 import subprocess
 import sys
-import types
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-if find_spec("cv2") is None:  # a bare GPU machine: of OpenCV the twins need one function
-
-    def _dilate(plane: np.ndarray, window: np.ndarray) -> np.ndarray:
-        reach = window.shape[0] // 2
-        padded = np.pad(plane, reach, constant_values=-np.inf)
-        shifts = np.lib.stride_tricks.sliding_window_view(padded, window.shape)
-        return np.asarray(shifts.max(axis=(2, 3)))
-
-    sys.modules["cv2"] = types.SimpleNamespace(dilate=_dilate)  # type: ignore[assignment]
 
 from kdc_core.config import CENTROID_MODES, AssignConfig, CentroidConfig, GroupConfig, HoughConfig
 from kdc_core.cuda.check_engine import check_engine

@@ -35,15 +35,14 @@ def video(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """An untrained network as ONNX."""
-    torch = pytest.importorskip("torch")
-    from kdc_core.engines.export import export_network
-    from kdc_core.network.model import Inference, KdcNet, preset
+    """The network of KDC, for small pictures."""
+    onnx = pytest.importorskip("onnx")
+    from kdc_core.engines import default_model
+    from kdc_core.engines.model_file import read_info
 
-    torch.manual_seed(0)
-    config = preset("lite")
-    path = tmp_path_factory.mktemp("model") / "net.onnx"
-    export_network(Inference(KdcNet(config)).eval(), config.info("lite", 160), path)
+    network, path = onnx.load(default_model()), tmp_path_factory.mktemp("model") / "net.onnx"
+    onnx.helper.set_model_props(network, read_info(default_model()).at(160).to_metadata())
+    onnx.save(network, path)
     return path
 
 

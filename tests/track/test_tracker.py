@@ -152,31 +152,3 @@ def test_other_settings_act_on_the_next_frame(found):
     decoder.config = DecodeConfig(centroid=CentroidConfig(mode="static"))
     people = decoder(fields, t + 0.05)
     assert len(people) == 2 and set(people.centroid.tolist()) == {CENTRE}
-
-
-def test_a_life_full_of_accidents_raises_nothing_and_reuses_no_id():
-    rng = np.random.default_rng(11)
-    figures = tuple(
-        Drawn(line(x, y, v), tall, pace)
-        for x, y, v, tall, pace in zip(
-            rng.uniform(0, 320, 5), rng.uniform(150, 235, 5), rng.uniform(-60, 60, 5),
-            rng.uniform(80, 190, 5), rng.uniform(0, 2, 5), strict=True,
-        )
-    )  # fmt: skip
-    decoder, t, gone, last = VideoDecoder(), 0.0, {}, set()
-    for _ in range(150):
-        t += float(rng.choice([1 / 60, 1 / 30, 0.1, 0.4]))
-        where = (t * 3) % 12  # everybody jumps back every four seconds
-        picked = tuple(figures[i] for i in np.flatnonzero(rng.random(5) < 0.7))
-        pillars = [(x, 0.0, x + 60, 240.0) for x in rng.uniform(0, 320, rng.integers(0, 2))]
-        shot = Clip(picked, pillars=lambda _, p=pillars: p).at(where)
-        people = decoder(fields_of(shot, rng), t)
-        ids = people.ids.tolist()
-        assert len(set(ids)) == len(ids) and all(1 <= i <= LARGEST_ID for i in ids)
-        assert np.isfinite(people.keypoints).all() and np.isfinite(people.boxes).all()
-        for identity in last - set(ids):
-            gone[identity] = t
-        for identity in set(ids) & set(gone):  # who comes back was not forgotten
-            assert t - gone.pop(identity) <= decoder.tracker.config.forget + 0.5
-        last = set(ids)
-    assert len(decoder.tracker._tracks) < 40  # the dead are not kept
