@@ -44,6 +44,11 @@ class Source:
         """True for cameras and streams: frames come at their own pace and are lost when late."""
         return self.kind in ("camera", "stream")
 
+    @property
+    def moving(self) -> bool:
+        """True where a frame shows the same people as the frame before it."""
+        return self.live or self.kind == "video"
+
 
 def open_source(text: str) -> Source:
     """Find out what ``text`` names and check that it can be read.

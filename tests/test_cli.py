@@ -266,11 +266,12 @@ def test_ablate_writes_a_table(model: str, coco, tmp_path: Path, capsys) -> None
 def test_bench_times_every_stage(model: str, tmp_path: Path, capsys) -> None:
     out = tmp_path / "bench.json"
     argv = ["bench", "--model", model, "--frames", "5", "--warm-up", "1", "--json", str(out)]
+    assert main([*argv, "--stills"]) == 0
+    stages = ["read", "network", "hough", "group", "select", "assign", "score", "total"]
+    assert list(json.loads(out.read_text())["ms"]) == stages
     assert main(argv) == 0
     figures = json.loads(out.read_text())
-    assert list(figures["ms"]) == [
-        "read", "network", "hough", "group", "select", "assign", "score", "total",
-    ]  # fmt: skip
+    assert list(figures["ms"]) == [*stages[:5], "track", *stages[5:]]
     assert figures["frames"] == 5
     assert figures["frame_size"] == [640, 480]
     assert figures["fps"] > 0.5

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from kdc_core.commands.options import follower
 from kdc_core.config import ModelInfo
 from kdc_core.decode import decode
 from kdc_core.letterbox import Letterbox
 from kdc_core.pipeline import STAGES, Pipeline
 from kdc_core.skeleton import CHANNELS
-from kdc_core.types import Fields, Frame
+from kdc_core.source import Source
+from kdc_core.types import Fields, Frame, People
 
 
 class Nothing:
@@ -42,6 +44,41 @@ def test_every_frame_size_gives_a_label_image_of_its_size(size: tuple[int, int])
     assert len(people) == 0
     assert people.labels.shape == (size[1], size[0])
     assert not people.labels.any()
+
+
+class Walkers(Nothing):
+    """A network that sees two people who pass each other, perfectly."""
+
+    def __init__(self) -> None:
+        pytest.importorskip("torch", reason="targets need torch: extra `train`")
+        from kdc_core.evaluate.clips import Clip, Drawn, line
+        from tests.track.clips import fields_of
+
+        self.clip = Clip((Drawn(line(60, 230, 60), 190), Drawn(line(260, 210, -60), 160)))
+        self.fields_of = fields_of
+
+    def __call__(self, frame: Frame) -> Fields:
+        return self.fields_of(self.clip.at(frame.stamp))
+
+
+def columns(people: People) -> dict[int, float]:
+    """Where each id's middle is, pixels."""
+    return dict(zip(people.ids.tolist(), people.boxes[:, ::2].mean(axis=1).tolist(), strict=True))
+
+
+@pytest.mark.parametrize("kind, stills, holds", [
+    ("video", False, True), ("camera", False, True), ("video", True, False), ("folder", False, False),
+])  # fmt: skip
+def test_ids_last_where_the_source_moves(kind: str, stills: bool, holds: bool) -> None:
+    engine = Walkers()
+    stamps = np.arange(0, 3.0, 0.1).tolist()
+    people_of = follower(Pipeline(engine), Source("walkers", kind, lambda: iter(())), stills)
+    before, *_, after = (
+        columns(people_of(Frame(engine.clip.at(stamp).image, stamp))) for stamp in stamps
+    )
+    assert set(before) == set(after) == {1, 2}
+    left = min(before, key=before.__getitem__)
+    assert (max(after, key=after.__getitem__) == left) == holds, "who was left is right now"
 
 
 def test_timings_name_every_stage_of_the_last_frame() -> None:

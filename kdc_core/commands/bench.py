@@ -9,6 +9,7 @@ import resource
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,16 @@ from typing import Any
 import cv2
 import numpy as np
 
-from kdc_core.commands.options import add_decoder, add_engine, decode_from, engine_from, natural
-from kdc_core.pipeline import STAGES, Pipeline, open_pipeline
+from kdc_core.commands.options import (
+    add_decoder,
+    add_engine,
+    add_stills,
+    decode_from,
+    engine_from,
+    follower,
+    natural,
+)
+from kdc_core.pipeline import Pipeline, open_pipeline
 from kdc_core.source import Source, open_source
 
 SIZE = (640, 480)  # (width, height) of the synthetic clip
@@ -37,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--warm-up", type=natural, default=10, metavar="N",
         help="frames before the clock starts; default: %(default)s",
     )  # fmt: skip
+    add_stills(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     add_engine(parser)
     add_decoder(parser, min_score=0.25)
@@ -53,7 +63,7 @@ def main(args: argparse.Namespace) -> int:
             args.source = str(synthetic_clip(Path(folder) / "figures.avi", args.frames))
         source = open_source(args.source)
         pipeline = open_pipeline(engine_from(args), decode_from(args))
-        figures = measure(pipeline, source, args.frames, args.warm_up)
+        figures = measure(pipeline, source, args.frames, args.warm_up, args.stills)
         pipeline.close()
     rows = [[name, *values.values()] for name, values in figures["ms"].items()]
     print(table(["ms", "p50", "p95"], rows))
@@ -68,24 +78,28 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def measure(pipeline: Pipeline, source: Source, frames: int, warm_up: int) -> dict[str, Any]:
+def measure(
+    pipeline: Pipeline, source: Source, frames: int, warm_up: int, stills: bool = False
+) -> dict[str, Any]:
     """Milliseconds per stage; "read" is decoding the video, "total" all of it.
 
     Raises:
         ValueError: the source ends before the warm-up does.
     """
+    people_of = follower(pipeline, source, stills)
     for frame in islice(source, warm_up):
-        pipeline(frame)
-    times: dict[str, list[float]] = {name: [] for name in ("read", *STAGES, "total")}
+        people_of(frame)
+    people_of = follower(pipeline, source, stills)  # the video begins again
+    times: defaultdict[str, list[float]] = defaultdict(list)
     people, start = 0, time.perf_counter()
     last = start
     size = (0, 0)
     for frame in islice(source, frames):
         times["read"].append((time.perf_counter() - last) * 1e3)
-        people += len(pipeline(frame))
+        people += len(people_of(frame))
         size = frame.size
-        for name in STAGES:
-            times[name].append(pipeline.timings[name])
+        for name, milliseconds in pipeline.timings.items():
+            times[name].append(milliseconds)
         now = time.perf_counter()
         times["total"].append((now - last) * 1e3)
         last = now

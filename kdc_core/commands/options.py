@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -13,7 +13,11 @@ from tqdm import tqdm
 
 from kdc_core.config import CENTROID_MODES, DecodeConfig, ModelInfo
 from kdc_core.engines import ENGINES, choose, default_model, open_engine
-from kdc_core.pipeline import Engine
+from kdc_core.pipeline import Engine, Pipeline
+from kdc_core.source import Source
+from kdc_core.track import VideoDecoder
+from kdc_core.track.admission import Admission
+from kdc_core.types import Frame, People
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +84,23 @@ def engine_from(args: argparse.Namespace) -> Engine:
     if args.model is not None and not args.model.is_file():
         raise ValueError(f"{args.model}: no such model file")
     return open_engine(args.engine, args.model, args.threads, args.long_side, args.flip)
+
+
+def add_stills(parser: argparse.ArgumentParser) -> None:
+    """Videos without tracking."""
+    parser.add_argument(
+        "--stills", action="store_true",
+        help="every frame of a video by itself: no ids that last, nobody behind anybody",
+    )  # fmt: skip
+
+
+def follower(pipeline: Pipeline, source: Source, stills: bool) -> Callable[[Frame], People]:
+    """Frame → people, with ids that last where the source moves, as the ROS 2 node does it."""
+    if stills or not source.moving:
+        return pipeline
+    video, admission = VideoDecoder(pipeline.config), Admission()
+    least = pipeline.config.score.min_score
+    return lambda frame: admission(pipeline(frame, video), least)
 
 
 def refuse_network(args: argparse.Namespace, instead: str) -> None:

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,15 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from kdc_core.commands.options import add_decoder, add_engine, decode_from, engine_from, natural
+from kdc_core.commands.options import (
+    add_decoder,
+    add_engine,
+    add_stills,
+    decode_from,
+    engine_from,
+    follower,
+    natural,
+)
 from kdc_core.draw import overlay
 from kdc_core.pipeline import Pipeline, open_pipeline
 from kdc_core.sink import FolderSink, Sink, check_apart, open_sink
@@ -35,8 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--save-masks", type=Path, metavar="DIR",
-        help="label images, 16-bit PNG: pixel = person, 0 = nobody",
+        help="label images, 16-bit PNG: pixel = id of the person, 0 = nobody",
     )  # fmt: skip
+    add_stills(parser)
     parser.add_argument("--view", action="store_true", help="show a window; q or Esc ends")
     parser.add_argument(
         "--max-frames", type=natural, default=0, metavar="N", help="stop after N frames"
@@ -52,7 +61,7 @@ def main(args: argparse.Namespace) -> int:
         check_window()
     sinks = _sinks(args, source)
     pipeline = open_pipeline(engine_from(args), decode_from(args))
-    tally = Tally(pipeline)
+    tally = Tally(pipeline, follower(pipeline, source, args.stills))
     with ExitStack() as stack:
         # a video that breaks off leaves a playable file and a summary of what was done
         stack.callback(lambda: print(tally.summary()))
@@ -71,15 +80,16 @@ def main(args: argparse.Namespace) -> int:
 class Tally:
     """Counts frames, people and milliseconds."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, people_of: Callable[[Frame], People]) -> None:
         self.pipeline = pipeline
+        self._people_of = people_of
         self.milliseconds: list[float] = []
         self.people = 0
         self._start = time.perf_counter()
 
     def process(self, frame: Frame) -> People:
         """The frame's people, counted."""
-        people = self.pipeline(frame)
+        people = self._people_of(frame)
         self.milliseconds.append(sum(self.pipeline.timings.values()))
         self.people += len(people)
         return people
@@ -92,7 +102,7 @@ class Tally:
         seconds = time.perf_counter() - self._start
         middle, high = np.percentile(self.milliseconds, (50, 95))
         return (
-            f"{frames} frames, {self.people} people ({self.people / frames:.1f} per frame), "
+            f"{frames} frames, {self.people / frames:.1f} people per frame, "
             f"{frames / seconds:.1f} frames/s, latency p50 {middle:.0f} ms p95 {high:.0f} ms, "
             f"{self.pipeline.engine.name}"
         )
