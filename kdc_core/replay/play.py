@@ -25,6 +25,7 @@ from kdc_core.track.admission import Admission
 from kdc_core.types import Frame, People
 
 SUMMARY, RUN = "summary.json", "run.json"
+KEY = "task.json"  # of one of many: tells a finished run from one with other settings
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class Replay:
         began = time.perf_counter()
         if self.path.resolve().is_relative_to((self.out / PEOPLE).resolve()):
             raise ValueError(f"{self.out}: the results would replace {self.path}: another --out")
-        (self.out / SUMMARY).unlink(missing_ok=True)
+        for name in (KEY, SUMMARY):
+            (self.out / name).unlink(missing_ok=True)
         self._note()
         self.bag = Bag(self.path)
         try:
