@@ -197,6 +197,29 @@ def test_a_leg_ends_early_and_can_be_resumed(small_set, tmp_path):
     assert last["lr"] < 0.5 * TrainConfig().lr
 
 
+def test_a_resumed_run_keeps_its_options_and_takes_no_others(small_set, tmp_path, capsys):
+    donor = KdcNet(preset("lite"))
+    file = tmp_path / "donor.pt"
+    checkpoint.export(file, donor, donor.config.info("lite", 64), {})
+    where = ["train", "--data", str(small_set), "--out", str(tmp_path / "run")]
+    first = options(iterations=1, lr=1e-4, seed=5, init=file)
+    assert main([*where, *first]) == 0
+    file.unlink()  # all that it gave is in the state
+    (tmp_path / "run").rename(tmp_path / "moved")
+    again = ["train", "--data", str(small_set), "--out", str(tmp_path / "moved"), "--resume"]
+    assert main([*again, "--batch", "4", "--lr", "1e-4", "--seed", "6"]) == 2
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .endswith("--batch 4 (begun with 2), --seed 6 (begun with 5): leave it out")
+    )
+    assert main([*again, "--lr", "1e-4", "--iterations", "2", "--log-every", "2"]) == 0
+    state = checkpoint.load(tmp_path / "moved" / "state.pt")
+    kept = {name: state["config"][name] for name in ("batch", "lr", "seed", "crop", "log_every")}
+    assert kept == {"batch": 2, "lr": 1e-4, "seed": 5, "crop": 64, "log_every": 2}
+    assert state["step"] == 2 and state["config"]["out"] == str(tmp_path / "moved")
+
+
 def test_rate_follows_steps_or_time_whichever_is_further():
     site = loop.Site(torch.device("cpu"), False)
     run = TrainConfig(iterations=1000, minutes=10, warm_up=100)
