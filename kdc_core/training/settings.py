@@ -145,7 +145,7 @@ def from_arguments(args: argparse.Namespace, before: dict[str, Any] | None = Non
     """What was given, on top of the preset's own defaults, or of the config of a run to resume.
 
     Raises:
-        ValueError: a bad value, or one that would make another run of the one to resume.
+        ValueError: a bad value, two lengths, or what would make another run of the one to resume.
     """
     given = {f.name: getattr(args, f.name) for f in fields(TrainConfig)
              if getattr(args, f.name) is not None}  # fmt: skip
@@ -154,6 +154,10 @@ def from_arguments(args: argparse.Namespace, before: dict[str, Any] | None = Non
         start = {f.name: before[f.name] for f in fields(TrainConfig) if f.name in before}
         start.pop("out", None)  # the folder may have been moved
         _refuse_another_run(given, start)
+    if given.get("epochs") and "iterations" in given:
+        raise ValueError("--epochs and --iterations: expected one of them, each sets the length")
+    if "iterations" in given:
+        start = {**start, "epochs": 0.0}  # else these would set them
     return TrainConfig(**{**start, **given})
 
 

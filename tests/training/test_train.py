@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
@@ -23,7 +24,7 @@ from kdc_core.training import train as loop  # noqa: E402
 from kdc_core.training.augment import AugmentConfig  # noqa: E402
 from kdc_core.training.data import Pool, order  # noqa: E402
 from kdc_core.training.pack import read_all  # noqa: E402
-from kdc_core.training.settings import PAPER, TrainConfig  # noqa: E402
+from kdc_core.training.settings import PAPER, TrainConfig, from_arguments  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 TINY = {
@@ -278,6 +279,21 @@ def test_average_follows_fast_at_first_then_slowly():
 def test_bad_settings_are_one_line_errors(field, value):
     with pytest.raises(ValueError, match=f"--{field}: expected"):
         TrainConfig(**{field.replace("-", "_"): value})
+
+
+@pytest.mark.parametrize("words, length", [
+    ("--preset paper", (20_000, 400.0)), ("--preset paper --iterations 20", (20, 0.0)),
+    ("--preset paper --epochs 3", (20_000, 3.0)), ("--iterations 20 --epochs 0", (20, 0.0)),
+])  # fmt: skip
+def test_iterations_that_are_given_replace_the_presets_epochs(words, length):
+    parser = argparse.ArgumentParser()
+    loop.add_arguments(parser)
+    made = from_arguments(parser.parse_args(words.split()))
+    assert (made.iterations, made.epochs) == length
+    with pytest.raises(ValueError, match="--epochs and --iterations: expected one of them"):
+        from_arguments(parser.parse_args(["--iterations", "20", "--epochs", "3"]))
+    begun = {"iterations": 900, "epochs": 3.0}
+    assert from_arguments(parser.parse_args(["--iterations", "20"]), begun).epochs == 0
 
 
 def test_wrong_checkpoints_are_one_line_errors(small_set, tmp_path):
