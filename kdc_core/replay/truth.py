@@ -58,7 +58,7 @@ def load(bag: Bag, prefixes: dict[str, str], file: Path | None, topic: str) -> T
     default), with their label images beside them on ``…/mask``.
 
     Raises:
-        ValueError: the file is neither, or MOTS text is given for several cameras.
+        ValueError: the file is neither, or what does not say its camera is given for several.
     """
     truth = Truth()
     if file is not None and file.suffix == ".json":
@@ -66,12 +66,20 @@ def load(bag: Bag, prefixes: dict[str, str], file: Path | None, topic: str) -> T
     elif file is not None:
         _mots(truth, file, list(prefixes))
     else:
+        if topic:
+            _refuse_several(topic, "PersonArrays of one topic are", list(prefixes))
         if topic and topic not in bag.topics:
             bag.skipped.add(topic, "not in the recording")
         for camera, prefix in prefixes.items():
             persons = topic or f"{prefix.removesuffix('/kdc')}/truth/persons"
             _recorded(truth, bag, camera, persons)
     return truth
+
+
+def _refuse_several(truth: Path | str, what: str, cameras: list[str]) -> None:
+    """One camera's truth says nothing of another one's pictures, even where the stamps agree."""
+    if len(cameras) != 1:
+        raise ValueError(f"{truth}: {what} for one camera, got {', '.join(cameras)}: --topic")
 
 
 def _recorded(truth: Truth, bag: Bag, camera: str, persons: str) -> None:
@@ -150,6 +158,8 @@ def _coco(truth: Truth, file: Path, cameras: list[str]) -> None:
             f"{file}: expected COCO annotations whose images have `stamp` (seconds) or `stamp_ns`: "
             f"{type(error).__name__} {error}"
         ) from None
+    if any("topic" not in image for image in images.values()):
+        _refuse_several(file, "images without `topic` are", cameras)
 
 
 def _stamp(image: dict[str, Any]) -> int:
@@ -175,8 +185,7 @@ def _of_coco(entry: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
 
 def _mots(truth: Truth, file: Path, cameras: list[str]) -> None:
     """``frame id class height width rle`` a line; frames from 1, or from 0 if there is a 0."""
-    if len(cameras) != 1:
-        raise ValueError(f"{file}: MOTS text is for one camera, got {', '.join(cameras)}: --topic")
+    _refuse_several(file, "MOTS text is", cameras)
     if not file.is_file():
         raise ValueError(f"{file}: no such file with the truth")
     frames: dict[int, Annotations] = {}

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from pycocotools import mask as rle
-from recordings import Known, Recording, stamp
+from recordings import Known, Recording, record, stamp, writer
 from scipy.optimize import linear_sum_assignment
 
 from kdc_core.replay import messages
@@ -204,6 +204,28 @@ def test_truth_beside_the_recording_gives_the_same_figures(judged, play, tmp_pat
     assert by_mots["truth"]["keypoints"]["AP"] is None  # MOTS has none
     with pytest.raises(ValueError, match="leave --start out"):
         play(recording, bag, "late", engine=engine, truth=str(mots), start=0.5)
+
+
+def test_one_cameras_truth_is_not_held_against_another(play, tmp_path):
+    front = Recording(topic="/front/image_raw", frames=4, truth=True)
+    with writer(tmp_path / "bag") as bag:
+        record(bag, front)
+        record(bag, Recording(topic="/rear/image_raw", frames=4))  # with the same stamps
+    summary, _ = play(front, tmp_path / "bag", "default")
+    assert (summary["frames"], summary["truth"]["frames"]) == (8, 4)
+    given = {"truth_topic": "/front/truth/persons"}
+    with pytest.raises(ValueError, match=r"for one camera, got /front/\S+, /rear/\S+: --topic$"):
+        play(front, tmp_path / "bag", "both", **given)
+    one, _ = play(front, tmp_path / "bag", "one", topics=(front.topic,), **given)
+    assert one["truth"] == summary["truth"]
+    file = tmp_path / "truth.json"
+    images = [{"id": i, "stamp_ns": stamp(i), "topic": front.topic} for i in range(4)]
+    file.write_text(json.dumps({"images": images, "annotations": []}))
+    assert play(front, tmp_path / "bag", "named", truth=str(file))[0]["truth"]["frames"] == 4
+    del images[0]["topic"]
+    file.write_text(json.dumps({"images": images, "annotations": []}))
+    with pytest.raises(ValueError, match="images without `topic` are for one camera"):
+        play(front, tmp_path / "bag", "unnamed", truth=str(file))
 
 
 def test_frames_without_truth_are_not_judged(judged, play, tmp_path):
