@@ -20,7 +20,7 @@ from kdc_core.replay.diary import Diary
 from kdc_core.replay.judge import Judge
 from kdc_core.replay.output import PEOPLE, Output
 from kdc_core.replay.report import write_report
-from kdc_core.track import VideoDecoder
+from kdc_core.track import LATE, VideoDecoder
 from kdc_core.track.admission import Admission
 from kdc_core.types import Frame, People
 
@@ -154,7 +154,7 @@ class Replay:
             return
         stamp = messages.stamp_of(content.header) or message.time  # drivers that do not stamp
         back = (self._stamps.get(topic, -1) - stamp) / messages.NS
-        if back >= 0:
+        if 0 <= back <= LATE:  # further back: a clock was set, and the tracker starts anew
             skipped.add(topic, "stamp jumps back" if back else "stamp repeats", f"by {back:.3f} s")
             return
         self._stamps[topic] = stamp

@@ -30,15 +30,20 @@ class Truth:
     """Annotations by camera, and there by stamp (ns) or by number of the frame from 0."""
 
     def __init__(self) -> None:
-        self.by_stamp: dict[str, dict[int, Annotations]] = {}
+        self.by_stamp: dict[str, dict[int, Annotations | None]] = {}
         self.by_index: dict[str, dict[int, Annotations]] = {}
         self._sorted: dict[str, list[int]] = {}
 
     def __bool__(self) -> bool:
         return bool(self.by_stamp or self.by_index)
 
+    def add(self, topic: str, stamp: int, entries: Annotations) -> None:
+        """Annotations of one stamp; None if a clock that was set back gave it to two pictures."""
+        known = self.by_stamp.setdefault(topic, {})
+        known[stamp] = entries if known.get(stamp, entries) == entries else None
+
     def find(self, topic: str, stamp: int, index: int) -> Annotations | None:
-        """Annotations of one picture; None where it was not annotated."""
+        """Annotations of one picture; None where it was not annotated, or which is not known."""
         if topic in self.by_index:
             return self.by_index[topic].get(index, [])
         known = self.by_stamp.get(topic, {})
@@ -73,6 +78,9 @@ def load(bag: Bag, prefixes: dict[str, str], file: Path | None, topic: str) -> T
         for camera, prefix in prefixes.items():
             persons = topic or f"{prefix.removesuffix('/kdc')}/truth/persons"
             _recorded(truth, bag, camera, persons)
+    for camera, known in truth.by_stamp.items():
+        for stamp in (stamp for stamp, entries in known.items() if entries is None):
+            bag.skipped.add(camera, "two truths have the same stamp", stamp)
     return truth
 
 
@@ -90,7 +98,7 @@ def _recorded(truth: Truth, bag: Bag, camera: str, persons: str) -> None:
         return
     mask = f"{persons.rpartition('/')[0]}/mask"
     arrays: dict[int, Any] = {}
-    found = truth.by_stamp.setdefault(camera, {})
+    truth.by_stamp.setdefault(camera, {})
     labels: dict[int, np.ndarray] = {}
     for message in bag.messages({persons, mask}):
         try:
@@ -104,9 +112,10 @@ def _recorded(truth: Truth, bag: Bag, camera: str, persons: str) -> None:
             bag.skipped.add(message.topic, "truth does not decode", error)
             continue
         if stamp in arrays and (stamp in labels or mask not in bag.topics):
-            found[stamp] = of_people(messages.people_of(arrays.pop(stamp), labels.pop(stamp, None)))
+            people = messages.people_of(arrays.pop(stamp), labels.pop(stamp, None))
+            truth.add(camera, stamp, of_people(people))
     for stamp, content in arrays.items():  # no label image came
-        found[stamp] = of_people(messages.people_of(content, None))
+        truth.add(camera, stamp, of_people(messages.people_of(content, None)))
 
 
 def of_people(people: People) -> Annotations:
@@ -152,7 +161,7 @@ def _coco(truth: Truth, file: Path, cameras: list[str]) -> None:
                 lists[entry["image_id"]].append(_of_coco(entry, image))
         for number, image in images.items():
             for camera in [image["topic"]] if "topic" in image else cameras:
-                truth.by_stamp.setdefault(camera, {})[_stamp(image)] = lists[number]
+                truth.add(camera, _stamp(image), lists[number])
     except (KeyError, TypeError, ValueError, InvalidOperation) as error:
         raise ValueError(
             f"{file}: expected COCO annotations whose images have `stamp` (seconds) or `stamp_ns`: "
