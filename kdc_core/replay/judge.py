@@ -76,9 +76,10 @@ class Judge:
         ]
         lost = [identity.switches(frames) for frames in self._frames.values()]
         idf1, _ = identity.idf1(apart)
+        shares = {**identity.hota(apart), "IDF1": idf1}
+        known = identity.anybody(apart)
         return {
-            **{name: round(value, 9) for name, value in identity.hota(apart).items()},
-            "IDF1": round(idf1, 9),
+            **{name: round(value, 9) if known else None for name, value in shares.items()},
             "id_switches": sum(len(events) for events in lost),
             "people": sum(
                 len(set().union(*(f.truth.tolist() for f in fs))) for fs in self._frames.values()

@@ -12,7 +12,7 @@ from recordings import Known, Recording, record, stamp, writer
 from scipy.optimize import linear_sum_assignment
 
 from kdc_core.evaluate.clips import Clip, Drawn
-from kdc_core.replay import messages
+from kdc_core.replay import many, messages
 from kdc_core.replay.judge import Judge
 from kdc_core.replay.recording import truth_of
 from kdc_core.replay.truth import of_people
@@ -296,6 +296,19 @@ def tracks(frames):
         judge.add(image, people, truth)
     found = judge.figures()["tracks"]
     return found["HOTA"], found["IDF1"]
+
+
+def test_a_recording_of_nobody_has_no_figures_and_no_part_in_means():
+    nobody = truth_of(standing().at(0.0))[:0]
+    empty = replace(nobody, labels=nobody.labels * 0)
+    assert tracks([(empty, [])] * 5) == (None, None)
+    people = truth_of(standing().at(0.0))
+    assert tracks([(people, [])] * 5) == (0.0, 0.0)
+    truths = [
+        {"segm": {}, "keypoints": {}, "same_person": {}, "tracks": {"HOTA": hota, "IDF1": idf1}}
+        for hota, idf1 in ((0.8, 0.9), (None, None), (0.6, 0.5))
+    ]
+    assert many._mean(truths)["tracks"] == {"HOTA": 0.7, "IDF1": 0.7}
 
 
 @pytest.mark.parametrize("masks", ["all", "one", "none"])
