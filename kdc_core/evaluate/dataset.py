@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,9 @@ def load(folder: Path, file: Path) -> Dataset:
         images = [_image(entry) for entry in content["images"]]
         person = person_category(content)
         sizes = {entry["id"]: (entry["height"], entry["width"]) for entry in images}
+        if len(sizes) < len(images):  # else its predictions would count twice, its people once
+            twice = next(i for i, count in Counter(e["id"] for e in images).items() if count > 1)
+            raise ValueError(f"picture id {twice} is given twice")
         people: dict[int, list[dict[str, Any]]] = {number: [] for number in sizes}
         for entry in content["annotations"]:
             if entry["category_id"] == person and (number := entry["image_id"]) in people:
