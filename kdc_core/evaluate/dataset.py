@@ -21,7 +21,8 @@ class Dataset:
     """Pictures in the file's order and every annotation of a person.
 
     Annotations have ``iscrowd``, ``keypoints``, ``num_keypoints`` and ``area`` filled in;
-    ``segmentation`` is ``[]`` where there is no mask: unknown, not background.
+    ``segmentation`` is ``[]`` where there is no mask: unknown, not background. ``pseudo_mask`` says
+    that nobody drew it: a network did.
     """
 
     folder: Path
@@ -123,6 +124,7 @@ def _annotation(entry: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
         "keypoints": keypoints,
         "num_keypoints": labelled,
         "segmentation": _segmentation(entry, size),
+        "pseudo_mask": bool(entry.get("pseudo_mask")),
     }
 
 
