@@ -263,12 +263,26 @@ def test_hiding_covers_the_share_that_it_says():
 def test_hiding_study_of_a_perfect_answer(oracle):
     dataset, engine = oracle
     table = studies.hiding(dataset, engine, CONFIG, 20)
-    iou = {(row[0], row[1]): row[2] for row in table.rows}
+    iou = {(row[0], row[1]): row[3] for row in table.rows}
+    real = {row[1]: (row[2], row[7]) for row in table.rows}
+    assert real[0.0] == (0.0, 0) and all(real[s][0] >= s - 0.06 for s in studies.HIDDEN)
     assert iou["weighted", 0.0] > 0.85
     # this engine answers with the whole person, so the visible rest is a share of it
     assert iou["weighted", 0.5] == pytest.approx(0.5 * iou["weighted", 0.0], abs=0.12)
     assert iou["weighted", 0.9] < 0.25
     assert len(table.rows) == 15 and table.plot.startswith("<svg")
+
+
+def test_hiding_says_what_the_covers_of_others_hide_as_well(oracle, monkeypatch):
+    def hide(image, masks, share, rng):
+        """Three quarters of everybody, and the first of two wholly."""
+        rest = [mask & (np.cumsum(mask).reshape(mask.shape) % 4 == 0) for mask in masks]
+        return image, [rest[0] & False, rest[1]] if len(rest) == 2 else rest
+
+    monkeypatch.setattr(studies, "covered", hide)
+    row = studies.hiding(*oracle, CONFIG, 0).rows[1]
+    assert row[:2] == ["static", 0.3] and row[7] == 1
+    assert row[2] == pytest.approx(0.75, abs=0.01)
 
 
 def test_overlaps_pairs_each_person_with_one_answer():

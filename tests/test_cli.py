@@ -191,8 +191,12 @@ def test_bad_annotations(
 
 
 def test_oracle_evaluation_writes_figures_and_protocol(coco, tmp_path: Path, capsys) -> None:
-    out = tmp_path / "new" / "figures.json"
-    argv = ["evaluate", "--images", coco[0], "--annotations", coco[1], "--oracle", "--json"]
+    out, file = tmp_path / "new" / "figures.json", tmp_path / "annotations.json"
+    content = json.loads(Path(coco[1]).read_text())
+    content["annotations"][0]["pseudo_mask"] = True
+    content["annotations"][1]["segmentation"] = []
+    file.write_text(json.dumps(content))
+    argv = ["evaluate", "--images", coco[0], "--annotations", str(file), "--oracle", "--json"]
     assert main([*argv, str(out), "--bootstrap", "20", "--centroid", "static"]) == 0
     figures = json.loads(out.read_text())
     assert figures["keypoints"]["AP"] >= 0.95
@@ -205,8 +209,10 @@ def test_oracle_evaluation_writes_figures_and_protocol(coco, tmp_path: Path, cap
     assert protocol["centroid"] == "static"
     assert protocol["images"] == 3
     assert protocol["people"] == 3
+    assert (protocol["masks"], protocol["masks_not_drawn_by_people"]) == (2, 1)
     assert protocol["weights_sha256"] is None
     printed = capsys.readouterr().out
+    assert "masks: 2, of them 1 not drawn by people" in printed
     assert f"{figures['segm']['AP']:.3f}" in printed
     assert "oracle" in printed
 

@@ -76,6 +76,8 @@ def main(args: argparse.Namespace) -> int:
         f"{len(dataset)} images of {dataset.file.name}, {conditions['engine']}, longest side "
         f"{conditions['longest_side']}, centroid {conditions['centroid']}, {seconds:.0f} s"
     )
+    pseudo = conditions["masks_not_drawn_by_people"]
+    print(f"masks: {conditions['masks']}, of them {pseudo} not drawn by people")
     if args.json:
         write_json(args.json, {**summary, "protocol": conditions})
     if args.worst:

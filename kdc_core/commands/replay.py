@@ -76,11 +76,13 @@ def _add_judgement(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("judgement")
     group.add_argument(
         "--truth", type=Path, metavar="FILE",
-        help="COCO file whose images have `stamp` or `stamp_ns`, or MOTS text",
+        help="COCO file whose images have `stamp` or `stamp_ns`, of several cameras also `topic`; "
+        "or MOTS text of one camera",
     )  # fmt: skip
     group.add_argument(
         "--truth-topic", default="", metavar="T",
-        help="PersonArrays with the truth, label images on …/mask; default: …/truth/persons",
+        help="PersonArrays with the truth of one camera, label images on …/mask; default: each "
+        "camera's …/truth/persons",
     )  # fmt: skip
     group.add_argument(
         "--baseline", type=Path, metavar="FILE",

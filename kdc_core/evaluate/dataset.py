@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ class Dataset:
     """Pictures in the file's order and every annotation of a person.
 
     Annotations have ``iscrowd``, ``keypoints``, ``num_keypoints`` and ``area`` filled in;
-    ``segmentation`` is ``[]`` where there is no mask: unknown, not background.
+    ``segmentation`` is ``[]`` where there is no mask: unknown, not background. ``pseudo_mask`` says
+    that nobody drew it: a network did.
     """
 
     folder: Path
@@ -75,6 +77,9 @@ def load(folder: Path, file: Path) -> Dataset:
         images = [_image(entry) for entry in content["images"]]
         person = person_category(content)
         sizes = {entry["id"]: (entry["height"], entry["width"]) for entry in images}
+        if len(sizes) < len(images):  # else its predictions would count twice, its people once
+            twice = next(i for i, count in Counter(e["id"] for e in images).items() if count > 1)
+            raise ValueError(f"picture id {twice} is given twice")
         people: dict[int, list[dict[str, Any]]] = {number: [] for number in sizes}
         for entry in content["annotations"]:
             if entry["category_id"] == person and (number := entry["image_id"]) in people:
@@ -119,6 +124,7 @@ def _annotation(entry: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
         "keypoints": keypoints,
         "num_keypoints": labelled,
         "segmentation": _segmentation(entry, size),
+        "pseudo_mask": bool(entry.get("pseudo_mask")),
     }
 
 

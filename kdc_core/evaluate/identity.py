@@ -26,12 +26,17 @@ class Frame:
     similarity: np.ndarray  # (G, P)
 
 
+def anybody(frames: Sequence[Frame]) -> bool:
+    """Whether somebody is there or was found: else HOTA and IDF1 are shares of nothing."""
+    return any(len(frame.truth) or len(frame.answer) for frame in frames)
+
+
 def hota(frames: Sequence[Frame]) -> dict[str, float]:
-    """HOTA, DetA and AssA, mean over ``ALPHAS``. Luiten et al., IJCV 2021."""
+    """HOTA, DetA and AssA, mean over ``ALPHAS``, 0 for nobody. Luiten et al., IJCV 2021."""
     truths, answers = _numbered(frames)
     seen, given = _totals(truths), _totals(answers)
     if not len(seen) or not len(given):
-        return {"HOTA": float(len(seen) == len(given)), "DetA": 0.0, "AssA": 0.0}
+        return {"HOTA": 0.0, "DetA": 0.0, "AssA": 0.0}
     align = _alignment(frames, truths, answers, seen, given)
     hits = np.zeros((len(ALPHAS), len(seen), len(given)))
     for frame, truth, answer in zip(frames, truths, answers, strict=True):

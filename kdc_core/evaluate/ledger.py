@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +20,7 @@ HIDDEN_BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.95)
 HALF = 0.5  # hidden share above which a person counts as mostly hidden
 GAP_BINS = (0.0, 0.5, 1.0, 2.0, 5.5)  # seconds
 AROUND = 3  # frames around a switch of the centroid
+EVEN = 0.1  # share by which two steps of time may differ that jitter is measured over
 
 
 class Ledger:
@@ -35,7 +35,7 @@ class Ledger:
         self.flicker = self.border = 0  # pixels
         self._anchor: dict[int, int] = {}
         self._labels: list[np.ndarray] = []
-        self._points: dict[int, list[np.ndarray]] = defaultdict(list)
+        self._points: dict[int, list[np.ndarray]] = {}  # of the last frames, by id
         self.jitter: list[float] = []
 
     def add(self, stamp: float, shot: Shot, people: People) -> None:
@@ -70,11 +70,15 @@ class Ledger:
             self.border += int(np.count_nonzero(inner != c))
 
     def _jitter(self, people: People) -> None:
+        """Second differences over three frames in a row; across a gap they would be motion."""
+        steps = np.diff(self.stamps[-3:])
+        even = len(steps) == 2 and abs(steps[1] - steps[0]) <= EVEN * steps.max()
+        before, self._points = self._points, {}
         for row, name in enumerate(people.ids.tolist()):
             box = people.boxes[row]
             scale = max(4.0, float(np.sqrt((box[2] - box[0]) * (box[3] - box[1]))))
-            points = self._points[name] = [*self._points[name][-2:], people.keypoints[row]]
-            if len(points) == 3:
+            points = self._points[name] = [*before.get(name, [])[-2:], people.keypoints[row]]
+            if len(points) == 3 and even:
                 shown = people.visible[row]
                 bend = (points[0] - 2 * points[1] + points[2])[shown, :2] / scale
                 self.jitter += (bend**2).sum(axis=1).tolist()

@@ -22,16 +22,18 @@ def protocol(
 
     ``seconds`` is the wall time of network and decoder over all images, reading included.
     """
-    people = [entry for entries in dataset.people.values() for entry in entries]
+    entries = [entry for entries in dataset.people.values() for entry in entries]
+    people = [entry for entry in entries if not entry["iscrowd"]]
+    masks = [entry for entry in people if entry["segmentation"]]
     info, model = engine.info, engine.model
     return {
         "annotations": dataset.file.name,
         "annotations_sha256": sha256(dataset.file),
         "images": len(dataset),
-        "people": sum(not entry["iscrowd"] for entry in people),
-        "people_with_keypoints": sum(
-            entry["num_keypoints"] > 0 and not entry["iscrowd"] for entry in people
-        ),
+        "people": len(people),
+        "people_with_keypoints": sum(entry["num_keypoints"] > 0 for entry in people),
+        "masks": len(masks),
+        "masks_not_drawn_by_people": sum(entry.get("pseudo_mask", False) for entry in masks),
         "weights": model.name if model else None,
         "weights_sha256": sha256(model) if model else None,
         "engine": engine.name,

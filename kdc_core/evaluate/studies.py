@@ -176,17 +176,22 @@ def small(dataset: Dataset, engine: Engine, config: DecodeConfig, draws: int) ->
 def hiding(dataset: Dataset, engine: Engine, config: DecodeConfig, draws: int) -> Table:
     """IoU of what remains visible, and recall, when a share of everybody is covered."""
     seen: dict[tuple[str, float], list[list[float]]] = {}  # per image: IoU of each person
+    really: dict[float, list[float]] = {share: [] for share in HIDDEN}  # hidden share of each
     for share in HIDDEN:
         rng = np.random.default_rng(0)  # every share covers from the same sides
         for image, frame in progress(dataset, f"hide {share:.0%}"):
             persons = [e for e in dataset.people[image] if _coverable(e)]
             masks = [_mask(entry, frame.image.shape[:2]) for entry in persons]
-            picture, masks = covered(frame.image, masks, share, rng)
+            picture, rest = covered(frame.image, masks, share, rng)
+            for mask, left in zip(masks, rest, strict=True):
+                really[share].append(1 - float(left.sum()) / max(1, int(mask.sum())))
             fields = engine(replace(frame, image=picture))
             for mode in COMPARED:
                 chosen = replace(config, centroid=replace(config.centroid, mode=mode))
-                values = _overlaps(masks, decode(fields, chosen))
+                values = _overlaps(rest, decode(fields, chosen))
                 seen.setdefault((mode, share), []).append(values)
+    gone = {share: sum(value == 1 for value in values) for share, values in really.items()}
+    mean_of = {share: _mean_below_one(values) for share, values in really.items()}
     rows, series = [], []
     for mode in COMPARED:
         part = []
@@ -194,13 +199,16 @@ def hiding(dataset: Dataset, engine: Engine, config: DecodeConfig, draws: int) -
             lists = seen[mode, share]
             mean, low, high = _resampled(lists, draws, np.mean)
             recall, *_ = _resampled(lists, 0, lambda values: np.mean(np.array(values) >= 0.5))
-            part.append([mode, share, mean, low, high, recall])
+            part.append([mode, share, mean_of[share], mean, low, high, recall, gone[share]])
         rows += part
-        series.append(Series(mode, HIDDEN, [r[2] or 0 for r in part], *_bounds(part, 3)))
-    head = ["centroid", "hidden share", "IoU of the rest", "low", "high", "recall at IoU 0.5"]
+        x = [row[2] or 0 for row in part]
+        series.append(Series(mode, x, [row[3] or 0 for row in part], *_bounds(part, 4)))
+    head = ["centroid", "cover", "hidden share", "IoU of the rest", "low", "high",
+            "recall at IoU 0.5", "wholly hidden"]  # fmt: skip
     note = (
-        f"Every person of {SMALL} pixels² or more with a mask is covered from one side by texture; "
-        "IoU with the visible rest, 0 for people who are not found."
+        f"Every person of {SMALL} pixels² or more with a mask is covered from one side by texture, "
+        "and by the covers of those beside; hidden share: what that comes to in the mean. IoU with "
+        "the visible rest, 0 for people who are not found; who is wholly hidden is left out."
     )
     return Table("hiding", "Hidden parts", head, rows, note,
                  curves(series, "hidden share", "IoU of the rest"))  # fmt: skip
@@ -240,6 +248,12 @@ def _overlaps(masks: list[np.ndarray], found: People) -> list[float]:
         rows, columns = linear_sum_assignment(iou, maximize=True)
         values[rows] = iou[rows, columns]
     return [float(value) for value in values]
+
+
+def _mean_below_one(values: list[float]) -> float | None:
+    """Mean hidden share of those of whom something is left."""
+    left = [value for value in values if value < 1]
+    return round(float(np.mean(left)), 4) if left else None
 
 
 def _resampled(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -25,7 +25,14 @@ from kdc_core.types import People
 
 SHOWN = 8  # frames that differ most
 APART = 1.0  # seconds between two of them
-Place = tuple[str, int]  # camera's output prefix, stamp in ns
+
+
+class Place(NamedTuple):
+    """One frame of a recording. Stamps may repeat and jump back, times of recording only rise."""
+
+    camera: str  # output prefix
+    time: int  # ns, when it was recorded
+    stamp: int  # ns
 
 
 def compare(a: Path, b: Path, out: Path) -> dict[str, Any]:
@@ -52,11 +59,12 @@ def compare(a: Path, b: Path, out: Path) -> dict[str, Any]:
         "mean_difference": round(float(np.mean(list(differing.values()))), 6),
         "figures": {name: [before, after] for name, before, after in rows},
         "most_different": [
-            {"camera": p, "stamp_ns": s, "difference": round(differing[p, s], 4)} for p, s in worst
+            {"camera": p.camera, "stamp_ns": p.stamp, "difference": round(differing[p], 4)}
+            for p in worst
         ],
     }  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
-    _page(out / "compare.html", content, differing, _thumbnails(a, b, worst))
+    _page(out / "compare.html", content, differing, worst, _thumbnails(a, b, worst))
     write_json(out / "compare.json", content)
     return content
 
@@ -71,7 +79,7 @@ def _cameras(bag: Path) -> set[str]:
 def _differing(
     a: Iterator[tuple[Place, People]], b: Iterator[tuple[Place, People]]
 ) -> dict[Place, float]:
-    """How much the frames differ that both have, of one camera: there stamps only rise."""
+    """How much the frames differ that both have, of one camera, in order of recording."""
     found = {}
     first, second = next(a, None), next(b, None)
     while first and second:
@@ -98,7 +106,7 @@ def people_in(bag: Path, camera: str = "") -> Iterator[tuple[Place, People]]:
         for message in source.messages(wanted):
             content = messages.decode(message.data, message.kind)
             prefix, _, kind = message.topic.rpartition("/")
-            place = (prefix, messages.stamp_of(content.header))
+            place = Place(prefix, message.time, messages.stamp_of(content.header))
             if kind == "persons":
                 arrays[place] = content
             elif place in arrays:
@@ -149,7 +157,7 @@ def _worst(differing: dict[Place, float]) -> list[Place]:
     """Frames that differ most, not more than one a second."""
     chosen: list[Place] = []
     for place in sorted(differing, key=lambda p: (-differing[p], p)):
-        apart = all(abs(place[1] - other[1]) > APART * messages.NS for other in chosen)
+        apart = all(abs(place.time - other.time) > APART * messages.NS for other in chosen)
         if differing[place] > 0 and apart and len(chosen) < SHOWN:
             chosen.append(place)
     return chosen
@@ -180,8 +188,9 @@ def _pictures(run: Path, wanted: set[Place]) -> dict[Place, np.ndarray]:
             try:
                 content = messages.decode(message.data, message.kind)
                 stamp = messages.stamp_of(content.header) or message.time
-                if (prefixes[message.topic], stamp) in wanted:
-                    found[prefixes[message.topic], stamp] = messages.picture(content)
+                place = Place(prefixes[message.topic], message.time, stamp)
+                if place in wanted:
+                    found[place] = messages.picture(content)
             except ValueError:
                 continue  # the replays skipped it too
     finally:
@@ -190,17 +199,18 @@ def _pictures(run: Path, wanted: set[Place]) -> dict[Place, np.ndarray]:
 
 
 def _page(
-    path: Path, content: dict[str, Any], differing: dict[Place, float], pictures: dict[Place, bytes]
-) -> None:
-    start = min(stamp for _, stamp in differing)
+    path: Path, content: dict[str, Any], differing: dict[Place, float], worst: list[Place],
+    pictures: dict[Place, bytes],
+) -> None:  # fmt: skip
+    start = min(place.time for place in differing)
     rows = [
         [name, _shown(before), _shown(after), _change(before, after)]
         for name, (before, after) in content["figures"].items()
     ]
     series = []
-    for camera in sorted({prefix for prefix, _ in differing}):
-        places = [p for p in differing if p[0] == camera]
-        times = [(stamp - start) / messages.NS for _, stamp in places]
+    for camera in sorted({place.camera for place in differing}):
+        places = [place for place in differing if place.camera == camera]
+        times = [(place.time - start) / messages.NS for place in places]
         series.append(Series(camera, times, [differing[p] for p in places], steps=True))
     parts = [
         "<h1>What changed</h1>",
@@ -212,10 +222,9 @@ def _page(
         curves(series, "seconds", "difference"),
         "<h2>Frames that differ most (left A, right B)</h2>",
     ]
-    for entry in content["most_different"]:
-        place = (entry["camera"], entry["stamp_ns"])
-        time = (place[1] - start) / messages.NS
-        caption = f"{place[0]}, {time:.2f} s: difference {entry['difference']:.2f}"
+    for place in worst:
+        time = (place.time - start) / messages.NS
+        caption = f"{place.camera}, {time:.2f} s: difference {differing[place]:.2f}"
         parts.append(
             figure(pictures[place], caption, True) if place in pictures else f"<p>{caption}</p>"
         )

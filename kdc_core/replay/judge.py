@@ -15,10 +15,10 @@ from kdc_core.evaluate.dataset import Dataset
 from kdc_core.replay.output import PERSON
 from kdc_core.replay.truth import Annotations
 from kdc_core.skeleton import K
-from kdc_core.types import People
+from kdc_core.types import People, Phase
 
 APART = 1_000_000  # between the ids of two cameras
-IGNORED = 0.5  # share of a mask inside an unknown region from which it is left out
+IGNORED = 0.5  # share of a mask or box inside an unknown region from which it is left out
 
 
 class Judge:
@@ -76,9 +76,10 @@ class Judge:
         ]
         lost = [identity.switches(frames) for frames in self._frames.values()]
         idf1, _ = identity.idf1(apart)
+        shares = {**identity.hota(apart), "IDF1": idf1}
+        known = identity.anybody(apart)
         return {
-            **{name: round(value, 9) for name, value in identity.hota(apart).items()},
-            "IDF1": round(idf1, 9),
+            **{name: round(value, 9) if known else None for name, value in shares.items()},
             "id_switches": sum(len(events) for events in lost),
             "people": sum(
                 len(set().union(*(f.truth.tolist() for f in fs))) for fs in self._frames.values()
@@ -87,30 +88,46 @@ class Judge:
 
 
 def _compare(people: People, entries: Annotations) -> identity.Frame:
-    """Mask IoU of the annotated with the found people; OKS where the truth has no masks at all."""
+    """Mask IoU of the annotated with the found people; OKS where the truth has no masks at all.
+
+    Whoever has no mask then, or no labelled keypoints, is as unknown as a crowd.
+    """
     sure = [e for e in entries if not e["iscrowd"]]
     by_mask = not sure or any(e["segmentation"] for e in sure)
-    known = [e for e in sure if e["segmentation"]] if by_mask else sure
+    known = [e for e in sure if e["segmentation" if by_mask else "num_keypoints"]]
     truth = np.array([e["track_id"] if e["track_id"] is not None else -1 for e in known], int)
-    if not by_mask:
+    rows, shapes = _masks(people) if by_mask else _whoever_is_seen(people)
+    similarity = np.zeros((len(known), len(rows)))
+    if known and len(rows) and by_mask:
+        similarity = rle.iou(shapes, [e["segmentation"] for e in known], [0] * len(known)).T
+    elif known and len(rows):
         points = np.array([e["keypoints"] for e in known], float).reshape(-1, K, 3)
-        similarity = oks(people.keypoints, points, np.array([e["area"] for e in known]))
-        return identity.Frame(truth, people.ids, similarity.T)
-    _, found = coco_results(0, PERSON, people)
-    shown = np.array([bool(rle.area(m["segmentation"])) for m in found], bool)
-    masks = [m["segmentation"] for m, there in zip(found, shown, strict=True) if there]
-    answer = people.ids[shown]
-    inside = _inside(masks, [e for e in entries if e not in known], people.labels.shape)
-    similarity = np.zeros((len(known), len(masks)))
-    if known and masks:
-        similarity = rle.iou(masks, [e["segmentation"] for e in known], [0] * len(known)).T
+        area = np.array([e["area"] for e in known])
+        similarity = oks(people.keypoints[rows], points, area).T
     # on an unknown region nobody is right or wrong, unless it is a known person
+    inside = _inside(shapes, [e for e in entries if e not in known], people.labels.shape)
     kept = ~(inside > IGNORED) | (similarity >= identity.SAME).any(axis=0)
-    return identity.Frame(truth, answer[kept], similarity[:, kept])
+    return identity.Frame(truth, people.ids[rows[kept]], similarity[:, kept])
+
+
+def _masks(people: People) -> tuple[np.ndarray, list[Any]]:
+    """Rows of those who have pixels, and their masks."""
+    _, found = coco_results(0, PERSON, people)
+    masks = [entry["segmentation"] for entry in found]
+    rows = np.flatnonzero([bool(rle.area(mask)) for mask in masks])
+    return rows, [masks[row] for row in rows]
+
+
+def _whoever_is_seen(people: People) -> tuple[np.ndarray, list[Any]]:
+    """Rows of those who are not told to be hidden, whom no truth has either, and their boxes."""
+    rows = np.flatnonzero(people.phase < Phase.OCCLUDED)
+    x1, y1, x2, y2 = people.boxes[rows].T
+    boxes = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)
+    return rows, [_box(box, people.labels.shape) for box in boxes.tolist()]
 
 
 def _inside(masks: list[Any], regions: Annotations, size: tuple[int, ...]) -> np.ndarray:
-    """Largest share of each mask inside one of the regions (P,)."""
+    """Largest share of each mask or box inside one of the regions (P,)."""
     if not masks or not regions:
         return np.zeros(len(masks))
     shapes = [r["segmentation"] or _box(r["bbox"], size) for r in regions]
@@ -119,7 +136,7 @@ def _inside(masks: list[Any], regions: Annotations, size: tuple[int, ...]) -> np
 
 
 def _box(bbox: list[float], size: tuple[int, ...]) -> Any:
-    return rle.frPyObjects([bbox], *size)[0]
+    return rle.frPyObjects(np.array([bbox], float), *size)[0]
 
 
 def _wrong(frame: identity.Frame) -> float:

@@ -17,11 +17,10 @@ from kdc_core.config import DecodeConfig
 from kdc_core.engines import open_engine
 from kdc_core.evaluate.report import write_json
 from kdc_core.pipeline import open_pipeline
-from kdc_core.replay.play import SUMMARY, Replay, Settings
+from kdc_core.replay.play import KEY, SUMMARY, Replay, Settings
 from kdc_core.replay.report import page, table
 
 ATTEMPTS = 3  # at a recording whose worker dies
-KEY = "task.json"  # tells a finished run from one with other settings
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,8 @@ def run(task: Task) -> str:
     """
     name, model, *how = task.engine
     out = Path(task.out)
-    write_json(out / KEY, {"key": task.key()})
     try:
+        key = task.key()  # of the recording as it is now
         engine = open_engine(name, Path(model) if model else None, *how)
         try:
             pipeline = open_pipeline(engine, task.config)
@@ -68,6 +67,7 @@ def run(task: Task) -> str:
             replay.run({"engine": engine.name, **task.conditions})
         finally:
             engine.close()
+        write_json(out / KEY, {"key": key})
     except (ValueError, OSError) as error:
         return " ".join(str(error).split())
     return ""

@@ -20,11 +20,12 @@ from kdc_core.replay.diary import Diary
 from kdc_core.replay.judge import Judge
 from kdc_core.replay.output import PEOPLE, Output
 from kdc_core.replay.report import write_report
-from kdc_core.track import VideoDecoder
+from kdc_core.track import LATE, VideoDecoder
 from kdc_core.track.admission import Admission
 from kdc_core.types import Frame, People
 
 SUMMARY, RUN = "summary.json", "run.json"
+KEY = "task.json"  # of one of many: tells a finished run from one with other settings
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class Replay:
         began = time.perf_counter()
         if self.path.resolve().is_relative_to((self.out / PEOPLE).resolve()):
             raise ValueError(f"{self.out}: the results would replace {self.path}: another --out")
-        (self.out / SUMMARY).unlink(missing_ok=True)
+        for name in (KEY, SUMMARY):
+            (self.out / name).unlink(missing_ok=True)
         self._note()
         self.bag = Bag(self.path)
         try:
@@ -152,7 +154,7 @@ class Replay:
             return
         stamp = messages.stamp_of(content.header) or message.time  # drivers that do not stamp
         back = (self._stamps.get(topic, -1) - stamp) / messages.NS
-        if back >= 0:
+        if 0 <= back <= LATE:  # further back: a clock was set, and the tracker starts anew
             skipped.add(topic, "stamp jumps back" if back else "stamp repeats", f"by {back:.3f} s")
             return
         self._stamps[topic] = stamp

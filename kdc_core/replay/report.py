@@ -77,7 +77,7 @@ def truth_rows(truth: dict[str, Any]) -> list[list[Any]]:
     if truth["same_person"]["share"] is not None:
         rows.append(["mask and skeleton by the same prediction", truth["same_person"]["share"]])
     for name, value in (truth["tracks"] or {}).items():
-        rows.append([name.replace("_", " "), value])
+        rows.append([name.replace("_", " "), "-" if value is None else value])
     return rows
 
 

@@ -30,15 +30,20 @@ class Truth:
     """Annotations by camera, and there by stamp (ns) or by number of the frame from 0."""
 
     def __init__(self) -> None:
-        self.by_stamp: dict[str, dict[int, Annotations]] = {}
+        self.by_stamp: dict[str, dict[int, Annotations | None]] = {}
         self.by_index: dict[str, dict[int, Annotations]] = {}
         self._sorted: dict[str, list[int]] = {}
 
     def __bool__(self) -> bool:
         return bool(self.by_stamp or self.by_index)
 
+    def add(self, topic: str, stamp: int, entries: Annotations) -> None:
+        """Annotations of one stamp; None if a clock that was set back gave it to two pictures."""
+        known = self.by_stamp.setdefault(topic, {})
+        known[stamp] = entries if known.get(stamp, entries) == entries else None
+
     def find(self, topic: str, stamp: int, index: int) -> Annotations | None:
-        """Annotations of one picture; None where it was not annotated."""
+        """Annotations of one picture; None where it was not annotated, or which is not known."""
         if topic in self.by_index:
             return self.by_index[topic].get(index, [])
         known = self.by_stamp.get(topic, {})
@@ -58,7 +63,7 @@ def load(bag: Bag, prefixes: dict[str, str], file: Path | None, topic: str) -> T
     default), with their label images beside them on ``…/mask``.
 
     Raises:
-        ValueError: the file is neither, or MOTS text is given for several cameras.
+        ValueError: the file is neither, or what does not say its camera is given for several.
     """
     truth = Truth()
     if file is not None and file.suffix == ".json":
@@ -66,12 +71,23 @@ def load(bag: Bag, prefixes: dict[str, str], file: Path | None, topic: str) -> T
     elif file is not None:
         _mots(truth, file, list(prefixes))
     else:
+        if topic:
+            _refuse_several(topic, "PersonArrays of one topic are", list(prefixes))
         if topic and topic not in bag.topics:
             bag.skipped.add(topic, "not in the recording")
         for camera, prefix in prefixes.items():
             persons = topic or f"{prefix.removesuffix('/kdc')}/truth/persons"
             _recorded(truth, bag, camera, persons)
+    for camera, known in truth.by_stamp.items():
+        for stamp in (stamp for stamp, entries in known.items() if entries is None):
+            bag.skipped.add(camera, "two truths have the same stamp", stamp)
     return truth
+
+
+def _refuse_several(truth: Path | str, what: str, cameras: list[str]) -> None:
+    """One camera's truth says nothing of another one's pictures, even where the stamps agree."""
+    if len(cameras) != 1:
+        raise ValueError(f"{truth}: {what} for one camera, got {', '.join(cameras)}: --topic")
 
 
 def _recorded(truth: Truth, bag: Bag, camera: str, persons: str) -> None:
@@ -82,7 +98,7 @@ def _recorded(truth: Truth, bag: Bag, camera: str, persons: str) -> None:
         return
     mask = f"{persons.rpartition('/')[0]}/mask"
     arrays: dict[int, Any] = {}
-    found = truth.by_stamp.setdefault(camera, {})
+    truth.by_stamp.setdefault(camera, {})
     labels: dict[int, np.ndarray] = {}
     for message in bag.messages({persons, mask}):
         try:
@@ -96,9 +112,10 @@ def _recorded(truth: Truth, bag: Bag, camera: str, persons: str) -> None:
             bag.skipped.add(message.topic, "truth does not decode", error)
             continue
         if stamp in arrays and (stamp in labels or mask not in bag.topics):
-            found[stamp] = of_people(messages.people_of(arrays.pop(stamp), labels.pop(stamp, None)))
+            people = messages.people_of(arrays.pop(stamp), labels.pop(stamp, None))
+            truth.add(camera, stamp, of_people(people))
     for stamp, content in arrays.items():  # no label image came
-        found[stamp] = of_people(messages.people_of(content, None))
+        truth.add(camera, stamp, of_people(messages.people_of(content, None)))
 
 
 def of_people(people: People) -> Annotations:
@@ -144,12 +161,14 @@ def _coco(truth: Truth, file: Path, cameras: list[str]) -> None:
                 lists[entry["image_id"]].append(_of_coco(entry, image))
         for number, image in images.items():
             for camera in [image["topic"]] if "topic" in image else cameras:
-                truth.by_stamp.setdefault(camera, {})[_stamp(image)] = lists[number]
+                truth.add(camera, _stamp(image), lists[number])
     except (KeyError, TypeError, ValueError, InvalidOperation) as error:
         raise ValueError(
             f"{file}: expected COCO annotations whose images have `stamp` (seconds) or `stamp_ns`: "
             f"{type(error).__name__} {error}"
         ) from None
+    if any("topic" not in image for image in images.values()):
+        _refuse_several(file, "images without `topic` are", cameras)
 
 
 def _stamp(image: dict[str, Any]) -> int:
@@ -175,8 +194,7 @@ def _of_coco(entry: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
 
 def _mots(truth: Truth, file: Path, cameras: list[str]) -> None:
     """``frame id class height width rle`` a line; frames from 1, or from 0 if there is a 0."""
-    if len(cameras) != 1:
-        raise ValueError(f"{file}: MOTS text is for one camera, got {', '.join(cameras)}: --topic")
+    _refuse_several(file, "MOTS text is", cameras)
     if not file.is_file():
         raise ValueError(f"{file}: no such file with the truth")
     frames: dict[int, Annotations] = {}

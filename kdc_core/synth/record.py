@@ -77,7 +77,7 @@ def people_of(shot: Shot, seen: np.ndarray) -> People:
     v = shot.keypoints[..., 2]
     value = np.concatenate([[0], np.where(seen, shot.ids, 0)]).astype(np.uint16)
     labels = value[shot.labels]
-    boxes, centres = shot.box.copy(), (shot.box[:, :2] + shot.box[:, 2:]) / 2
+    boxes, centres = shot.box.copy(), (shot.box[:, :2] + shot.box[:, 2:] - 1) / 2
     for row in np.flatnonzero(seen):
         y, x = np.nonzero(shot.labels == row + 1)
         boxes[row] = x.min(), y.min(), x.max() + 1, y.max() + 1

@@ -41,7 +41,7 @@ class Picture:
     labels: np.ndarray  # (H, W) uint8: 0 nobody, p + 1
     depth: np.ndarray  # (H, W) float32 metres along the camera's axis, inf where nothing is
     whole: np.ndarray  # (P,) int64 pixels of each person's own silhouette in the picture
-    box: np.ndarray  # (P, 4) float32, amodal
+    box: np.ndarray  # (P, 4) float32, amodal; pixels' centres are whole numbers
 
 
 @cache

@@ -100,7 +100,7 @@ class Scene:
         rows[inside + 1] = np.arange(1, len(inside) + 1)
         image = develop(picture.linear * np.float32(self.exposure), self.optics, rng)
         return Shot(
-            image, rows[picture.labels], keypoints[inside], picture.box[inside],
+            image, rows[picture.labels], keypoints[inside], picture.box[inside] + 0.5,
             covered(picture)[inside], inside + 1, time,
         )  # fmt: skip
 

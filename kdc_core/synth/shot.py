@@ -18,7 +18,8 @@ class Shot:
     # (P, 17, 3) float32: x, y pixels (half-pixel convention of kdc_core.letterbox) and v: 2 seen,
     # 1 hidden by anything including the own body but inside the picture, 0 outside the picture
     keypoints: np.ndarray
-    # (P, 4) float32 x1, y1, x2, y2 pixels: amodal, of the whole silhouette; may leave the picture
+    # (P, 4) float32 x1, y1, x2, y2: amodal, of the whole silhouette; may leave the picture; pixels'
+    # corners are whole numbers, as in COCO's boxes
     box: np.ndarray
     hidden: np.ndarray  # (P,) float32: share of the silhouette in the picture that is covered
     ids: np.ndarray  # (P,) int64 > 0: the same person keeps it over a clip

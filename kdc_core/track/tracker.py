@@ -20,6 +20,8 @@ from kdc_core.track.state import Tracks, nobody
 from kdc_core.track.visibility import switches
 from kdc_core.types import Centroids, Fields, Phase, Poses
 
+LATE = 1.0  # s: a picture this much older than the last one came out of order
+
 _log = logging.getLogger(__name__)
 
 

@@ -52,7 +52,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
 def load(path: Path) -> dict[str, Any]:
     """Read a run's state; ValueError if it is something else."""
     content = read_file(path)
-    missing = {"model", "ema", "optimizer", "step", "config"} - set(
+    missing = {"model", "ema", "optimizer", "step", "config", "network"} - set(
         content if isinstance(content, dict) else ()
     )
     if missing:

@@ -34,6 +34,7 @@ from kdc_core.training.batch import MAX_PEOPLE, OVERLAP, POSE_UNKNOWN, SEG_UNKNO
 from kdc_core.training.data import Pack, Picture, is_tune
 
 PSEUDO_FLOOR, PSEUDO_FULL = 0.70, 0.95  # mask_conf of weight 0 and 1; measured IoU 0.75 and 0.87
+PSEUDO_MOST = 0.999  # weight: 1 is a human's mask alone, the loss tells them apart by it
 CROWDED_FROM = 12  # people
 TYPICAL_FILL = 0.53  # share of a person's box that its mask covers, where the area is not said
 SIDE = 480  # pixels, longest side of a stored picture
@@ -218,7 +219,8 @@ def _person(
     weight = 0.0 if mask is None else 1.0
     if mask is not None and label.get("pseudo_mask"):
         confidence = _number(label, "mask_conf", 0.0, report)
-        weight = float(np.clip((confidence - PSEUDO_FLOOR) / (PSEUDO_FULL - PSEUDO_FLOOR), 0, 1))
+        share = (confidence - PSEUDO_FLOOR) / (PSEUDO_FULL - PSEUDO_FLOOR)
+        weight = float(np.clip(share, 0, PSEUDO_MOST))
         mask = mask if weight > 0 else None
     area = _number(label, "area", TYPICAL_FILL * (x2 - x1) * (y2 - y1), report)
     return _Person(

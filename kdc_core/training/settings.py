@@ -91,6 +91,11 @@ class TrainConfig:
             )
 
 
+#: what the legs of a run may differ in: how long it goes on, where, and what is said meanwhile
+PER_LEG = frozenset((
+    "out", "iterations", "epochs", "minutes", "leg_minutes", "device", "resident", "synth_workers",
+    "checkpoint_minutes", "log_every", "picture_every", "tune_every",
+))  # fmt: skip
 #: training of the preset ``paper``: Adam 1e-5, batch 4, 400 epochs
 PAPER = {
     "crop": 416, "epochs": 400.0, "batch": 4, "lr": 1e-5, "backbone_lr": 1.0, "weight_decay": 0.0,
@@ -124,7 +129,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--synth-data", type=Path, metavar="DIR",
         help="folder made by `kdc synth`, for --synth; default: rendered while training",
     )  # fmt: skip
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run in --out, with its options"
+    )
     for f in fields(TrainConfig):
         name, default = "--" + f.name.replace("_", "-"), f.default
         if isinstance(default, bool):
@@ -134,8 +141,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(name, type=type(default), default=None, metavar="X", help=text)
 
 
-def from_arguments(args: argparse.Namespace) -> TrainConfig:
-    """What was given, on top of the preset's own defaults."""
+def from_arguments(args: argparse.Namespace, before: dict[str, Any] | None = None) -> TrainConfig:
+    """What was given, on top of the preset's own defaults, or of the config of a run to resume.
+
+    Raises:
+        ValueError: a bad value, two lengths, or what would make another run of the one to resume.
+    """
     given = {f.name: getattr(args, f.name) for f in fields(TrainConfig)
              if getattr(args, f.name) is not None}  # fmt: skip
-    return TrainConfig(**{**(PAPER if given.get("preset") == "paper" else {}), **given})
+    start = PAPER if given.get("preset") == "paper" else {}
+    if before is not None:
+        start = {f.name: before[f.name] for f in fields(TrainConfig) if f.name in before}
+        start.pop("out", None)  # the folder may have been moved
+        _refuse_another_run(given, start)
+    if given.get("epochs") and "iterations" in given:
+        raise ValueError("--epochs and --iterations: expected one of them, each sets the length")
+    if "iterations" in given:
+        start = {**start, "epochs": 0.0}  # else these would set them
+    return TrainConfig(**{**start, **given})
+
+
+def _refuse_another_run(given: dict[str, Any], before: dict[str, Any]) -> None:
+    wrong = [
+        f"--{name.replace('_', '-')} {value} (begun with {before[name]})"
+        for name, value in given.items()
+        if name not in PER_LEG and name in before and value != before[name]
+    ]
+    if wrong:
+        raise ValueError(f"--resume: makes another run of it: {', '.join(wrong)}: leave it out")

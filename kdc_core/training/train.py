@@ -24,7 +24,7 @@ from torch import nn
 from tqdm import tqdm
 
 from kdc_core.network.backbones import fill, load_published, read_file
-from kdc_core.network.model import LONGEST, KdcNet, preset
+from kdc_core.network.model import LONGEST, KdcNet, NetworkConfig, preset
 from kdc_core.training import checkpoint
 from kdc_core.training.augment import PLAIN, AugmentConfig
 from kdc_core.training.batch import Batch
@@ -49,6 +49,7 @@ from kdc_core.training.settings import (
 MAX_SKIPPED = 20  # steps in a row without a finite loss, then the run stops
 AHEAD = 16  # steps whose pictures are begun to be rendered
 NORM_STEPS = 8  # steps whose pictures tell the batch norms of an exported file their statistics
+STATE = "state.pt"  # in the folder of a run: all that resuming needs
 TUNE_BATCH = 16  # pictures; memory of a forward pass at full size
 
 log = logging.getLogger(__name__)
@@ -83,10 +84,11 @@ def train(
         config = replace(config, iterations=iterations(config, pool))
 
     torch.manual_seed(config.seed)
-    net = _network(config).to(site.device, memory_format=torch.channels_last)
-    state_path = out / "state.pt"
-    resumed = resume and state_path.exists()
-    if _is_exported(config.init) and not resumed:
+    state_path = out / STATE
+    state = checkpoint.load(state_path) if resume and state_path.exists() else None
+    net = KdcNet(NetworkConfig(**state["network"])) if state else _network(config)
+    net.to(site.device, memory_format=torch.channels_last)
+    if _is_exported(config.init) and not state:
         first = (_batches(pool, step, config, augment, site) for step in range(NORM_STEPS))
         normalise(net, (batch.image.float() for parts in first for batch in parts))
     for module in net.backbone.up_to(config.frozen_stride):
@@ -96,8 +98,8 @@ def train(
     average = checkpoint.Average(net, config.ema)
     optimizer = _optimizer(net, config)
     step, elapsed = 0, 0.0
-    if resumed:
-        step, elapsed = _restore(checkpoint.load(state_path), net, average, optimizer, state_path)
+    if state:
+        step, elapsed = _restore(state, net, average, optimizer, state_path)
         log.info("resumed at step %d after %.1f minutes", step, elapsed / 60)
     wrapped = _wrap(net, config, site)
     journal = Journal(out, step) if site.leads else None
@@ -358,8 +360,10 @@ def _postfix(total: float, progress: float, elapsed: float) -> str:
 
 def main(args: argparse.Namespace) -> int:
     """``kdc train``: read the sources, train, exit code."""
-    config = from_arguments(args)
-    for name in () if args.resume else ("state.pt", "ema.pt"):
+    state = Path(args.out or TrainConfig.out) / STATE
+    before = checkpoint.load(state)["config"] if args.resume and state.exists() else None
+    config = from_arguments(args, before)
+    for name in () if args.resume else (STATE, "ema.pt"):
         if (Path(config.out) / name).exists():
             raise ValueError(
                 f"{config.out}: there is a run in it: --resume goes on with it, another --out "

@@ -12,6 +12,8 @@ from coco_files import two_scenes, write
 
 from kdc_core.evaluate.dataset import load
 
+PICTURE = {"id": 1, "file_name": "0.png", "width": 320, "height": 240}
+
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
@@ -62,6 +64,7 @@ def test_only_people_are_read(files: tuple[Path, Path]) -> None:
         ({"images": {"a": 1}}, "no list `images`"),
         ({"images": [{"id": 1}]}, "not as in COCO: KeyError 'file_name'"),
         ({"images": [3]}, "not as in COCO"),
+        ({"images": [PICTURE, {**PICTURE, "id": 2}, PICTURE]}, "json: picture id 1 is given twice"),
         ({"annotations": [{"id": 1}]}, "not as in COCO: KeyError 'category_id'"),
         ({"categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]}, "is called person"),
         (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kdc_core.evaluate.identity import ALPHAS, Frame, hota, idf1, switches
+from kdc_core.evaluate.identity import ALPHAS, Frame, anybody, hota, idf1, switches
 
 
 def frames(answers, similarity=0.9):
@@ -44,6 +44,14 @@ def test_misses_and_ghosts():
     assert value == pytest.approx(2 / (2 + 2)) and naming == {0: 7}
     assert hota([seen, missed])["DetA"] == pytest.approx(1 / 3)
     assert hota([missed])["HOTA"] == 0.0
+
+
+def test_without_anybody_there_is_nothing_to_share():
+    empty = Frame(np.zeros(0, int), np.zeros(0, int), np.zeros((0, 0)))
+    ghost = Frame(np.zeros(0, int), np.array([7]), np.zeros((0, 1)))
+    assert not anybody([empty, empty]) and anybody([empty, ghost])
+    assert hota([ghost]) == hota([empty]) == {"HOTA": 0.0, "DetA": 0.0, "AssA": 0.0}
+    assert idf1([ghost])[0] == idf1([empty])[0] == 0.0
 
 
 def test_agrees_with_the_trackers_library():

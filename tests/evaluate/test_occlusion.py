@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -86,6 +88,22 @@ def test_a_gap_is_regained_only_with_the_old_id():
         (gap,) = [g for g in summary([ledger])["regained"].values() if g["gaps"]]
         rates.append((gap["gaps"], gap["rate"]))
     assert rates == [(1, 1.0), (1, 0.0)]
+
+
+@pytest.mark.parametrize("dropped", [0.0, 0.5])
+@pytest.mark.parametrize("wall", [[], [(100.0, 0.0, 250.0, 240.0)]])
+def test_who_walks_evenly_does_not_jitter(wall, dropped):
+    clip = Clip((Drawn(line(40, 230, 100), 150, 0),), pillars=lambda t: wall)
+    stamps = Scenario("walk", clip, 2.7, 30, dropped).stamps(np.random.default_rng(0))
+    exact, shaken = Ledger(), Ledger()
+    for index, t in enumerate(stamps.tolist()):
+        shot = clip.at(t)
+        people = _answer(shot, 1)
+        exact.add(t, shot, people)
+        off = np.array([index % 2, 0, 0])  # a pixel: second differences of 2, of a scale of 10
+        shaken.add(t, shot, replace(people, keypoints=people.keypoints + off))
+    assert len(exact.jitter) > 50 and max(exact.jitter) < 1e-9
+    assert summary([shaken])["jitter"] == pytest.approx(0.2, abs=1e-4)
 
 
 def _answer(shot, identity):

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from recordings import Known, Recording, record, writer
+from recordings import InOrder, Known, Recording, record, stamp, writer
 
 from kdc_core.cli import main
 from kdc_core.replay import baseline
 from kdc_core.replay.compare import compare, difference, people_in
+from kdc_core.replay.messages import NS
 from kdc_core.types import Frame
 
 
@@ -59,6 +60,23 @@ def test_compare_of_one_camera_with_two_of_equal_stamps(play, tmp_path):
     _, b = play(left, bag, "b")
     content = compare(a, b, tmp_path / "c")
     assert (content["frames"], content["equal_frames"]) == (6, 6)
+
+
+def test_stamps_that_come_twice(play, tmp_path):
+    """A clock set back by 1.5 s at frame 20 gives 20 to 23 the stamps of 5 to 8."""
+    recording = Recording(frames=24, truth=True, clock=lambda t: t - (t >= stamp(20)) * 3 * NS // 2)
+    bag = recording.write(tmp_path / "bag")
+    summary, a = play(recording, bag, "a", engine=InOrder(recording))
+    assert (summary["frames"], summary["truth"]["frames"]) == (24, 16)
+    assert [(e["reason"], e["count"]) for e in summary["skipped"]] == [
+        ("two truths have the same stamp", 4)
+    ]
+    _, b = play(recording, bag, "b", engine=Blind(recording))
+    content = compare(a, b, tmp_path / "c")
+    assert content["frames"] == 24 and content["equal_frames"] < 24
+    page = (tmp_path / "c" / "compare.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == len(content["most_different"]) >= 1
+    assert compare(a, a, tmp_path / "c")["equal_frames"] == 24
 
 
 def test_compare_without_the_recording_still_has_figures(two, tmp_path):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import struct
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from recordings import Recording, connect, picture, stamp, writer
+from recordings import InOrder, Recording, connect, picture, stamp, writer
 from rosbags.rosbag2 import CompressionMode
 
 from kdc_core.replay import messages
 from kdc_core.replay.bag import Bag, bags_in
 
 CAMERA = "/camera/image_raw"
+NS = messages.NS
 
 
 def storage_of(path):
@@ -126,6 +128,20 @@ def test_pictures_without_a_stamp_get_the_time_of_recording(play, tmp_path):
     summary, out = play(recording, path)
     assert summary["frames"] == 3 and summary["skipped"] == []
     assert str(stamp(2)) in (out / "images.json").read_text()
+
+
+@pytest.mark.parametrize("clock, frames, back", [
+    (lambda t: t + 3600 * NS * (t == stamp(2)), 12, 0),  # one picture stamped an hour ahead
+    (lambda t: t - 5 * NS * (t >= stamp(4)), 12, 0),  # a clock that is set back
+    (lambda t: t - NS * (t >= stamp(4)), 4, 8),  # by a second alone: till time has caught up
+])  # fmt: skip
+def test_a_clock_that_was_set_costs_no_pictures(play, tmp_path, clock, frames, back):
+    recording = Recording(clock=clock)
+    path = recording.write(tmp_path / "bag")
+    summary, out = play(recording, path, engine=InOrder(recording))
+    assert (summary["frames"], reasons(summary).get("stamp jumps back", 0)) == (frames, back)
+    stamps = [entry["stamp_ns"] for entry in json.loads((out / "images.json").read_text())]
+    assert stamps == [clock(stamp(i)) for i in range(frames)]
 
 
 def test_nothing_to_read_is_one_line(tmp_path):

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from pycocotools import mask as rle
-from recordings import Known, Recording, stamp
+from recordings import Known, Recording, record, stamp, writer
 from scipy.optimize import linear_sum_assignment
 
-from kdc_core.replay import messages
+from kdc_core.evaluate.clips import Clip, Drawn
+from kdc_core.replay import many, messages
+from kdc_core.replay.judge import Judge
+from kdc_core.replay.recording import truth_of
+from kdc_core.replay.truth import of_people
 from kdc_core.skeleton import OKS_SIGMAS
+from kdc_core.types import Phase
 
 LEVELS = np.arange(0.5, 1.0, 0.05)
 
@@ -206,6 +212,28 @@ def test_truth_beside_the_recording_gives_the_same_figures(judged, play, tmp_pat
         play(recording, bag, "late", engine=engine, truth=str(mots), start=0.5)
 
 
+def test_one_cameras_truth_is_not_held_against_another(play, tmp_path):
+    front = Recording(topic="/front/image_raw", frames=4, truth=True)
+    with writer(tmp_path / "bag") as bag:
+        record(bag, front)
+        record(bag, Recording(topic="/rear/image_raw", frames=4))  # with the same stamps
+    summary, _ = play(front, tmp_path / "bag", "default")
+    assert (summary["frames"], summary["truth"]["frames"]) == (8, 4)
+    given = {"truth_topic": "/front/truth/persons"}
+    with pytest.raises(ValueError, match=r"for one camera, got /front/\S+, /rear/\S+: --topic$"):
+        play(front, tmp_path / "bag", "both", **given)
+    one, _ = play(front, tmp_path / "bag", "one", topics=(front.topic,), **given)
+    assert one["truth"] == summary["truth"]
+    file = tmp_path / "truth.json"
+    images = [{"id": i, "stamp_ns": stamp(i), "topic": front.topic} for i in range(4)]
+    file.write_text(json.dumps({"images": images, "annotations": []}))
+    assert play(front, tmp_path / "bag", "named", truth=str(file))[0]["truth"]["frames"] == 4
+    del images[0]["topic"]
+    file.write_text(json.dumps({"images": images, "annotations": []}))
+    with pytest.raises(ValueError, match="images without `topic` are for one camera"):
+        play(front, tmp_path / "bag", "unnamed", truth=str(file))
+
+
 def test_frames_without_truth_are_not_judged(judged, play, tmp_path):
     recording, _, _, bag = judged
     file = tmp_path / "truth.json"
@@ -252,3 +280,63 @@ def test_truth_of_other_stamps_or_sizes_is_counted(judged, play, tmp_path):
     assert ("truth does not fit the picture", "expected masks of 320x240 pixels, got 2x2") in [
         (entry["reason"], entry["first"]) for entry in summary["skipped"]
     ]
+
+
+def standing(wall: bool = False):
+    """Two people who stand; the second one goes behind a wall."""
+    figures = (Drawn(lambda t: (60, 230), 150, pace=0), Drawn(lambda t: (220, 230), 150, pace=0))
+    return Clip(figures, pillars=lambda t: [(160.0, 0.0, 290.0, 240.0)] * (wall and t > 0.45))
+
+
+def tracks(frames):
+    """HOTA and IDF1 of (people, truth) frames."""
+    judge = Judge()
+    for number, (people, truth) in enumerate(frames, 1):
+        image = {"id": number, "width": 320, "height": 240, "file_name": "", "topic": "/c"}
+        judge.add(image, people, truth)
+    found = judge.figures()["tracks"]
+    return found["HOTA"], found["IDF1"]
+
+
+def test_a_recording_of_nobody_has_no_figures_and_no_part_in_means():
+    nobody = truth_of(standing().at(0.0))[:0]
+    empty = replace(nobody, labels=nobody.labels * 0)
+    assert tracks([(empty, [])] * 5) == (None, None)
+    people = truth_of(standing().at(0.0))
+    assert tracks([(people, [])] * 5) == (0.0, 0.0)
+    truths = [
+        {"segm": {}, "keypoints": {}, "same_person": {}, "tracks": {"HOTA": hota, "IDF1": idf1}}
+        for hota, idf1 in ((0.8, 0.9), (None, None), (0.6, 0.5))
+    ]
+    assert many._mean(truths)["tracks"] == {"HOTA": 0.7, "IDF1": 0.7}
+
+
+@pytest.mark.parametrize("masks", ["all", "one", "none"])
+@pytest.mark.parametrize("second", [{"iscrowd": 1}, {"keypoints": [0] * 51, "num_keypoints": 0}])
+def test_whoever_cannot_be_compared_is_neither_missed_nor_invented(masks, second):
+    frames = []
+    for index in range(6):
+        people = truth_of(standing().at(index / 10))
+        one, other = of_people(people)
+        other |= second
+        for entry in {"all": [], "one": [other], "none": [one, other]}[masks]:
+            entry["segmentation"] = []
+        frames.append((people, [one, other]))
+    assert tracks(frames) == (1.0, 1.0)
+    if masks == "none":  # where nothing is unknown, the second one is invented
+        alone = [(people, truth[:1]) for people, truth in frames]
+        assert tracks(alone) == pytest.approx((np.sqrt(1 / 2), 2 / 3))
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_who_is_told_to_be_hidden_is_not_invented(masks):
+    there, frames = truth_of(standing().at(0.0)), []
+    hidden = np.array([Phase.CONFIRMED, Phase.OCCLUDED], np.uint8)
+    for index in range(10):
+        people = truth_of(standing(wall=True).at(index / 10))
+        truth = [{**e, **({} if masks else {"segmentation": []})} for e in of_people(people)]
+        if len(people) == 1:
+            people = replace(there, labels=people.labels, phase=hidden)
+        frames.append((people, truth))
+    assert [len(truth) for _, truth in frames] == [2] * 5 + [1] * 5
+    assert tracks(frames) == (1.0, 1.0)

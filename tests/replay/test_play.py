@@ -57,11 +57,11 @@ def test_output_bag_keeps_stamps_and_says_what_the_files_say(play, tmp_path):
     recording = Recording()
     _, out = play(recording, recording.write(tmp_path / "bag"))
     answers = dict(people_in(out / "people"))
-    assert [place for place in answers] == [("/camera/kdc", stamp(i)) for i in range(12)]
+    assert list(answers) == [("/camera/kdc", stamp(i), stamp(i)) for i in range(12)]
     skeletons = json.loads((out / "keypoints.json").read_text())
     assert sum(len(people) for people in answers.values()) == len(skeletons) > 12
     first = [s for s in skeletons if s["image_id"] == 1]
-    people = answers["/camera/kdc", stamp(0)]
+    people = answers["/camera/kdc", stamp(0), stamp(0)]
     assert people.ids.tolist() == [s["track_id"] for s in first]
     assert np.allclose(people.keypoints.reshape(len(first), -1), [s["keypoints"] for s in first],
                        atol=0.006)  # fmt: skip
@@ -115,7 +115,7 @@ def test_several_cameras_raw_and_compressed(play, tmp_path):
         record(bag, right)
     summary, out = play(left, path)
     assert sorted(summary["cameras"]) == ["/left/image_raw", "/right/image_raw/compressed"]
-    assert {prefix for (prefix, _), _ in people_in(out / "people")} == {"/left/kdc", "/right/kdc"}
+    assert {place.camera for place, _ in people_in(out / "people")} == {"/left/kdc", "/right/kdc"}
     one, _ = play(left, path, "one", topics=("/right/image_raw/compressed",))
     assert list(one["cameras"]) == ["/right/image_raw/compressed"] and one["frames"] == 6
     with pytest.raises(ValueError, match="no pictures on /nowhere; topics with pictures: /left"):

@@ -16,6 +16,7 @@ pytest.importorskip("pycocotools", reason="reading annotations needs pycocotools
 
 from kdc_core.training.batch import OVERLAP, POSE_UNKNOWN, SEG_UNKNOWN  # noqa: E402
 from kdc_core.training.data import Pack, Pool, is_tune, order  # noqa: E402
+from kdc_core.training.losses import less_where_pseudo  # noqa: E402
 from kdc_core.training.pack import main as pack_main  # noqa: E402
 from kdc_core.training.pack import read_all  # noqa: E402
 from kdc_core.training.read import CROWDED_FROM, LoadReport, read_coco, read_negatives  # noqa: E402
@@ -47,12 +48,16 @@ def test_missing_mask_is_unknown_and_never_background(tmp_path):
     assert (pack.keypoints[0, :, 2] == 2).all()  # the pose is known all the same
 
 
-@pytest.mark.parametrize(("confidence", "weight"), [(0.6, 0), (0.70, 0), (0.825, 0.5), (0.96, 1)])
+@pytest.mark.parametrize(
+    ("confidence", "weight"), [(0.6, 0), (0.70, 0), (0.825, 0.5), (0.96, 0.999), (1.0, 0.999)]
+)
 def test_pseudo_mask_counts_by_its_confidence(tmp_path, confidence, weight):
     label = annotation(1, 1, (100, 80), 1.0, pseudo_mask=True, mask_conf=confidence)
     pack, (owner, _), _ = read_one(tmp_path, [label])
     assert pack.mask_weight[0] == pytest.approx(weight, abs=1e-6)
     assert bool(owner.any()) == (weight > 0)
+    trusted = less_where_pseudo(torch.from_numpy(pack.mask_weight), 0.3)
+    assert trusted[0] == pytest.approx(0.3 * weight, abs=1e-6)  # as a pseudo mask, however sure
 
 
 def test_crowd_is_unknown_for_mask_and_pose(tmp_path):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
@@ -23,7 +24,7 @@ from kdc_core.training import train as loop  # noqa: E402
 from kdc_core.training.augment import AugmentConfig  # noqa: E402
 from kdc_core.training.data import Pool, order  # noqa: E402
 from kdc_core.training.pack import read_all  # noqa: E402
-from kdc_core.training.settings import PAPER, TrainConfig  # noqa: E402
+from kdc_core.training.settings import PAPER, TrainConfig, from_arguments  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 TINY = {
@@ -197,6 +198,29 @@ def test_a_leg_ends_early_and_can_be_resumed(small_set, tmp_path):
     assert last["lr"] < 0.5 * TrainConfig().lr
 
 
+def test_a_resumed_run_keeps_its_options_and_takes_no_others(small_set, tmp_path, capsys):
+    donor = KdcNet(preset("lite"))
+    file = tmp_path / "donor.pt"
+    checkpoint.export(file, donor, donor.config.info("lite", 64), {})
+    where = ["train", "--data", str(small_set), "--out", str(tmp_path / "run")]
+    first = options(iterations=1, lr=1e-4, seed=5, init=file)
+    assert main([*where, *first]) == 0
+    file.unlink()  # all that it gave is in the state
+    (tmp_path / "run").rename(tmp_path / "moved")
+    again = ["train", "--data", str(small_set), "--out", str(tmp_path / "moved"), "--resume"]
+    assert main([*again, "--batch", "4", "--lr", "1e-4", "--seed", "6"]) == 2
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .endswith("--batch 4 (begun with 2), --seed 6 (begun with 5): leave it out")
+    )
+    assert main([*again, "--lr", "1e-4", "--iterations", "2", "--log-every", "2"]) == 0
+    state = checkpoint.load(tmp_path / "moved" / "state.pt")
+    kept = {name: state["config"][name] for name in ("batch", "lr", "seed", "crop", "log_every")}
+    assert kept == {"batch": 2, "lr": 1e-4, "seed": 5, "crop": 64, "log_every": 2}
+    assert state["step"] == 2 and state["config"]["out"] == str(tmp_path / "moved")
+
+
 def test_rate_follows_steps_or_time_whichever_is_further():
     site = loop.Site(torch.device("cpu"), False)
     run = TrainConfig(iterations=1000, minutes=10, warm_up=100)
@@ -255,6 +279,21 @@ def test_average_follows_fast_at_first_then_slowly():
 def test_bad_settings_are_one_line_errors(field, value):
     with pytest.raises(ValueError, match=f"--{field}: expected"):
         TrainConfig(**{field.replace("-", "_"): value})
+
+
+@pytest.mark.parametrize("words, length", [
+    ("--preset paper", (20_000, 400.0)), ("--preset paper --iterations 20", (20, 0.0)),
+    ("--preset paper --epochs 3", (20_000, 3.0)), ("--iterations 20 --epochs 0", (20, 0.0)),
+])  # fmt: skip
+def test_iterations_that_are_given_replace_the_presets_epochs(words, length):
+    parser = argparse.ArgumentParser()
+    loop.add_arguments(parser)
+    made = from_arguments(parser.parse_args(words.split()))
+    assert (made.iterations, made.epochs) == length
+    with pytest.raises(ValueError, match="--epochs and --iterations: expected one of them"):
+        from_arguments(parser.parse_args(["--iterations", "20", "--epochs", "3"]))
+    begun = {"iterations": 900, "epochs": 3.0}
+    assert from_arguments(parser.parse_args(["--iterations", "20"]), begun).epochs == 0
 
 
 def test_wrong_checkpoints_are_one_line_errors(small_set, tmp_path):
