@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+TYPICAL_FILL = 0.53  # share of a person's box that its mask covers, where the area is not said
+
 
 def read_annotations(file: Path) -> dict[str, Any]:
     """The content of a COCO file with its lists ``images`` and ``annotations``.

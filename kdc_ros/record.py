@@ -17,6 +17,7 @@ from rclpy.qos import QoSProfile
 from rclpy.time import Time
 from sensor_msgs.msg import Image
 
+from kdc_core.sink import GAP, VideoSink
 from kdc_msgs.msg import PersonArray
 from kdc_ros.images import to_bgr
 from kdc_ros.process import run
@@ -26,7 +27,6 @@ PARAMETERS = {
     "fps": (10.0, "pictures per second of the video"),
     "report_every": (10.0, "seconds between lines about how it goes"),
 }
-GAP = 10.0  # seconds between pictures that are left out of the video: a camera that was off
 
 
 class RecordNode(Node):
@@ -49,9 +49,8 @@ class RecordNode(Node):
         self._out = Path(values["out"])
         if not self._out.parent.is_dir() or self._out.suffix not in (".mp4", ".avi"):
             raise ValueError(f"out: expected a .mp4 or .avi in a folder that exists: {self._out}")
-        self._fps = values["fps"]
-        self._writer: cv2.VideoWriter | None = None
-        self._size = (0, 0)
+        self._video = VideoSink(self._out, values["fps"])
+        self._size: tuple[int, int] | None = None  # of its first picture
         self._written = 0  # frames of the video
         self._first = -math.inf  # stamp of its first picture, seconds
         self._people: list[int] = []  # per picture
@@ -79,9 +78,10 @@ class RecordNode(Node):
 
     def destroy_node(self) -> None:
         """Close the video."""
-        if self._writer is not None:
-            self._writer.release()
-            self._writer = None
+        try:
+            self._video.close()
+        except ValueError as error:  # a full disk
+            self.get_logger().error(str(error))
         super().destroy_node()
 
     def _announce(self) -> None:
@@ -97,26 +97,20 @@ class RecordNode(Node):
 
     def _write(self, message: Image) -> None:
         picture = to_bgr(message)
-        if self._writer is None:
-            kind = "mp4v" if self._out.suffix == ".mp4" else "MJPG"
-            self._size = (picture.shape[1], picture.shape[0])
-            self._writer = cv2.VideoWriter(
-                str(self._out), cv2.VideoWriter_fourcc(*kind), self._fps, self._size
-            )
-            if not self._writer.isOpened():
-                raise ValueError(f"{self._out}: cannot be written")
-        if self._size != (picture.shape[1], picture.shape[0]):  # a video has one size
+        self._size = self._size or picture.shape[1::-1]
+        if self._size != picture.shape[1::-1]:  # a video has one size
             picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
         for _ in range(self._due(message)):
-            self._writer.write(picture)
+            self._video.write(picture, 0.0)
             self._written += 1
 
     def _due(self, message: Image) -> int:
         """Frames that the video lacks up to this picture, so that it plays at the true speed."""
         stamp = Time.from_msg(message.header.stamp).nanoseconds / 1e9
-        if not -GAP < stamp - self._first - self._written / self._fps < GAP:
-            self._first = stamp - self._written / self._fps  # the first one, or clocks were set
-        return max(1, round((stamp - self._first) * self._fps) + 1 - self._written)
+        if not -GAP < stamp - self._first - self._written / self._video.fps < GAP:
+            # the first one, or clocks were set
+            self._first = stamp - self._written / self._video.fps
+        return max(1, round((stamp - self._first) * self._video.fps) + 1 - self._written)
 
     def _report(self) -> None:
         if self._people:

@@ -67,7 +67,8 @@ def columns(people: People) -> dict[int, float]:
 
 
 @pytest.mark.parametrize("kind, stills, holds", [
-    ("video", False, True), ("camera", False, True), ("video", True, False), ("folder", False, False),
+    ("video", False, True), ("camera", False, True), ("video", True, False),
+    ("folder", False, False),
 ])  # fmt: skip
 def test_ids_last_where_the_source_moves(kind: str, stills: bool, holds: bool) -> None:
     engine = Walkers()

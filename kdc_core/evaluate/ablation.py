@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from kdc_core.config import CENTROID_MODES, DecodeConfig
-from kdc_core.decode import decode
 from kdc_core.evaluate.bootstrap import average_precision, interval, resamples
-from kdc_core.evaluate.coco import Results, progress
+from kdc_core.evaluate.coco import Results
 from kdc_core.evaluate.dataset import Dataset
 from kdc_core.evaluate.report import table
+from kdc_core.evaluate.studies import variants
 from kdc_core.pipeline import Engine
 
 TITLES = {
@@ -30,12 +30,9 @@ def ablate(
     ``segm["AP_gain_95"]``: both are computed on the same resamples of the images, so what the
     images have in common cancels.
     """
-    results = {mode: Results(dataset) for mode in CENTROID_MODES}
-    for image, frame in progress(dataset, "ablate"):
-        fields = engine(frame)
-        for mode, found in results.items():
-            chosen = replace(config, centroid=replace(config.centroid, mode=mode))
-            found.add(image, decode(fields, chosen))
+    modes = {mode: replace(config, centroid=replace(config.centroid, mode=mode))
+             for mode in CENTROID_MODES}  # fmt: skip
+    results = variants(dataset, engine, modes, "ablate")
     figures = {mode: found.summary() for mode, found in results.items()}
     if figures["static"]["segm"]["AP"] is not None and bootstrap:
         _add_gains(figures, results, resamples(len(dataset), bootstrap))

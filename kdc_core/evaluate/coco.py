@@ -73,24 +73,36 @@ class Results:
             truth are None.
         """
         return {
-            "segm": self._figures("segm", SEGM, bootstrap),
-            "keypoints": self._figures("keypoints", KEYPOINTS, bootstrap),
+            "segm": self._figures("segm", bootstrap),
+            "keypoints": self._figures("keypoints", bootstrap),
             "same_person": _shares(self._pairs),
         }
 
-    def _figures(self, kind: str, names: tuple[str, ...], bootstrap: int) -> dict[str, Any]:
-        judge = coco_eval(self.dataset, kind, getattr(self, kind))
-        # COCO says -1 where there is no ground truth
-        figures: dict[str, Any] = {
-            name: None if value < 0 else round(float(value), 4)
-            for name, value in zip(names, judge.stats, strict=True)
-        }
-        self.matches[kind] = matches = Matches.of(judge)
-        if bootstrap and figures["AP"] is not None:
-            draws = resamples(len(self.dataset), bootstrap)
-            low, high = interval(np.array([average_precision(matches, t) for t in draws]))
-            figures["AP_95"] = [round(low, 4), round(high, 4)]
-        return figures
+    def _figures(self, kind: str, bootstrap: int) -> dict[str, Any]:
+        found, self.matches[kind] = judged(self.dataset, kind, getattr(self, kind), bootstrap)
+        return found
+
+
+def judged(
+    dataset: Dataset, kind: str, results: list[dict[str, Any]], bootstrap: int = 0
+) -> tuple[dict[str, Any], Matches]:
+    """COCO's figures for ``results``, None without ground truth, and the matches behind them.
+
+    ``kind`` is "segm" or "keypoints"; ``AP_95`` is from ``bootstrap`` resamples of the images.
+    """
+    judge = coco_eval(dataset, kind, results)
+    names = SEGM if kind == "segm" else KEYPOINTS
+    # COCO says -1 where there is no ground truth
+    figures: dict[str, Any] = {
+        name: None if value < 0 else round(float(value), 4)
+        for name, value in zip(names, judge.stats, strict=True)
+    }
+    matches = Matches.of(judge)
+    if bootstrap and figures["AP"] is not None:
+        draws = resamples(len(dataset), bootstrap)
+        low, high = interval(np.array([average_precision(matches, t) for t in draws]))
+        figures["AP_95"] = [round(low, 4), round(high, 4)]
+    return figures, matches
 
 
 def coco_results(

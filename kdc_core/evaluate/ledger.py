@@ -52,11 +52,8 @@ class Ledger:
         now = dict(zip(people.ids.tolist(), people.centroid.tolist(), strict=True))
         self.moves.append({i: a for i, a in now.items() if self._anchor.get(i, a) != a})
         self._anchor = {**self._anchor, **now}
-        for row, figure in enumerate(frame.truth):
-            best = frame.similarity[row].argmax() if len(frame.answer) else -1
-            if best < 0 or frame.similarity[row, best] < identity.SAME:
-                continue
-            anchor = now[int(frame.answer[best])]
+        for figure in frame.truth:
+            anchor = now.get(_bears(frame, figure), CENTRE)
             if anchor != CENTRE:
                 self.carried += 1
                 self.blind += bool(shot.keypoints[figure, anchor, 2] < 2)
@@ -165,10 +162,9 @@ def _visible_iou(ledgers: list[Ledger]) -> dict[str, Any]:
                 iou.append(frame.similarity[row, own].max(initial=0))
     where = np.digitize(hidden, HIDDEN_BINS) - 1
     means: dict[str, float | None] = {}
-    for i in range(len(HIDDEN_BINS) - 1):
+    for i, (low, high) in enumerate(pairwise(HIDDEN_BINS)):
         part = np.array(iou)[where == i]
-        name = f"{HIDDEN_BINS[i]:.2f}-{HIDDEN_BINS[i + 1]:.2f}"
-        means[name] = round(float(part.mean()), 4) if len(part) else None
+        means[f"{low:.2f}-{high:.2f}"] = round(float(part.mean()), 4) if len(part) else None
     half = np.array(iou)[np.array(hidden) > HALF]
     return {
         "iou_by_hidden": means,

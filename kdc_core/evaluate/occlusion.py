@@ -137,7 +137,7 @@ def markdown(result: dict[str, Any], title: str) -> str:
          f["centroid_on_hidden"], f["jitter"], f["flicker_per_1000"]]
         for name, f in every.items()
     ]  # fmt: skip
-    bins = [f"{a:.2f}-{b:.2f}" for a, b in pairwise(HIDDEN_BINS)]
+    bins = list(next(iter(every.values()))["iou_by_hidden"])
     iou = [
         [name, *(f["iou_by_hidden"][part] for part in bins), f["iou_half_hidden"]]
         for name, f in every.items()

@@ -14,8 +14,8 @@ from scipy.optimize import linear_sum_assignment
 
 from kdc_core.config import DecodeConfig
 from kdc_core.decode import assign, decode, people, select
-from kdc_core.evaluate.bootstrap import Matches, average_precision, interval, resamples
-from kdc_core.evaluate.coco import Results, as_rle, coco_eval, progress
+from kdc_core.evaluate.bootstrap import interval
+from kdc_core.evaluate.coco import Results, as_rle, judged, progress
 from kdc_core.evaluate.dataset import Dataset
 from kdc_core.evaluate.formats import SMALL, without_small
 from kdc_core.evaluate.plots import Series, curves
@@ -157,14 +157,9 @@ def small(dataset: Dataset, engine: Engine, config: DecodeConfig, draws: int) ->
     rows = []
     for name, truth in (("all people", dataset), ("without small people", without_small(dataset))):
         for kind, entries in (("segm", found.segm), ("keypoints", found.keypoints)):
-            judge = coco_eval(truth, kind, entries)
-            matches, bounds = Matches.of(judge), [None, None]
-            ap, ap50, ap75 = (None if s < 0 else round(float(s), 4) for s in judge.stats[:3])
-            if draws and ap is not None:
-                times = resamples(len(truth), draws)
-                values = np.array([average_precision(matches, t) for t in times])
-                bounds = [round(bound, 4) for bound in interval(values)]
-            rows.append([name, "masks" if kind == "segm" else "keypoints", ap, *bounds, ap50, ap75])
+            figures, _ = judged(truth, kind, entries, draws)
+            rows.append([name, "masks" if kind == "segm" else "keypoints", figures["AP"],
+                         *_interval(figures), figures["AP50"], figures["AP75"]])  # fmt: skip
     head = ["protocol", "", "AP", "low", "high", "AP50", "AP75"]
     note = (
         f"Without small people: those below {SMALL} pixels² or without labelled keypoints are "

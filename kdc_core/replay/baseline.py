@@ -39,13 +39,14 @@ def fallen(summary: dict[str, Any], baseline: dict[str, Any], margin: float) -> 
     """A line for every figure that lies more than ``margin`` below the baseline's."""
     lines = []
     for name, section, key in FIGURES:
-        before = _figure(baseline, section, key)
-        after = _figure(summary, section, key)
+        before = figure(baseline, section, key)
+        after = figure(summary, section, key)
         if before is not None and (after is None or after < before - margin):
             now = "no figure" if after is None else f"{after:.4f}"
             lines.append(f"{name}: {before:.4f} -> {now} (margin {margin:g})")
     return lines
 
 
-def _figure(summary: dict[str, Any], section: str, key: str) -> float | None:
+def figure(summary: dict[str, Any], section: str, key: str) -> float | None:
+    """A figure against the truth; None where there is none."""
     return ((summary.get("truth") or {}).get(section) or {}).get(key)

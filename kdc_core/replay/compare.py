@@ -147,7 +147,7 @@ def _rows(a: dict[str, Any], b: dict[str, Any]) -> list[tuple[str, Any, Any]]:
                 (f"{topic}: {name.replace('_', ' ')}", value, b["cameras"][topic].get(name))
             )
     for name, section, key in baseline.FIGURES:
-        values = [((s["truth"] or {}).get(section) or {}).get(key) for s in (a, b)]
+        values = [baseline.figure(summary, section, key) for summary in (a, b)]
         if values != [None, None]:
             rows.append((name, *values))
     return rows

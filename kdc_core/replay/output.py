@@ -12,13 +12,13 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from kdc_core.evaluate.coco import coco_results
 from kdc_core.replay import messages
 from kdc_core.replay.bag import Message
+from kdc_core.replay.truth import PEDESTRIAN
 from kdc_core.track.visibility import CentroidSwitch
 from kdc_core.types import People
 
 PEOPLE = "people"  # the recording of the results
 METADATA = "metadata.yaml"
 PERSON = 1  # COCO's category
-PEDESTRIAN = 2  # class of the MOTS challenge; ids are class * 1000 + number there
 
 
 class BagWriter:

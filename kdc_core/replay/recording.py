@@ -18,8 +18,8 @@ from kdc_core.draw import overlay
 from kdc_core.evaluate.clips import Shot
 from kdc_core.evaluate.ledger import SEEN
 from kdc_core.replay import messages
-from kdc_core.replay.output import PEDESTRIAN, BagWriter
-from kdc_core.replay.truth import IGNORED, of_people
+from kdc_core.replay.output import BagWriter
+from kdc_core.replay.truth import IGNORED, PEDESTRIAN, of_people
 from kdc_core.sink import VideoSink
 from kdc_core.skeleton import CENTRE
 from kdc_core.synth.coco import CATEGORY

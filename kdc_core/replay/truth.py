@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as rle
 
-from kdc_core.annotations import check_runs, person_category, read_annotations
+from kdc_core.annotations import TYPICAL_FILL, check_runs, person_category, read_annotations
 from kdc_core.evaluate.coco import as_rle
 from kdc_core.replay import messages
 from kdc_core.replay.bag import Bag
@@ -22,8 +22,7 @@ from kdc_core.types import People, Phase
 
 Annotations = list[dict[str, Any]]
 NEAR = 500_000  # ns: stamps written as decimal seconds are this close to the picture's
-BODY = 0.53  # share of a person's box that is its mask, on average
-IGNORED, PEDESTRIAN = 10, 2  # classes of MOTS text
+IGNORED, PEDESTRIAN = 10, 2  # classes of MOTS text, whose ids are class * 1000 + number
 
 
 class Truth:
@@ -139,7 +138,7 @@ def _annotation(
 ) -> dict[str, Any]:
     """One annotation; ``box`` is x1, y1, x2, y2, keypoints (17, 3)."""
     x1, y1, x2, y2 = box
-    area = float(rle.area(shape)) if shape else BODY * (x2 - x1) * (y2 - y1)
+    area = float(rle.area(shape)) if shape else TYPICAL_FILL * (x2 - x1) * (y2 - y1)
     points = np.where(keypoints[:, 2:] > 0, keypoints, 0.0)
     return {
         "id": 0, "image_id": 0, "category_id": 1, "track_id": number, "iscrowd": int(crowd),

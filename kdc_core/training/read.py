@@ -27,7 +27,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from kdc_core.annotations import check_runs, person_category, read_annotations
+from kdc_core.annotations import TYPICAL_FILL, check_runs, person_category, read_annotations
 from kdc_core.skeleton import K
 from kdc_core.source import JPEG, decode_image
 from kdc_core.training.batch import MAX_PEOPLE, OVERLAP, POSE_UNKNOWN, SEG_UNKNOWN
@@ -36,7 +36,6 @@ from kdc_core.training.data import Pack, Picture, is_tune
 PSEUDO_FLOOR, PSEUDO_FULL = 0.70, 0.95  # mask_conf of weight 0 and 1; measured IoU 0.75 and 0.87
 PSEUDO_MOST = 0.999  # weight: 1 is a human's mask alone, the loss tells them apart by it
 CROWDED_FROM = 12  # people
-TYPICAL_FILL = 0.53  # share of a person's box that its mask covers, where the area is not said
 SIDE = 480  # pixels, longest side of a stored picture
 QUALITY = 88  # of JPEGs that have to be written anew
 

@@ -13,13 +13,16 @@ import pytest
 from harness import PATIENCE, Running
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
+from rclpy.time import Time
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
-from kdc_core.source import Source
+from kdc_core.source import Source, open_source
 from kdc_core.types import Frame
 from kdc_ros import camera as camera_module
 from kdc_ros import demo
-from kdc_ros.images import to_bgr
+from kdc_ros.images import to_bgr, to_message
+from kdc_ros.record import RecordNode
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +98,19 @@ def test_the_demo_records_every_frame(video, model, tmp_path):
         assert frame.shape == (120, 160, 3)
         frames += 1
     assert figures["processed"] - 1 <= frames == figures["written"] <= 13
+
+
+def test_the_recorder_takes_odd_sides_and_rates_that_mpeg_4_cannot_count(probe, tmp_path):
+    values = {"out": str(tmp_path / "a.mp4"), "fps": 119.881}
+    parameters = [Parameter(name, value=value) for name, value in values.items()]
+    node = RecordNode(context=probe.context, parameter_overrides=parameters)
+    for k in range(5):
+        header = Header(stamp=Time(seconds=1000 + k / 119.881).to_msg())
+        node._write(to_message(np.full((241, 321, 3), 200, np.uint8), "bgr8", header))
+    node.destroy_node()
+    frames = list(open_source(str(tmp_path / "a.mp4")))
+    assert [frame.size for frame in frames] == [(322, 242)] * 5
+    assert node.summary()["written"] == 5
 
 
 def test_ctrl_c_ends_an_endless_demo_with_its_figures(video, model, tmp_path):
