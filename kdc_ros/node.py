@@ -81,6 +81,15 @@ class KdcNode(LifecycleNode):
 
     # lifecycle
 
+    def _LifecycleNodeMixin__change_state(self, transition: int) -> TransitionCallbackReturn:
+        """Refuse what is not available now: rclpy raises, and the process ends."""
+        machine = self._state_machine
+        if transition not in (number for number, *_ in machine.available_transitions):
+            state = machine.current_state[1]
+            self.get_logger().error(f"transition {transition}: not available while {state}")
+            return TransitionCallbackReturn.FAILURE
+        return super()._LifecycleNodeMixin__change_state(transition)
+
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the network, create the outputs."""
         try:

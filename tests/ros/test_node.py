@@ -12,7 +12,7 @@ from blobs import picture
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from harness import Running, header, image_message
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import GetState
+from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
@@ -174,6 +174,22 @@ def test_lifecycle_by_a_manager(probe):
         assert change(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN) and state() == "finalized"
         code, _, err = node.end(signal.SIGINT)
         assert code == 0 and "Traceback" not in err
+
+
+def test_a_transition_that_is_not_available_is_refused_and_the_node_lives(probe):
+    with Running.blobs() as node:
+        persons = probe.listen(PersonArray, "/kdc/persons")
+        camera = probe.advertise(Image, "/image_raw", qos("reliable"))
+        for wrong in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP, 99):
+            assert not probe.change(wrong), wrong
+        for label in ("configure", "fly"):
+            request = ChangeState.Request(transition=Transition(label=label))
+            assert not probe.call(ChangeState, "/kdc/change_state", request).success
+        assert node.process.poll() is None
+        probe.ask(camera, image_message(picture(*BOXES)), persons)
+        assert probe.change(Transition.TRANSITION_DEACTIVATE)
+        code, _, err = node.end(signal.SIGINT)
+    assert code == 0 and "transition 99: not available while active" in err, err
 
 
 @pytest.mark.parametrize(
