@@ -27,7 +27,7 @@ class Monitor:
         self._arrivals: deque[float] = deque(maxlen=4096)  # seconds
         self._results: deque[tuple[float, float]] = deque(maxlen=4096)  # seconds, latency in s
         self._last_error: tuple[float, str] | None = None
-        self._received = self._processed = self._people = self._failed = 0
+        self._received = self._processed = self._people = self._failed = self._late = 0
 
     def received(self) -> float:
         """A picture came in.
@@ -48,6 +48,11 @@ class Monitor:
             self._processed += 1
             self._people = people
             self._results.append((now, now - arrived))
+
+    def late(self) -> None:
+        """A picture was left out, because a newer one had been processed; it counts as dropped."""
+        with self._lock:
+            self._late += 1
 
     def failed(self, text: str) -> None:
         """A picture could not be processed."""
@@ -73,7 +78,7 @@ class Monitor:
             recent = [t for t in self._arrivals if t > now - WINDOW]
             latencies = [latency for t, latency in self._results if t > now - WINDOW]
             error, counts = self._last_error, (self._received, self._processed, self._failed)
-            people = self._people
+            people, dropped = self._people, dropped + self._late
         span = max(min(WINDOW, now - self._started), 1e-3)
         p50, p95 = np.percentile(latencies, (50, 95)) * 1e3 if latencies else (0.0, 0.0)
         level, text = DiagnosticStatus.OK, f"{len(latencies) / span:.1f} pictures/s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -13,7 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from kdc_core.depth import lift
 from kdc_core.pipeline import Pipeline
-from kdc_core.track import VideoDecoder
+from kdc_core.track import LATE, VideoDecoder
 from kdc_core.track.admission import Admission
 from kdc_core.types import Frame, People
 from kdc_ros import images
@@ -54,6 +55,7 @@ class Stream:
         self._depth: DepthInput | None = None
         self._reliability = ReliabilityPolicy.BEST_EFFORT
         self._silent = False
+        self._stamp = -math.inf  # of the last picture that was processed, seconds
 
     def open(self, worker: NewestWorker[Stream, Arrival | None]) -> None:
         """Subscribe; pictures go to the worker.
@@ -128,14 +130,32 @@ class Stream:
         header = message.header
         # a driver that does not stamp must not stop the tracker's time
         stamp = seconds(header) or time.monotonic()
+        if self._video is not None and self._late(stamp):
+            return
         frame = Frame(decode(message), stamp, header.frame_id)
         people = self._people(pipeline, frame)
+        self._stamp = stamp
         points = self._points(people, message) if self._depth is not None else None
         there = set(people.ids.tolist())
         moved = self._video.switches if self._video else ()
         switches = tuple(switch for switch in moved if switch.id in there)
         self.outputs.publish(Result(frame, header, people, points, switches), others)
         self.monitor.processed(arrived, len(people))
+
+    def _late(self, stamp: float) -> bool:
+        """Whether a picture came out of order, which is left out.
+
+        After a larger step back, such as a recording that begins again, everybody is forgotten.
+        """
+        back = self._stamp - stamp
+        if back > LATE:
+            text = f"{self.topic}: time went back by {back:.3f} s, ids start anew"
+            self._node.get_logger().warning(text, throttle_duration_sec=5.0)
+            self.monitor.complained(text)
+            self._video.reset()
+        elif back > 0:
+            self.monitor.late()
+        return 0 < back <= LATE
 
     def _people(self, pipeline: Pipeline, frame: Frame) -> People:
         if self._video is None:

@@ -2,8 +2,8 @@
 
 from kdc_core.track.config import TrackConfig
 from kdc_core.track.publish import TrackedFrame
-from kdc_core.track.tracker import Tracker
+from kdc_core.track.tracker import LATE, Tracker
 from kdc_core.track.video import VideoDecoder
 from kdc_core.track.visibility import CentroidSwitch
 
-__all__ = ["CentroidSwitch", "TrackConfig", "TrackedFrame", "Tracker", "VideoDecoder"]
+__all__ = ["LATE", "CentroidSwitch", "TrackConfig", "TrackedFrame", "Tracker", "VideoDecoder"]

@@ -20,6 +20,8 @@ from kdc_core.track.state import Tracks, nobody
 from kdc_core.track.visibility import switches
 from kdc_core.types import Centroids, Fields, Phase, Poses
 
+LATE = 1.0  # s: a picture this much older than the last one came out of order
+
 _log = logging.getLogger(__name__)
 
 
@@ -27,7 +29,8 @@ class Tracker:
     """``tracker.update(fields, poses, centroids, stamp)`` for every frame, in order of time.
 
     Everything that is remembered between frames is in here. Positions are input pixels, so a
-    change of the letterbox starts anew, and so does time that runs backwards.
+    change of the letterbox starts anew, and so does time that runs backwards: who feeds it leaves
+    out pictures up to ``LATE`` too old.
     """
 
     def __init__(self, config: TrackConfig | None = None, mode: str = "weighted") -> None:

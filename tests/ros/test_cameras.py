@@ -115,6 +115,7 @@ def test_people_who_cross_keep_their_ids_and_their_switches_are_events(probe):
     with Running("tests/ros/actors.py") as node:
         persons = probe.listen(PersonArray, "/kdc/persons")
         events = probe.listen(CentroidSwitch, "/kdc/events")
+        reports = probe.listen(DiagnosticArray, "/diagnostics")
         camera = probe.advertise(Image, "/image_raw", RELIABLE)
         blank = np.zeros((240, 320, 3), np.uint8)
         early = image_message(blank)
@@ -137,6 +138,15 @@ def test_people_who_cross_keep_their_ids_and_their_switches_are_events(probe):
             message.header.stamp.nanosec += 1000
             last = answer(message)
             assert len(last.people) == expected, threshold
+        late = image_message(blank, message.header.stamp.nanosec - 1000)
+        late.header.stamp.sec = message.header.stamp.sec
+        camera.publish(late)
+        message.header.stamp.nanosec += 1000
+        assert [p.id for p in answer(message).people] == [p.id for p in last.people]
+        assert settled(probe, reports)["pictures dropped"] == 1
+        message.header.stamp.sec -= 2
+        assert not {p.id for p in answer(message).people} & {1, 2}
+        probe.until(lambda: "went back by 2.000 s" in reports[-1].status[0].message, "not said")
     persons = [*crossed, last]
     assert {p.id for m in persons for p in m.people} == {1, 2}
     assert {p.phase for p in persons[-1].people} == {Phase.CONFIRMED}

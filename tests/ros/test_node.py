@@ -92,9 +92,10 @@ class TestOneNode:
         persons = probe.listen(PersonArray, "/kdc/persons")
         reports = probe.listen(DiagnosticArray, "/diagnostics")
         camera = probe.advertise(Image, "/image_raw", qos("reliable"))
-        broken = image_message(picture(BOXES[0]))
+        latest = 10**9 - 1
+        broken = image_message(picture(BOXES[0]), latest)
         broken.step = 7
-        white = image_message(np.full((20, 20, 3), 255, np.uint8))
+        white = image_message(np.full((20, 20, 3), 255, np.uint8), latest)
 
         def told(words):
             def heard():
@@ -139,7 +140,9 @@ def test_a_slow_network_drops_old_pictures_and_answers_the_newest(probe):
         probe.ask(camera, image_message(picture()), persons)
         begin = time.monotonic()
         for index in range(1, 41):  # 40 pictures in a second, four can be answered
-            camera.publish(image_message(picture(BOXES[0]), index))
+            message = image_message(picture(BOXES[0]), index)
+            message.header.stamp.sec += 1
+            camera.publish(message)
             probe.spin(0.025)
         last = time.monotonic()
         probe.until(lambda: persons[-1].header.stamp.nanosec == 40, "the newest is missing")
