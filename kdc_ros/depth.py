@@ -31,7 +31,7 @@ class DepthInput:
 
         Args:
             node: whose subscriptions these will be.
-            topic: of the pictures.
+            topic: of the pictures, before remapping.
             info_topic: of their CameraInfo.
             asked: reliability of the pictures' subscription, one of ``params.RELIABILITIES``.
         """
@@ -51,7 +51,6 @@ class DepthInput:
         Raises:
             Exception: what rclpy raises for a name or a QoS that is wrong.
         """
-        self._topic = self._node.resolve_topic_name(self._topic)
         self._infos = self._node.create_subscription(
             CameraInfo, self._info_topic, self._keep_info, self._qos(),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
@@ -70,7 +69,8 @@ class DepthInput:
         """Subscribe anew when the publishers offer another reliability."""
         best = self._wanted()
         if best != self._reliability:
-            self._node.get_logger().info(f"{self._topic}: publishers offer {best.name.lower()}")
+            topic = self._node.resolve_topic_name(self._topic)
+            self._node.get_logger().info(f"{topic}: publishers offer {best.name.lower()}")
             self._node.destroy_subscription(self._pictures)
             self._reliability = best
             self._pictures = self._subscribe()

@@ -147,9 +147,12 @@ class KdcNode(LifecycleNode):
     def _open_streams(self) -> None:
         topics = [self.resolve_topic_name(topic) for topic in self.config.image_topics]
         compressed = self.config.image_transport == "compressed"
-        for index, (topic, prefix) in enumerate(places(topics, self.get_name(), compressed)):
+        # rclpy remaps what it subscribes to. The transport's suffix comes after the remapping, as
+        # image_transport does it
+        asked = [f"{one}/compressed" for one in topics] if compressed else self.config.image_topics
+        for index, prefix in enumerate(places(topics, self.get_name())):
             letter = chr(ord("a") + index)
-            self._streams.append(Stream(self, topic, prefix, letter))
+            self._streams.append(Stream(self, asked[index], prefix, letter))
 
     def _stop(self) -> None:
         for stream in self._streams:

@@ -40,11 +40,18 @@ class Stream:
     def __init__(self, node: LifecycleNode, topic: str, prefix: str, letter: str) -> None:
         """Create the outputs; pictures come after ``open``.
 
+        Args:
+            node: whose subscriptions and publishers these will be.
+            topic: of the pictures, before remapping, with the transport's suffix.
+            prefix: where the outputs go.
+            letter: begins the names of this camera's bodies.
+
         Raises:
             ValueError: a parameter asks for a package that is not installed.
         """
         config: NodeConfig = node.config
-        self.topic = topic  # resolved, with the transport's suffix
+        self.topic = node.resolve_topic_name(topic)  # for people to read
+        self._asked = topic  # rclpy remaps it itself, and a second time it may be another one's
         self.monitor = Monitor()
         self.outputs = Outputs(node, prefix, letter, config)
         self._node = node
@@ -75,7 +82,7 @@ class Stream:
             except Exception as error:  # rclpy's words do not say of which topic
                 topics = f"{config.depth_topic}, {config.depth_info_topic}"
                 raise ValueError(f"depth from {topics}: {one_line(error)}") from None
-        offered = offers(self._node, self.topic)
+        offered = offers(self._node, self._asked)
         self._subscribe(wanted(config.image_reliability, offered, self._reliability))
 
     def close(self) -> None:
@@ -97,7 +104,7 @@ class Stream:
         if self._depth is not None:
             self._depth.follow_publishers()
         asked = self._node.config.image_reliability
-        offered = offers(self._node, self.topic)
+        offered = offers(self._node, self._asked)
         best = wanted(asked, offered, self._reliability)
         if asked == "reliable" and ReliabilityPolicy.BEST_EFFORT in offered:
             text = f"{self.topic}: reliable is asked for, a publisher offers best effort only"
@@ -183,7 +190,7 @@ class Stream:
         self._reliability = reliability
         compressed = self._node.config.image_transport == "compressed"
         self._receiver = Receiver(
-            self._node, CompressedImage if compressed else Image, self.topic,
+            self._node, CompressedImage if compressed else Image, self._asked,
             self._receive, self._unreadable,
             qos_profile=QoSProfile(depth=1, reliability=reliability),
             qos_overriding_options=QoSOverridingOptions(
@@ -202,22 +209,20 @@ class Stream:
         self.monitor.failed(f"{self.topic}: {one_line(error)}")
 
 
-def places(topics: list[str], own: str, compressed: bool) -> list[tuple[str, str]]:
-    """(topic to subscribe to, where its outputs go) of resolved image topics.
+def places(topics: list[str], own: str) -> list[str]:
+    """Where the outputs of cameras go, whose topics are resolved.
 
     One camera's outputs are the node's own; those of several are in each camera's namespace,
-    below the node's name ``own``. The transport's suffix comes after the remapping, as
-    image_transport does it.
+    below the node's name ``own``.
 
     Raises:
         ValueError: two cameras are in one namespace.
     """
-    suffix = "/compressed" if compressed else ""
     if len(topics) == 1:
-        return [(topics[0] + suffix, "~")]
+        return ["~"]
     spaces = [topic.rpartition("/")[0] for topic in topics]
     if len(set(spaces)) < len(spaces):
         raise ValueError(
             f"image_topics: expected every camera in a namespace of its own, got {topics}"
         )
-    return [(topic + suffix, f"{space}/{own}") for topic, space in zip(topics, spaces, strict=True)]
+    return [f"{space}/{own}" for space in spaces]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from kdc_core.types import Phase
 from kdc_msgs.msg import CentroidSwitch, PersonArray
 from kdc_ros.images import compressed_to_bgr
 
+BLOBS = str(Path(__file__).with_name("blobs.py"))
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -79,6 +82,34 @@ def test_a_fast_camera_does_not_starve_a_slow_one(probe):
             sent = json.loads(front.process.stdout.readline())["sent"]
     assert len(slow) >= 0.7 * sent, (len(slow), sent)
     assert len(fast) >= 15
+
+
+def test_names_are_remapped_once(probe):
+    swap = ["/front/image_raw:=/back/image_raw", "/back/image_raw:=/front/image_raw"]
+    chain = ["/depth:=/front/depth", "/front/depth:=/back/depth"]
+    words = [word for rule in (*swap, *chain) for word in ("-r", rule)]
+    with Running(
+        BLOBS, "--ros-args", *words, "-p", 'image_topics:=["/front/image_raw"]',
+        "-p", "depth_topic:=/depth", "-p", "depth_info_topic:=/info",
+    ) as node:  # fmt: skip
+        probe.advertise(Image, "/back/image_raw", RELIABLE)
+        probe.advertise(Image, "/front/depth", RELIABLE)
+        unwanted = ("/front/image_raw", "/back/depth", "/depth")
+        assert not any(map(probe.node.count_subscribers, unwanted))
+        code, _, err = node.end(signal.SIGINT)
+    assert code == 0 and "waiting for pictures on /back/image_raw\n" in err, err
+
+
+@pytest.mark.parametrize(
+    ("rule", "topic"),
+    [("image_raw:=/eye/rgb", "/eye/rgb/compressed"), ("image_raw/compressed:=/jpeg", "/jpeg")],
+)
+def test_the_suffix_of_the_transport_comes_after_the_remapping(probe, rule, topic):
+    parameters = {"image_transport": "compressed"}
+    with Running(BLOBS, "--ros-args", "-r", rule, parameters=parameters) as node:
+        probe.advertise(CompressedImage, topic, RELIABLE)
+        code, _, err = node.end(signal.SIGINT)
+    assert code == 0 and f"waiting for pictures on {topic}\n" in err, err
 
 
 def test_cameras_in_one_namespace_are_refused():
