@@ -27,6 +27,7 @@ class Monitor:
         self._arrivals: deque[float] = deque(maxlen=4096)  # seconds
         self._results: deque[tuple[float, float]] = deque(maxlen=4096)  # seconds, latency in s
         self._last_error: tuple[float, str] | None = None
+        self._failing = False  # the last picture could not be processed
         self._received = self._processed = self._people = self._failed = self._late = 0
 
     def received(self) -> float:
@@ -46,6 +47,7 @@ class Monitor:
         now = self._clock()
         with self._lock:
             self._processed += 1
+            self._failing = False
             self._people = people
             self._results.append((now, now - arrived))
 
@@ -58,6 +60,7 @@ class Monitor:
         """A picture could not be processed."""
         with self._lock:
             self._failed += 1
+            self._failing = True
             self._last_error = (self._clock(), text)
 
     def complained(self, text: str) -> None:
@@ -66,9 +69,15 @@ class Monitor:
             self._last_error = (self._clock(), text)
 
     def silence(self) -> float:
-        """Seconds since a picture came in; 0 before the first."""
+        """Seconds since a picture came in, while all fail since the last result; 0 before one.
+
+        Not always since the last result: one picture may take its time.
+        """
         with self._lock:
-            return self._clock() - self._arrivals[-1] if self._arrivals else 0.0
+            if not self._results:
+                return 0.0
+            last = self._results[-1][0] if self._failing else self._arrivals[-1]
+            return self._clock() - last
 
     def status(self, state: str, engine: str, dropped: int, stale_after: float) -> DiagnosticStatus:
         """The message; WARN where pictures fail to come or to be processed."""

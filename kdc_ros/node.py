@@ -176,18 +176,23 @@ class KdcNode(LifecycleNode):
     # work, on the worker's thread
 
     def _process(self, stream: Stream, arrival: Arrival | None) -> None:
-        bodies = [one.outputs.bodies for one in self._streams if one is not stream]
-        others = [name for one in bodies if one is not None for name in one.ids]
         if arrival is None:  # disabled, or no picture comes any more
-            stream.outputs.rest(others)
+            stream.outputs.rest(self._others(stream))
             return
-        stream.process(self._pipeline, arrival, others)
+        stream.process(self._pipeline, arrival, self._others(stream))
+
+    def _others(self, stream: Stream) -> list[str]:
+        """Bodies of the other cameras."""
+        bodies = [one.outputs.bodies for one in self._streams if one is not stream]
+        return [name for one in bodies if one is not None for name in one.ids]
 
     def _failed(self, stream: Stream, error: Exception) -> None:
         if self.context.ok():  # during shutdown publishing fails, and that is no news
             text = one_line(error)
             stream.monitor.failed(text)
             self.get_logger().warning(f"picture skipped: {text}", throttle_duration_sec=5.0)
+            if stream.forsaken():
+                stream.outputs.rest(self._others(stream))
 
     # around it
 
@@ -214,7 +219,7 @@ class KdcNode(LifecycleNode):
     def _follow_publishers(self) -> None:
         for stream in self._streams:
             stream.follow_publishers()
-            if self._worker is not None and stream.fell_silent():
+            if self._worker is not None and stream.forsaken():
                 self._worker.put(stream, None)
 
     def _set_parameters(self, wanted: list[Parameter]) -> SetParametersResult:

@@ -61,7 +61,6 @@ class Stream:
         self._receiver: Receiver[Image] | Receiver[CompressedImage] | None = None
         self._depth: DepthInput | None = None
         self._reliability = ReliabilityPolicy.BEST_EFFORT
-        self._silent = False
         self._stamp = -math.inf  # of the last picture that was processed, seconds
 
     def open(self, worker: NewestWorker[Stream, Arrival | None]) -> None:
@@ -115,11 +114,11 @@ class Stream:
             self._unsubscribe()
             self._subscribe(best)
 
-    def fell_silent(self) -> bool:
-        """True once when no picture has come for ``stale_after`` seconds and one had before."""
-        silent = self.monitor.silence() > self._node.config.stale_after
-        fell, self._silent = silent and not self._silent, silent
-        return fell
+    def forsaken(self) -> bool:
+        """Whether bodies are there, and no picture that could be processed for ``stale_after``."""
+        bodies = self.outputs.bodies
+        there = bodies is not None and bool(bodies.ids)
+        return there and self.monitor.silence() > self._node.config.stale_after
 
     def status(self, state: str, engine: str) -> DiagnosticStatus:
         """How it goes, for /diagnostics."""

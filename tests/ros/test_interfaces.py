@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import time
 
 import numpy as np
@@ -92,6 +93,31 @@ def test_bodies_come_and_go_with_their_topics(probe, node):
     probe.until(lambda: tracked[-1].ids == [], "somebody is tracked although it is switched off")
     probe.until(lambda: not bodies_there(probe), "topics of bodies stay")
     probe.enable(True)
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)])
+def test_bodies_go_when_all_pictures_fail_and_when_the_node_ends(probe, environment, signals):
+    from hri_msgs.msg import IdsList
+
+    tracked = probe.listen(IdsList, "/humans/bodies/tracked")
+    with Running.blobs(environment, publish_hri="true", stale_after="0.5") as node:
+        camera = probe.advertise(Image, "/image_raw", RELIABLE)
+        scene(probe, camera, BOXES, 1, tracked)
+        assert len(tracked[-1].ids) == 2
+        unreadable = image_message(picture(*BOXES), 2)
+        unreadable.encoding = "theora"
+
+        def gone():
+            camera.publish(unreadable)
+            probe.spin(0.05)
+            return tracked[-1].ids == []
+
+        probe.until(gone, "bodies stay although no picture can be read", 5.0)
+        scene(probe, camera, BOXES, 3, tracked)
+        assert len(tracked[-1].ids) == 2
+        code, _, err = node.end(*signals)
+        probe.until(lambda: tracked[-1].ids == [], "bodies outlive their node", 5.0)
+    assert code == 0 and "Traceback" not in err, err
 
 
 def test_detections_carry_the_ids_and_what_their_class_means_is_latched(probe, node):
