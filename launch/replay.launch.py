@@ -30,6 +30,8 @@ from launch.events import Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
+from kdc_ros.environment import pictures
+
 #: of the node; what a recording holds of them is played as <name>_recorded/<output>
 OUTPUTS = (
     "persons", "events", "mask", "skeletons", "overlay", "overlay/compressed", "detections",
@@ -70,7 +72,8 @@ def generate_launch_description() -> LaunchDescription:
 def _player(context: LaunchContext) -> list:
     """`ros2 bag play` with its clock, `ros2 bag record` if asked for; the end of one ends all."""
     value = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    namespace = context.launch_configurations.get("namespace", "")  # of camera.launch.py
+    others = context.launch_configurations  # of camera.launch.py
+    namespace, profile = others.get("namespace", ""), others.get("shm_profile", "")
     place = "".join(f"/{part}" for part in (namespace.strip("/"), value["name"]) if part)
     apart = [f"{place}/{output}:={place}_recorded/{output}" for output in OUTPUTS]
     apart.append("/humans/bodies/tracked:=/humans_recorded/bodies/tracked")
@@ -81,7 +84,7 @@ def _player(context: LaunchContext) -> list:
             "--start-offset", value["start_offset"], *delay, "--disable-keyboard-controls",
             "--remap", *apart,
         ],
-        output="screen",
+        additional_env=pictures(profile), output="screen",
     )  # fmt: skip
     after = TimerAction(period=LAST, actions=[EmitEvent(event=Shutdown(reason="played"))])
     actions: list = [
@@ -92,6 +95,6 @@ def _player(context: LaunchContext) -> list:
         actions.insert(0, ExecuteProcess(
             cmd=["ros2", "bag", "record", "--use-sim-time", "-o", value["record"],
                  "--regex", outputs],
-            output="screen",
+            additional_env=pictures(profile), output="screen",
         ))  # fmt: skip
     return actions

@@ -41,6 +41,9 @@ def test_the_player_has_the_clock_and_the_node_follows_it(description, record, d
         for action in entity.execute(context)
         if isinstance(action, ExecuteProcess)
     ]
+    player = [a for a in description.entities[-1].execute(context) if isinstance(a, ExecuteProcess)]
+    environment = {"".join(p.text for p in name) for name, _ in player[-1].additional_env}
+    assert "MALLOC_TOP_PAD_" in environment, "who sends pictures needs room for them"
     assert "bag play walk --clock 100 --rate 2.0 --start-offset 1.5" in started[-1]
     assert ("--delay 3.0" in started[-1]) == (delay == "3.0")  # ros2 bag refuses 0
     assert ("--delay" in started[-1]) == (delay == "3.0")
