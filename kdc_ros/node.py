@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Callable
+from string import ascii_lowercase
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -150,9 +152,9 @@ class KdcNode(LifecycleNode):
         # rclpy remaps what it subscribes to. The transport's suffix comes after the remapping, as
         # image_transport does it
         asked = [f"{one}/compressed" for one in topics] if compressed else self.config.image_topics
+        drawn = "".join(random.choices(ascii_lowercase, k=4))
         for index, prefix in enumerate(places(topics, self.get_name())):
-            letter = chr(ord("a") + index)
-            self._streams.append(Stream(self, asked[index], prefix, letter))
+            self._streams.append(Stream(self, asked[index], prefix, drawn + ascii_lowercase[index]))
 
     def _stop(self) -> None:
         for stream in self._streams:

@@ -23,7 +23,7 @@ from kdc_core.config import (
 DEVICES = ("auto", "cpu", "cuda")
 RELIABILITIES = ("auto", "reliable", "best_effort")
 TRANSPORTS = ("raw", "compressed")
-MOST_CAMERAS = 26  # their bodies' ids begin with a letter each
+MOST_CAMERAS = 26  # there is a letter for each in their bodies' ids
 CPU_ENGINES = ("onnxruntime", "openvino")
 GPU_ENGINES = ("tensorrt",)
 _CORE = DecodeConfig()

@@ -37,14 +37,14 @@ class Stream:
     ``node.config`` is read for every picture: live parameters act on the next one.
     """
 
-    def __init__(self, node: LifecycleNode, topic: str, prefix: str, letter: str) -> None:
+    def __init__(self, node: LifecycleNode, topic: str, prefix: str, tag: str) -> None:
         """Create the outputs; pictures come after ``open``.
 
         Args:
             node: whose subscriptions and publishers these will be.
             topic: of the pictures, before remapping, with the transport's suffix.
             prefix: where the outputs go.
-            letter: begins the names of this camera's bodies.
+            tag: as in ``body_id``.
 
         Raises:
             ValueError: a parameter asks for a package that is not installed.
@@ -53,7 +53,7 @@ class Stream:
         self.topic = node.resolve_topic_name(topic)  # for people to read
         self._asked = topic  # rclpy remaps it itself, and a second time it may be another one's
         self.monitor = Monitor()
-        self.outputs = Outputs(node, prefix, letter, config)
+        self.outputs = Outputs(node, prefix, tag, config)
         self._node = node
         self._video = VideoDecoder(config.decode) if config.tracking else None
         self._admission = Admission()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import signal
 import time
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from blobs import picture
 from harness import Running, header, image_message
+from lifecycle_msgs.msg import Transition
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image
@@ -67,11 +69,13 @@ def test_bodies_come_and_go_with_their_topics(probe, node):
     tracked = probe.listen(IdsList, "/humans/bodies/tracked")
     camera = probe.advertise(Image, "/image_raw", RELIABLE)
     scene(probe, camera, BOXES, 1, tracked)
-    assert tracked[-1].ids == ["a1", "a2"] and tracked[-1].header == header(1)
-    probe.until(lambda: bodies_there(probe) == {"a1", "a2"}, "no topics of the bodies")
-    rois = probe.listen(NormalizedRegionOfInterest2D, "/humans/bodies/a2/roi")
-    crops = probe.listen(Image, "/humans/bodies/a2/cropped")
-    skeletons = probe.listen(Skeleton2D, "/humans/bodies/a2/skeleton2d")
+    one, two = tracked[-1].ids
+    assert re.fullmatch("[a-z]{4}a1", one) and two == f"{one[:-1]}2"
+    assert tracked[-1].header == header(1)
+    probe.until(lambda: bodies_there(probe) == {one, two}, "no topics of the bodies")
+    rois = probe.listen(NormalizedRegionOfInterest2D, f"/humans/bodies/{two}/roi")
+    crops = probe.listen(Image, f"/humans/bodies/{two}/cropped")
+    skeletons = probe.listen(Skeleton2D, f"/humans/bodies/{two}/skeleton2d")
     scene(probe, camera, BOXES, 2, skeletons)
     probe.until(lambda: rois and crops, "no region or no cropped picture")
     roi = rois[-1]
@@ -87,8 +91,8 @@ def test_bodies_come_and_go_with_their_topics(probe, node):
     probe.until(lambda: tracked[-1].ids == [], "bodies stay although no picture comes any more")
     assert time.monotonic() - silent > NodeConfig().stale_after - 0.5
     scene(probe, camera, BOXES[:1], 3, tracked)
-    probe.until(lambda: tracked[-1].ids == ["a1"], "the second body stays")
-    probe.until(lambda: bodies_there(probe) == {"a1"}, "the topics of the second body stay")
+    probe.until(lambda: tracked[-1].ids == [one], "the second body stays")
+    probe.until(lambda: bodies_there(probe) == {one}, "the topics of the second body stay")
     probe.enable(False)
     probe.until(lambda: tracked[-1].ids == [], "somebody is tracked although it is switched off")
     probe.until(lambda: not bodies_there(probe), "topics of bodies stay")
@@ -114,7 +118,13 @@ def test_bodies_go_when_all_pictures_fail_and_when_the_node_ends(probe, environm
 
         probe.until(gone, "bodies stay although no picture can be read", 5.0)
         scene(probe, camera, BOXES, 3, tracked)
+        before = set(tracked[-1].ids)
+        assert len(before) == 2
+        for transition in "deactivate", "cleanup", "configure", "activate":
+            assert probe.change(getattr(Transition, f"TRANSITION_{transition.upper()}"))
+        scene(probe, camera, BOXES, 4, tracked)
         assert len(tracked[-1].ids) == 2
+        assert not before & set(tracked[-1].ids), "names of others are used again"
         code, _, err = node.end(*signals)
         probe.until(lambda: tracked[-1].ids == [], "bodies outlive their node", 5.0)
     assert code == 0 and "Traceback" not in err, err
@@ -149,10 +159,12 @@ def test_detections_carry_the_ids_and_what_their_class_means_is_latched(probe, n
 
 @pytest.mark.parametrize(("encoding", "unit"), [("16UC1", 1000), ("32FC1", 1)])
 def test_depth_gives_places_in_space_and_frames(probe, node, encoding, unit):
+    from hri_msgs.msg import IdsList
     from tf2_msgs.msg import TFMessage
 
     persons = probe.listen(PersonArray, "/kdc/persons")
     frames = probe.listen(TFMessage, "/tf")
+    tracked = probe.listen(IdsList, "/humans/bodies/tracked")
     depths = probe.node.create_publisher(Image, "/depth", 10)
     infos = probe.node.create_publisher(CameraInfo, "/depth_info", 10)
     camera = probe.advertise(Image, "/image_raw", RELIABLE)
@@ -178,8 +190,10 @@ def test_depth_gives_places_in_space_and_frames(probe, node, encoding, unit):
     )
     assert far.keypoints_3d[0].z == 4.0
     names = {one.child_frame_id: one for one in frames[-1].transforms}
-    assert set(names) == {f"body_a{near.id}", f"body_a{far.id}"}
-    body = names[f"body_a{near.id}"]
+    probe.until(lambda: len(tracked[-1].ids) == 2, "no bodies")
+    names_of = {int(re.search(r"\d+$", name)[0]): f"body_{name}" for name in tracked[-1].ids}
+    assert set(names) == {names_of[near.id], names_of[far.id]}
+    body = names[names_of[near.id]]
     assert body.header.frame_id == "optical"
     moved, turned = body.transform.translation, body.transform.rotation
     assert moved.z == pytest.approx(2.5)
