@@ -86,7 +86,7 @@ class Outputs:
             if publisher.get_subscription_count():
                 for message in make(result):
                     publisher.publish(message)
-        if self._tf is not None and result.points is not None:
+        if self._tf is not None and result.points is not None and result.header.frame_id:
             self._tf.publish(self._tf.msg_type(transforms=self._frames(result)))
         if self.bodies is not None:
             self.bodies.publish(result, others)

@@ -93,7 +93,9 @@ class NodeConfig:
     )
     publish_hri: bool = _parameter(False, "ROS4HRI topics in /humans/bodies (REP 155)")
     depth_topic: str = _parameter(
-        "", "depth picture registered to the camera's, for keypoints in space; empty: none"
+        "",
+        "depth picture registered to the camera's, for keypoints in space and a frame on /tf for "
+        "every body; empty: none",
     )
     depth_info_topic: str = _parameter("", "CameraInfo of depth_topic")
     depth_slop: float = _parameter(

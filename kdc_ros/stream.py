@@ -61,6 +61,7 @@ class Stream:
         self._receiver: Receiver[Image] | Receiver[CompressedImage] | None = None
         self._depth: DepthInput | None = None
         self._reliability = ReliabilityPolicy.BEST_EFFORT
+        self._nowhere = False  # it has been said that pictures have no frame
         self._stamp = -math.inf  # of the last picture that was processed, seconds
 
     def open(self, worker: NewestWorker[Stream, Arrival | None]) -> None:
@@ -174,10 +175,14 @@ class Stream:
         if depth is None:  # closed meanwhile
             return None
         try:
-            return lift(people, depth.take(message.header, self._node.config.depth_slop))
+            points = lift(people, depth.take(message.header, self._node.config.depth_slop))
         except ValueError as error:
             self.monitor.complained(str(error))
             return None
+        if not message.header.frame_id and not self._nowhere:
+            self._nowhere = True
+            self.monitor.complained(f"{self.topic}: no frame_id, so there are no frames of bodies")
+        return points
 
     def _unsubscribe(self) -> None:
         if self._receiver is not None:

@@ -211,6 +211,7 @@ def test_depth_is_subscribed_as_it_is_published(probe, node, reliability):
 
 def test_depth_of_another_time_or_frame_leaves_people_in_the_picture(probe, node):
     from diagnostic_msgs.msg import DiagnosticArray
+    from tf2_msgs.msg import TFMessage
 
     persons = probe.listen(PersonArray, "/kdc/persons")
     reports = probe.listen(DiagnosticArray, "/diagnostics")
@@ -237,6 +238,11 @@ def test_depth_of_another_time_or_frame_leaves_people_in_the_picture(probe, node
     )
     probe.until(lambda: persons[-1].header.frame_id == "thermal", "no answer")
     assert len(persons[-1].people) == 2
+    frames = probe.listen(TFMessage, "/tf")
+    probe.until(complained("/image_raw: no frame_id", 0, frame_id=""), "no complaint about it")
+    probe.until(lambda: persons[-1].header.frame_id == "", "no answer")
+    assert persons[-1].people[0].keypoints_3d, "places are known"
+    assert not [one for told in frames for one in told.transforms if not one.header.frame_id]
 
 
 def test_skeleton2d_has_the_order_of_the_message_file(environment):
