@@ -113,7 +113,8 @@ class KdcNode(LifecycleNode):
                 stream.outputs.greet(Header(stamp=self.get_clock().now().to_msg()))
                 if self._enabled:
                     stream.open(self._worker)
-                self.get_logger().info(f"waiting for pictures on {stream.topic}")
+                doing = "waiting for pictures on" if self._enabled else "switched off:"
+                self.get_logger().info(f"{doing} {stream.topic}")
         except Exception as error:  # as in on_configure
             self.get_logger().error(one_line(error))
             self._stop()

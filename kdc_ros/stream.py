@@ -58,6 +58,7 @@ class Stream:
         self._video = VideoDecoder(config.decode) if config.tracking else None
         self._admission = Admission()
         self._worker: NewestWorker[Stream, Arrival | None] | None = None
+        self._dropped = 0  # by the worker before ``open``
         self._receiver: Receiver[Image] | Receiver[CompressedImage] | None = None
         self._depth: DepthInput | None = None
         self._reliability = ReliabilityPolicy.BEST_EFFORT
@@ -72,7 +73,7 @@ class Stream:
         """
         config = self._node.config
         self.monitor = Monitor()
-        self._worker = worker
+        self._worker, self._dropped = worker, worker.dropped(self)
         if config.depth_topic:
             self._depth = DepthInput(
                 self._node, config.depth_topic, config.depth_info_topic, config.image_reliability
@@ -123,7 +124,7 @@ class Stream:
 
     def status(self, state: str, engine: str) -> DiagnosticStatus:
         """How it goes, for /diagnostics."""
-        dropped = self._worker.dropped(self) if self._worker else 0
+        dropped = self._worker.dropped(self) - self._dropped if self._worker else 0
         return self.monitor.status(state, engine, dropped, self._node.config.stale_after)
 
     def process(self, pipeline: Pipeline, arrival: Arrival, others: list[str]) -> None:

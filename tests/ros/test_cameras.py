@@ -12,7 +12,7 @@ import pytest
 from blobs import picture
 from diagnostic_msgs.msg import DiagnosticArray
 from harness import PATIENCE, Running, image_message
-from load import Usage, sender, settled, still
+from load import Usage, sender, settled, still, values
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
@@ -120,11 +120,12 @@ def test_cameras_in_one_namespace_are_refused():
 
 
 def test_switched_off_it_does_nothing(probe):
-    with still(0.0) as node:
+    with still(0.05) as node:
         persons = probe.listen(PersonArray, "/kdc/persons")
         reports = probe.listen(DiagnosticArray, "/diagnostics")
         with sender(30, 3 * PATIENCE) as camera:
             probe.until(lambda: len(persons) > 20, "no results")
+            probe.until(lambda: int(values(reports[-1])["pictures dropped"]) > 20, "none dropped")
             probe.enable(False)
             probe.until(lambda: not probe.node.count_subscribers("/image_raw"), "subscribed")
             probe.until(lambda: reports[-1].status[0].message == "disabled", "not disabled")
@@ -135,8 +136,12 @@ def test_switched_off_it_does_nothing(probe):
             assert len(persons) == quiet
             assert used < 0.05 * 2.0, f"{used / 2:.1%} of a core"
             assert reports[-1].status[0].message == "disabled"
+            assert int(values(reports[-1])["pictures dropped"]) > 20, "as they were"
             probe.enable(True)
             probe.until(lambda: len(persons) > quiet + 20, "no results after switching on")
+            probe.until(lambda: reports[-1].status[0].message != "disabled", "disabled")
+            counts = {name: int(n) for name, n in values(reports[-1]).items() if "pictures" in name}
+            assert counts["pictures dropped"] <= counts["pictures received"], counts
             assert camera.process.poll() is None, "the camera had to go on during the test"
 
 

@@ -260,6 +260,8 @@ def test_switching_on_with_a_wrong_topic_is_refused_and_the_node_lives(probe):
         assert not answer.success and "/depth/" in answer.message
         assert node.process.poll() is None
         probe.enable(False)
+        _, _, err = node.end(signal.SIGINT)
+    assert "switched off: /image_raw" in err and "waiting" not in err, err
 
 
 def test_a_failed_activation_leaves_nothing_subscribed(probe):
