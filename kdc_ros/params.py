@@ -102,8 +102,9 @@ class NodeConfig:
         0.05, "seconds that picture and depth may lie apart", low=0.0, high=1.0, live=True
     )
     stale_after: float = _parameter(
-        2.0, "seconds without a picture until /diagnostics warns", low=0.1, high=3600.0, live=True
-    )
+        2.0, "seconds without a picture until /diagnostics warns, and bodies of publish_hri go",
+        low=0.1, high=3600.0, live=True,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         for about in fields(self):

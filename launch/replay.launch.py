@@ -3,9 +3,10 @@
 ros2 launch kdc_ros replay.launch.py bag:=walk image:=/camera/image_raw
 ros2 launch kdc_ros replay.launch.py bag:=walk image:=/camera/image_raw record:=walk_kdc
 
-Results that the recording holds already are played as /kdc_recorded/persons and so on, and the list
-of its bodies as /humans_recorded/bodies/tracked: they are neither mixed with the new ones nor
-recorded again. Its transforms of bodies and its diagnostics are played as they are.
+For one camera. Results that the recording holds already are played as /kdc_recorded/persons and so
+on, and the list of its bodies as /humans_recorded/bodies/tracked: they are neither mixed with the
+new ones nor recorded again. What else it has of bodies, whose names are others each time, and its
+diagnostics are played as they are.
 
 Frames are dropped as on the robot. For every frame, the same bytes each time, figures and a report
 use `kdc replay`.
@@ -14,7 +15,9 @@ use `kdc replay`.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import yaml
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
@@ -41,7 +44,7 @@ LAST = 2.0  # seconds after the last picture in which its results come
 #: argument: (default or None, description); the others are those of camera.launch.py
 ARGUMENTS = {
     "bag": (None, "recording to play: a rosbag2 folder or a storage file"),
-    "image": ("image_raw", "topic of the pictures in it, without /compressed"),
+    "image": ("image_raw", "topic of the pictures in it, of one camera, without /compressed"),
     "rate": ("1.0", "pace, as a multiple of the recording's"),
     "start_offset": ("0.0", "seconds of the recording to leave out"),
     "delay": ("5.0", "seconds until it starts, for the node to load its network"),
@@ -74,6 +77,9 @@ def _player(context: LaunchContext) -> list:
     value = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     others = context.launch_configurations  # of camera.launch.py
     namespace, profile = others.get("namespace", ""), others.get("shm_profile", "")
+    file = Path(others.get("params_file", ""))
+    if file.is_file() and (count := _cameras(yaml.safe_load(file.read_text("utf-8")))) > 1:
+        raise ValueError(f"{file}: image_topics: expected one camera to replay, got {count}")
     place = "".join(f"/{part}" for part in (namespace.strip("/"), value["name"]) if part)
     apart = [f"{place}/{output}:={place}_recorded/{output}" for output in OUTPUTS]
     apart.append("/humans/bodies/tracked:=/humans_recorded/bodies/tracked")
@@ -98,3 +104,10 @@ def _player(context: LaunchContext) -> list:
             additional_env=pictures(profile), output="screen",
         ))  # fmt: skip
     return actions
+
+
+def _cameras(tree: Any) -> int:
+    """Most topics in an image_topics of a parameter file, whichever nodes it is for."""
+    if not isinstance(tree, dict):
+        return 0
+    return max([len(tree.get("image_topics", ())), *map(_cameras, tree.values())])
