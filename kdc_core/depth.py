@@ -13,10 +13,11 @@ SAMPLES = 7  # per side of the window around a keypoint
 WINDOW = 0.05  # half side of the window, of the person's box's longer side: about a wrist
 LEAST = 3  # samples with a depth that a keypoint needs
 LEFT_SHOULDER, RIGHT_SHOULDER = 5, 6
-HIPS = (11, 12)
-TRUNK = (LEFT_SHOULDER, RIGHT_SHOULDER, *HIPS)
-BROAD = 0.1  # metres between shoulders, level, from which they tell where somebody looks
+SHOULDERS, HIPS = (LEFT_SHOULDER, RIGHT_SHOULDER), (11, 12)
+TRUNK = 0.5  # metres from the shoulders to the hips
+BROAD = 0.1  # metres between two points from which they tell a direction
 UP = np.array([0.0, -1.0, 0.0])  # of a camera held level
+AHEAD = np.array([0.0, 0.0, -1.0])  # of somebody who looks at the camera
 
 
 @dataclass(frozen=True)
@@ -57,39 +58,54 @@ def lift(people: People, depth: Depth) -> np.ndarray:
 
 
 def place(points: np.ndarray) -> np.ndarray:
-    """Where bodies are (P, 3): between the hips (REP 155).
+    """Where bodies are (P, 3) in metres: between the hips (REP 155).
 
-    Where not both are known, the mean of the trunk's keypoints, else the median of all; NaN:
-    unknown.
+    Where one hip is known, there; with none, a trunk's length below the shoulders, else the median
+    of all keypoints; NaN: unknown.
     """
-    trunk = points[:, TRUNK]
-    known = np.isfinite(trunk).all(axis=2)
-    count = known.sum(axis=1)[:, None]
-    mean = np.where(known[..., None], trunk, 0).sum(axis=1) / np.maximum(count, 1)
-    near = np.where(count > 0, mean, np.stack([_median(points[..., i], 1) for i in range(3)], -1))
-    hips = points[:, HIPS].mean(axis=1)
-    return np.where(np.isfinite(hips).all(axis=1, keepdims=True), hips, near)
+    hips, shoulders = _mean(points[:, HIPS]), _mean(points[:, SHOULDERS])
+    below = shoulders - TRUNK * UP
+    anywhere = np.stack([_median(points[..., i], 1) for i in range(3)], axis=-1)
+    found = np.where(np.isfinite(hips), hips, below)
+    return np.where(np.isfinite(found), found, anywhere)
 
 
 def turn(points: np.ndarray, places: np.ndarray) -> np.ndarray:
     """How bodies are turned in the optical frame, quaternions (P, 4) x, y, z, w.
 
-    As REP 155 has it: x out of the body, y to its left, z up; the camera is taken to be level. The
-    shoulders tell, else somebody looks at the camera.
+    As REP 155 has it: x out of the body, y to its left, z towards the head. Hips and shoulders tell
+    where that is, else the camera is taken to be level and the body to be upright. The shoulders
+    tell where it looks, else it looks at the camera.
 
     Args:
         points: keypoints (P, 17, 3) of ``lift``.
         places: of ``place``, without NaN.
     """
+    spine = points[:, SHOULDERS].mean(axis=1) - points[:, HIPS].mean(axis=1)
+    up = _unit(np.where(_length(spine) > BROAD, spine, UP))  # NaN is not broad
     across = points[:, LEFT_SHOULDER] - points[:, RIGHT_SHOULDER]
-    across = np.where([True, False, True], across, 0.0)
-    broad = np.linalg.norm(across, axis=1, keepdims=True)
-    towards = np.where([True, False, True], -places, 0.0)
-    left = np.where(broad > BROAD, across, np.cross(UP, towards))  # NaN is not broad
-    left = left / np.maximum(np.linalg.norm(left, axis=1, keepdims=True), 1e-6)
-    up = np.broadcast_to(UP, left.shape)
+    left = across - (across * up).sum(axis=1, keepdims=True) * up
+    for forward in (-_unit(places), UP, AHEAD):  # the first that is not along the body
+        left = np.where(_length(left) > BROAD, left, np.cross(up, forward))
+    left = _unit(left)
     axes = np.stack([np.cross(left, up), left, up], axis=-1)
     return np.asarray(Rotation.from_matrix(axes.reshape(-1, 3, 3)).as_quat())
+
+
+def _mean(points: np.ndarray) -> np.ndarray:
+    """Mean (P, 3) of those of points (P, N, 3) that are known; NaN: none."""
+    known = np.isfinite(points).all(axis=2)[..., None]
+    count = known.sum(axis=1)
+    mean = np.where(known, points, 0).sum(axis=1) / np.maximum(count, 1)
+    return np.where(count > 0, mean, np.nan)
+
+
+def _length(vectors: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(_length(vectors), 1e-6)
 
 
 def _median(values: np.ndarray, least: int = LEAST) -> np.ndarray:

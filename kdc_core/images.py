@@ -71,6 +71,10 @@ def to_bgr(message: Image) -> np.ndarray:
 def compressed_to_bgr(message: CompressedImage) -> np.ndarray:
     """Picture of a JPEG or PNG message as (H, W, 3) uint8 BGR.
 
+    As it lies, whatever EXIF says: its CameraInfo and depth are of the pixels as they are stored.
+    A picture of a Bayer pattern is one grey picture, its format begins with the encoding of the
+    raw one.
+
     Raises:
         ValueError: the data are of another kind, broken off, or a compressed depth picture.
     """
@@ -83,13 +87,15 @@ def compressed_to_bgr(message: CompressedImage) -> np.ndarray:
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise ValueError(f"compressed image: {width}x{height} pixels are no camera's picture")
     # other kinds, of which nobody has looked how much memory they ask for, are not even tried
-    image = decode_image(data, cv2.IMREAD_COLOR) if width else None
+    mosaic = _mosaic(message.format)
+    how = cv2.IMREAD_GRAYSCALE if mosaic else cv2.IMREAD_COLOR
+    image = decode_image(data, how | cv2.IMREAD_IGNORE_ORIENTATION) if width else None
     if image is None:
         raise ValueError(
             f"compressed image: expected jpeg or png data, got {len(data)} bytes that are broken "
             f"off or of another kind (format {message.format!r})"
         )
-    return image
+    return to_bgr(_Grey(*image.shape, mosaic, 0, width, image)) if mosaic else image
 
 
 def pixels(message: Image, layout: Layout) -> np.ndarray:
@@ -117,6 +123,29 @@ def pixels(message: Image, layout: Layout) -> np.ndarray:
     shape = (rows, width, layout.channels)[: 2 if layout.channels == 1 else 3]
     strides = (step, layout.channels * kind.itemsize, kind.itemsize)[: len(shape)]
     return np.ndarray(shape, kind, data, 0, strides)
+
+
+class _Grey(NamedTuple):
+    """A decoded Bayer pattern as the Image that it was."""
+
+    height: int
+    width: int
+    encoding: str
+    is_bigendian: int
+    step: int
+    data: np.ndarray
+
+
+def _mosaic(form: str) -> str:
+    """Encoding of the Bayer pattern that a compressed picture is of; empty: of none.
+
+    image_transport writes "bayer_rggb8; jpeg compressed ", and where the pattern has become colours
+    before, "bayer_rggb8; jpeg compressed bgr8".
+    """
+    encoding, _, how = form.partition(";")
+    encoding = encoding.strip()
+    known = encoding.startswith("bayer_") and encoding in LAYOUTS
+    return encoding if known and not how.strip().endswith(("bgr8", "rgb8")) else ""
 
 
 def _claimed_size(data: bytes) -> tuple[int, int]:

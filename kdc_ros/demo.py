@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kdc_core.source import open_source
 from kdc_ros import clip
-from kdc_ros.environment import MALLOC, fast_dds, loopback
+from kdc_ros.environment import loopback, pictures
 
 START = 60.0  # seconds until the network is loaded and everybody has found each other
 DRAIN = 2.0  # seconds after the last picture in which results may still come
@@ -26,7 +26,7 @@ class Demo:
 
     def __init__(self) -> None:
         domain = 1 + os.getpid() % 100  # a private one: 0 is everybody's
-        self._environment = {**os.environ, **MALLOC, **fast_dds(), **loopback(domain)}
+        self._environment = {**os.environ, **pictures(), **loopback(domain)}
         self._children: dict[str, subprocess.Popen[str]] = {}
 
     def start(self, module: str, *remaps: str, **parameters: object) -> None:

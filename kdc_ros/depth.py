@@ -7,9 +7,10 @@ back until a depth picture comes, and without one there would be no people at al
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
@@ -20,18 +21,19 @@ from kdc_core.depth import Depth
 from kdc_ros.images import to_metres
 from kdc_ros.reliability import offers, wanted
 
-KEPT = 10  # pictures; a third of a second
+KEPT = 1.0  # seconds, beside the slop, that a picture waits for the network to finish another one
+MOST = 1 << 27  # bytes kept at most: a second of 1280x720 at 30 Hz in metres
 
 
 class DepthInput:
     """Subscribed to a depth camera; ``take`` is called from another thread."""
 
-    def __init__(self, node: Node, topic: str, info_topic: str, asked: str) -> None:
+    def __init__(self, node: LifecycleNode, topic: str, info_topic: str, asked: str) -> None:
         """Not yet subscribed.
 
         Args:
-            node: whose subscriptions these will be.
-            topic: of the pictures.
+            node: whose subscriptions these will be; its live parameters are read.
+            topic: of the pictures, before remapping.
             info_topic: of their CameraInfo.
             asked: reliability of the pictures' subscription, one of ``params.RELIABILITIES``.
         """
@@ -39,7 +41,8 @@ class DepthInput:
         self._topic, self._info_topic = topic, info_topic
         self._asked = asked
         self._lock = threading.Lock()
-        self._recent: deque[Image] = deque(maxlen=KEPT)
+        self._recent: deque[tuple[float, Image]] = deque()  # when it came in seconds, oldest first
+        self._size = 0  # bytes of the recent ones
         self._info: CameraInfo | None = None
         self._reliability = ReliabilityPolicy.BEST_EFFORT
         self._infos: Subscription | None = None
@@ -51,7 +54,6 @@ class DepthInput:
         Raises:
             Exception: what rclpy raises for a name or a QoS that is wrong.
         """
-        self._topic = self._node.resolve_topic_name(self._topic)
         self._infos = self._node.create_subscription(
             CameraInfo, self._info_topic, self._keep_info, self._qos(),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
@@ -70,7 +72,8 @@ class DepthInput:
         """Subscribe anew when the publishers offer another reliability."""
         best = self._wanted()
         if best != self._reliability:
-            self._node.get_logger().info(f"{self._topic}: publishers offer {best.name.lower()}")
+            topic = self._node.resolve_topic_name(self._topic)
+            self._node.get_logger().info(f"{topic}: publishers offer {best.name.lower()}")
             self._node.destroy_subscription(self._pictures)
             self._reliability = best
             self._pictures = self._subscribe()
@@ -83,8 +86,8 @@ class DepthInput:
                 CameraInfo is missing or has no focal length.
         """
         with self._lock:
-            recent, info = list(self._recent), self._info
-        stamp = seconds(header)
+            recent, info = [one for _, one in reversed(self._recent)], self._info
+        stamp = seconds(header)  # 0 from drivers that do not stamp: then the newest is taken
         nearest = min(recent, key=lambda one: abs(seconds(one.header) - stamp), default=None)
         if nearest is None:
             raise ValueError("depth: no picture yet")
@@ -104,7 +107,7 @@ class DepthInput:
         return wanted(self._asked, offers(self._node, self._topic), self._reliability)
 
     def _qos(self) -> QoSProfile:
-        return QoSProfile(depth=KEPT, reliability=self._reliability)
+        return QoSProfile(depth=10, reliability=self._reliability)
 
     def _subscribe(self) -> Subscription:
         """To the pictures; their reliability can change: no override, as for the camera's."""
@@ -116,8 +119,13 @@ class DepthInput:
         )  # fmt: skip
 
     def _keep(self, message: Image) -> None:
+        now = time.monotonic()
+        oldest = now - KEPT - self._node.config.depth_slop
         with self._lock:
-            self._recent.append(message)
+            self._recent.append((now, message))
+            self._size += len(message.data)
+            while self._recent[0][0] < oldest or (self._size > MOST and len(self._recent) > 1):
+                self._size -= len(self._recent.popleft()[1].data)
 
     def _keep_info(self, message: CameraInfo) -> None:
         with self._lock:

@@ -39,6 +39,11 @@ def fast_dds(profile: str = "") -> dict[str, str]:
     return dict.fromkeys(FAST_DDS, profile or str(config_file("fastdds_shm.xml")))
 
 
+def pictures(profile: str = "") -> dict[str, str]:
+    """Variables of a process that moves pictures; ``profile`` as for ``fast_dds``."""
+    return {**MALLOC, **fast_dds(profile)}
+
+
 def loopback(domain: int) -> dict[str, str]:
     """Variables that keep discovery on this machine and in a domain of its own."""
     if os.environ.get("ROS_DISTRO") == "humble":

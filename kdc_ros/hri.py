@@ -19,7 +19,7 @@ from sensor_msgs.msg import Image
 
 from kdc_core.types import People
 from kdc_ros.images import to_message
-from kdc_ros.messages import Result
+from kdc_ros.messages import Result, body_id
 
 BODIES = "/humans/bodies"
 #: COCO's keypoints in Skeleton2D's order; NECK, at index 1, is not among them
@@ -50,14 +50,14 @@ class Bodies:
     who ever came by would never go away.
     """
 
-    def __init__(self, node: Node, letter: str) -> None:
-        """``letter`` begins the ids of this camera's bodies."""
+    def __init__(self, node: Node, tag: str) -> None:
+        """``tag`` is that of ``body_id``."""
         self._node = node
         self._tracked = node.create_publisher(
             IdsList, f"{BODIES}/tracked", QoSProfile(depth=1),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )  # fmt: skip
-        self._letter = letter
+        self._tag = tag
         self._bodies: dict[str, Body] = {}
 
     @property
@@ -68,7 +68,7 @@ class Bodies:
     def publish(self, result: Result, others: list[str]) -> None:
         """All about the bodies of one picture; ``others`` are those of other cameras."""
         people = result.people
-        ids = [body_id(self._letter, identity) for identity in people.ids.tolist()]
+        ids = [body_id(self._tag, identity) for identity in people.ids.tolist()]
         for gone in self._bodies.keys() - set(ids):
             self._remove(gone)
         for row, name in enumerate(ids):
@@ -114,11 +114,6 @@ class Bodies:
         body = self._bodies.pop(name)
         for publisher in (body.roi, body.cropped, body.skeleton):
             self._node.destroy_publisher(publisher)
-
-
-def body_id(letter: str, identity: int) -> str:
-    """REP 155: short, of letters and digits, beginning with a letter; not persistent."""
-    return f"{letter}{identity}"
 
 
 def roi(result: Result, row: int) -> NormalizedRegionOfInterest2D:

@@ -37,6 +37,17 @@ class Result:
         return draw.overlay(self.frame.image, self.people)
 
 
+def body_id(tag: str, identity: int) -> str:
+    """Name of a person as a body of REP 155: short, of letters and digits, a letter first.
+
+    Args:
+        tag: four letters drawn when the node is configured, because neither another node nor this
+            one, which counts from 1 again, must use a name a second time; then the camera's letter.
+        identity: of the person, in ``~/persons``.
+    """
+    return f"{tag}{identity}"
+
+
 def person_array(
     result: Result, masks: bool = False, kept: list[Person] | None = None
 ) -> PersonArray:

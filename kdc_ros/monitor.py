@@ -27,7 +27,8 @@ class Monitor:
         self._arrivals: deque[float] = deque(maxlen=4096)  # seconds
         self._results: deque[tuple[float, float]] = deque(maxlen=4096)  # seconds, latency in s
         self._last_error: tuple[float, str] | None = None
-        self._received = self._processed = self._people = self._failed = 0
+        self._failing = False  # the last picture could not be processed
+        self._received = self._processed = self._people = self._failed = self._late = 0
 
     def received(self) -> float:
         """A picture came in.
@@ -46,13 +47,20 @@ class Monitor:
         now = self._clock()
         with self._lock:
             self._processed += 1
+            self._failing = False
             self._people = people
             self._results.append((now, now - arrived))
+
+    def late(self) -> None:
+        """A picture was left out, because a newer one had been processed; it counts as dropped."""
+        with self._lock:
+            self._late += 1
 
     def failed(self, text: str) -> None:
         """A picture could not be processed."""
         with self._lock:
             self._failed += 1
+            self._failing = True
             self._last_error = (self._clock(), text)
 
     def complained(self, text: str) -> None:
@@ -61,9 +69,15 @@ class Monitor:
             self._last_error = (self._clock(), text)
 
     def silence(self) -> float:
-        """Seconds since a picture came in; 0 before the first."""
+        """Seconds since a picture came in, while all fail since the last result; 0 before one.
+
+        Not always since the last result: one picture may take its time.
+        """
         with self._lock:
-            return self._clock() - self._arrivals[-1] if self._arrivals else 0.0
+            if not self._results:
+                return 0.0
+            last = self._results[-1][0] if self._failing else self._arrivals[-1]
+            return self._clock() - last
 
     def status(self, state: str, engine: str, dropped: int, stale_after: float) -> DiagnosticStatus:
         """The message; WARN where pictures fail to come or to be processed."""
@@ -73,7 +87,7 @@ class Monitor:
             recent = [t for t in self._arrivals if t > now - WINDOW]
             latencies = [latency for t, latency in self._results if t > now - WINDOW]
             error, counts = self._last_error, (self._received, self._processed, self._failed)
-            people = self._people
+            people, dropped = self._people, dropped + self._late
         span = max(min(WINDOW, now - self._started), 1e-3)
         p50, p95 = np.percentile(latencies, (50, 95)) * 1e3 if latencies else (0.0, 0.0)
         level, text = DiagnosticStatus.OK, f"{len(latencies) / span:.1f} pictures/s"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Callable
+from string import ascii_lowercase
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -81,6 +83,15 @@ class KdcNode(LifecycleNode):
 
     # lifecycle
 
+    def _LifecycleNodeMixin__change_state(self, transition: int) -> TransitionCallbackReturn:
+        """Refuse what is not available now: rclpy raises, and the process ends."""
+        machine = self._state_machine
+        if transition not in (number for number, *_ in machine.available_transitions):
+            state = machine.current_state[1]
+            self.get_logger().error(f"transition {transition}: not available while {state}")
+            return TransitionCallbackReturn.FAILURE
+        return super()._LifecycleNodeMixin__change_state(transition)
+
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the network, create the outputs."""
         try:
@@ -102,7 +113,8 @@ class KdcNode(LifecycleNode):
                 stream.outputs.greet(Header(stamp=self.get_clock().now().to_msg()))
                 if self._enabled:
                     stream.open(self._worker)
-                self.get_logger().info(f"waiting for pictures on {stream.topic}")
+                doing = "waiting for pictures on" if self._enabled else "switched off:"
+                self.get_logger().info(f"{doing} {stream.topic}")
         except Exception as error:  # as in on_configure
             self.get_logger().error(one_line(error))
             self._stop()
@@ -138,9 +150,12 @@ class KdcNode(LifecycleNode):
     def _open_streams(self) -> None:
         topics = [self.resolve_topic_name(topic) for topic in self.config.image_topics]
         compressed = self.config.image_transport == "compressed"
-        for index, (topic, prefix) in enumerate(places(topics, self.get_name(), compressed)):
-            letter = chr(ord("a") + index)
-            self._streams.append(Stream(self, topic, prefix, letter))
+        # rclpy remaps what it subscribes to. The transport's suffix comes after the remapping, as
+        # image_transport does it
+        asked = [f"{one}/compressed" for one in topics] if compressed else self.config.image_topics
+        drawn = "".join(random.choices(ascii_lowercase, k=4))
+        for index, prefix in enumerate(places(topics, self.get_name())):
+            self._streams.append(Stream(self, asked[index], prefix, drawn + ascii_lowercase[index]))
 
     def _stop(self) -> None:
         for stream in self._streams:
@@ -164,18 +179,23 @@ class KdcNode(LifecycleNode):
     # work, on the worker's thread
 
     def _process(self, stream: Stream, arrival: Arrival | None) -> None:
-        bodies = [one.outputs.bodies for one in self._streams if one is not stream]
-        others = [name for one in bodies if one is not None for name in one.ids]
         if arrival is None:  # disabled, or no picture comes any more
-            stream.outputs.rest(others)
+            stream.outputs.rest(self._others(stream))
             return
-        stream.process(self._pipeline, arrival, others)
+        stream.process(self._pipeline, arrival, self._others(stream))
+
+    def _others(self, stream: Stream) -> list[str]:
+        """Bodies of the other cameras."""
+        bodies = [one.outputs.bodies for one in self._streams if one is not stream]
+        return [name for one in bodies if one is not None for name in one.ids]
 
     def _failed(self, stream: Stream, error: Exception) -> None:
         if self.context.ok():  # during shutdown publishing fails, and that is no news
             text = one_line(error)
             stream.monitor.failed(text)
             self.get_logger().warning(f"picture skipped: {text}", throttle_duration_sec=5.0)
+            if stream.forsaken():
+                stream.outputs.rest(self._others(stream))
 
     # around it
 
@@ -202,7 +222,7 @@ class KdcNode(LifecycleNode):
     def _follow_publishers(self) -> None:
         for stream in self._streams:
             stream.follow_publishers()
-            if self._worker is not None and stream.fell_silent():
+            if self._worker is not None and stream.forsaken():
                 self._worker.put(stream, None)
 
     def _set_parameters(self, wanted: list[Parameter]) -> SetParametersResult:

@@ -44,10 +44,10 @@ def require(package: str, wanted_by: str) -> None:
 class Outputs:
     """Topics below ``prefix``, such as ``~`` or ``/front/kdc``, and what is global: TF and bodies.
 
-    ``letter`` begins the names of this camera's bodies.
+    ``tag`` is that of ``body_id``.
     """
 
-    def __init__(self, node: LifecycleNode, prefix: str, letter: str, config: NodeConfig) -> None:
+    def __init__(self, node: LifecycleNode, prefix: str, tag: str, config: NodeConfig) -> None:
         """Create the publishers.
 
         Raises:
@@ -58,7 +58,7 @@ class Outputs:
         self.cropped_masks = config.cropped_masks
         self._node = node
         self._prefix = prefix
-        self._letter = letter
+        self._tag = tag
         self._kept: list[Person] = []  # messages that are filled again
         self._label_info: LifecyclePublisher | None = None
         self._topics: list[tuple[LifecyclePublisher, Callable[[Result], Iterable[Any]]]] = []
@@ -86,7 +86,7 @@ class Outputs:
             if publisher.get_subscription_count():
                 for message in make(result):
                     publisher.publish(message)
-        if self._tf is not None and result.points is not None:
+        if self._tf is not None and result.points is not None and result.header.frame_id:
             self._tf.publish(self._tf.msg_type(transforms=self._frames(result)))
         if self.bodies is not None:
             self.bodies.publish(result, others)
@@ -138,7 +138,7 @@ class Outputs:
     def _hri(self) -> Any:
         from kdc_ros.hri import Bodies
 
-        return Bodies(self._node, self._letter)
+        return Bodies(self._node, self._tag)
 
     def _persons(self, result: Result) -> list[PersonArray]:
         return [messages.person_array(result, self.cropped_masks, self._kept)]
@@ -154,7 +154,7 @@ class Outputs:
         frames = []
         for identity, at, by in zip(result.people.ids[known], places, turns, strict=True):
             frame = TransformStamped(header=result.header)
-            frame.child_frame_id = f"body_{self._letter}{identity}"
+            frame.child_frame_id = f"body_{messages.body_id(self._tag, identity)}"
             moved, turned = frame.transform.translation, frame.transform.rotation
             moved.x, moved.y, moved.z = at.tolist()
             turned.x, turned.y, turned.z, turned.w = by.tolist()

@@ -23,7 +23,7 @@ from kdc_core.config import (
 DEVICES = ("auto", "cpu", "cuda")
 RELIABILITIES = ("auto", "reliable", "best_effort")
 TRANSPORTS = ("raw", "compressed")
-MOST_CAMERAS = 26  # their bodies' ids begin with a letter each
+MOST_CAMERAS = 26  # there is a letter for each in their bodies' ids
 CPU_ENGINES = ("onnxruntime", "openvino")
 GPU_ENGINES = ("tensorrt",)
 _CORE = DecodeConfig()
@@ -93,15 +93,18 @@ class NodeConfig:
     )
     publish_hri: bool = _parameter(False, "ROS4HRI topics in /humans/bodies (REP 155)")
     depth_topic: str = _parameter(
-        "", "depth picture registered to the camera's, for keypoints in space; empty: none"
+        "",
+        "depth picture registered to the camera's, for keypoints in space and a frame on /tf for "
+        "every body; empty: none",
     )
     depth_info_topic: str = _parameter("", "CameraInfo of depth_topic")
     depth_slop: float = _parameter(
         0.05, "seconds that picture and depth may lie apart", low=0.0, high=1.0, live=True
     )
     stale_after: float = _parameter(
-        2.0, "seconds without a picture until /diagnostics warns", low=0.1, high=3600.0, live=True
-    )
+        2.0, "seconds without a picture until /diagnostics warns, and bodies of publish_hri go",
+        low=0.1, high=3600.0, live=True,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         for about in fields(self):

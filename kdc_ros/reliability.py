@@ -7,7 +7,7 @@ from rclpy.qos import ReliabilityPolicy
 
 
 def offers(node: Node, topic: str) -> set[ReliabilityPolicy]:
-    """Of the publishers of a resolved topic that are there now."""
+    """Of the publishers that are there now; the topic's name is not resolved yet: rclpy does it."""
     publishers = node.get_publishers_info_by_topic(topic)
     return {one.qos_profile.reliability for one in publishers}
 

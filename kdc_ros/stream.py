@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -13,7 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from kdc_core.depth import lift
 from kdc_core.pipeline import Pipeline
-from kdc_core.track import VideoDecoder
+from kdc_core.track import LATE, VideoDecoder
 from kdc_core.track.admission import Admission
 from kdc_core.types import Frame, People
 from kdc_ros import images
@@ -36,24 +37,33 @@ class Stream:
     ``node.config`` is read for every picture: live parameters act on the next one.
     """
 
-    def __init__(self, node: LifecycleNode, topic: str, prefix: str, letter: str) -> None:
+    def __init__(self, node: LifecycleNode, topic: str, prefix: str, tag: str) -> None:
         """Create the outputs; pictures come after ``open``.
+
+        Args:
+            node: whose subscriptions and publishers these will be.
+            topic: of the pictures, before remapping, with the transport's suffix.
+            prefix: where the outputs go.
+            tag: as in ``body_id``.
 
         Raises:
             ValueError: a parameter asks for a package that is not installed.
         """
         config: NodeConfig = node.config
-        self.topic = topic  # resolved, with the transport's suffix
+        self.topic = node.resolve_topic_name(topic)  # for people to read
+        self._asked = topic  # rclpy remaps it itself, and a second time it may be another one's
         self.monitor = Monitor()
-        self.outputs = Outputs(node, prefix, letter, config)
+        self.outputs = Outputs(node, prefix, tag, config)
         self._node = node
         self._video = VideoDecoder(config.decode) if config.tracking else None
         self._admission = Admission()
         self._worker: NewestWorker[Stream, Arrival | None] | None = None
+        self._dropped = 0  # by the worker before ``open``
         self._receiver: Receiver[Image] | Receiver[CompressedImage] | None = None
         self._depth: DepthInput | None = None
         self._reliability = ReliabilityPolicy.BEST_EFFORT
-        self._silent = False
+        self._nowhere = False  # it has been said that pictures have no frame
+        self._stamp = -math.inf  # of the last picture that was processed, seconds
 
     def open(self, worker: NewestWorker[Stream, Arrival | None]) -> None:
         """Subscribe; pictures go to the worker.
@@ -63,7 +73,7 @@ class Stream:
         """
         config = self._node.config
         self.monitor = Monitor()
-        self._worker = worker
+        self._worker, self._dropped = worker, worker.dropped(self)
         if config.depth_topic:
             self._depth = DepthInput(
                 self._node, config.depth_topic, config.depth_info_topic, config.image_reliability
@@ -73,7 +83,7 @@ class Stream:
             except Exception as error:  # rclpy's words do not say of which topic
                 topics = f"{config.depth_topic}, {config.depth_info_topic}"
                 raise ValueError(f"depth from {topics}: {one_line(error)}") from None
-        offered = offers(self._node, self.topic)
+        offered = offers(self._node, self._asked)
         self._subscribe(wanted(config.image_reliability, offered, self._reliability))
 
     def close(self) -> None:
@@ -95,7 +105,7 @@ class Stream:
         if self._depth is not None:
             self._depth.follow_publishers()
         asked = self._node.config.image_reliability
-        offered = offers(self._node, self.topic)
+        offered = offers(self._node, self._asked)
         best = wanted(asked, offered, self._reliability)
         if asked == "reliable" and ReliabilityPolicy.BEST_EFFORT in offered:
             text = f"{self.topic}: reliable is asked for, a publisher offers best effort only"
@@ -106,15 +116,15 @@ class Stream:
             self._unsubscribe()
             self._subscribe(best)
 
-    def fell_silent(self) -> bool:
-        """True once when no picture has come for ``stale_after`` seconds and one had before."""
-        silent = self.monitor.silence() > self._node.config.stale_after
-        fell, self._silent = silent and not self._silent, silent
-        return fell
+    def forsaken(self) -> bool:
+        """Whether bodies are there, and no picture that could be processed for ``stale_after``."""
+        bodies = self.outputs.bodies
+        there = bodies is not None and bool(bodies.ids)
+        return there and self.monitor.silence() > self._node.config.stale_after
 
     def status(self, state: str, engine: str) -> DiagnosticStatus:
         """How it goes, for /diagnostics."""
-        dropped = self._worker.dropped(self) if self._worker else 0
+        dropped = self._worker.dropped(self) - self._dropped if self._worker else 0
         return self.monitor.status(state, engine, dropped, self._node.config.stale_after)
 
     def process(self, pipeline: Pipeline, arrival: Arrival, others: list[str]) -> None:
@@ -128,14 +138,32 @@ class Stream:
         header = message.header
         # a driver that does not stamp must not stop the tracker's time
         stamp = seconds(header) or time.monotonic()
+        if self._video is not None and self._late(stamp):
+            return
         frame = Frame(decode(message), stamp, header.frame_id)
         people = self._people(pipeline, frame)
+        self._stamp = stamp
         points = self._points(people, message) if self._depth is not None else None
         there = set(people.ids.tolist())
         moved = self._video.switches if self._video else ()
         switches = tuple(switch for switch in moved if switch.id in there)
         self.outputs.publish(Result(frame, header, people, points, switches), others)
         self.monitor.processed(arrived, len(people))
+
+    def _late(self, stamp: float) -> bool:
+        """Whether a picture came out of order, which is left out.
+
+        After a larger step back, such as a recording that begins again, everybody is forgotten.
+        """
+        back = self._stamp - stamp
+        if back > LATE:
+            text = f"{self.topic}: time went back by {back:.3f} s, ids start anew"
+            self._node.get_logger().warning(text, throttle_duration_sec=5.0)
+            self.monitor.complained(text)
+            self._video.reset()
+        elif back > 0:
+            self.monitor.late()
+        return 0 < back <= LATE
 
     def _people(self, pipeline: Pipeline, frame: Frame) -> People:
         if self._video is None:
@@ -148,10 +176,14 @@ class Stream:
         if depth is None:  # closed meanwhile
             return None
         try:
-            return lift(people, depth.take(message.header, self._node.config.depth_slop))
+            points = lift(people, depth.take(message.header, self._node.config.depth_slop))
         except ValueError as error:
             self.monitor.complained(str(error))
             return None
+        if not message.header.frame_id and not self._nowhere:
+            self._nowhere = True
+            self.monitor.complained(f"{self.topic}: no frame_id, so there are no frames of bodies")
+        return points
 
     def _unsubscribe(self) -> None:
         if self._receiver is not None:
@@ -163,7 +195,7 @@ class Stream:
         self._reliability = reliability
         compressed = self._node.config.image_transport == "compressed"
         self._receiver = Receiver(
-            self._node, CompressedImage if compressed else Image, self.topic,
+            self._node, CompressedImage if compressed else Image, self._asked,
             self._receive, self._unreadable,
             qos_profile=QoSProfile(depth=1, reliability=reliability),
             qos_overriding_options=QoSOverridingOptions(
@@ -182,22 +214,20 @@ class Stream:
         self.monitor.failed(f"{self.topic}: {one_line(error)}")
 
 
-def places(topics: list[str], own: str, compressed: bool) -> list[tuple[str, str]]:
-    """(topic to subscribe to, where its outputs go) of resolved image topics.
+def places(topics: list[str], own: str) -> list[str]:
+    """Where the outputs of cameras go, whose topics are resolved.
 
     One camera's outputs are the node's own; those of several are in each camera's namespace,
-    below the node's name ``own``. The transport's suffix comes after the remapping, as
-    image_transport does it.
+    below the node's name ``own``.
 
     Raises:
         ValueError: two cameras are in one namespace.
     """
-    suffix = "/compressed" if compressed else ""
     if len(topics) == 1:
-        return [(topics[0] + suffix, "~")]
+        return ["~"]
     spaces = [topic.rpartition("/")[0] for topic in topics]
     if len(set(spaces)) < len(spaces):
         raise ValueError(
             f"image_topics: expected every camera in a namespace of its own, got {topics}"
         )
-    return [(topic + suffix, f"{space}/{own}") for topic, space in zip(topics, spaces, strict=True)]
+    return [f"{space}/{own}" for space in spaces]

@@ -33,7 +33,10 @@ class NewestWorker(Generic[S, T]):
         self._thread.start()
 
     def dropped(self, source: S) -> int:
-        """Items of a source that were replaced by a newer one before they were worked on."""
+        """Items of a source that were replaced by a newer one before they were worked on.
+
+        None is not counted: it says that there is nothing.
+        """
         return self._dropped[source]
 
     def put(self, source: S, item: T) -> None:
@@ -41,7 +44,7 @@ class NewestWorker(Generic[S, T]):
         with self._changed:
             if not self._running:
                 return
-            self._dropped[source] += source in self._slots
+            self._dropped[source] += self._slots.get(source) is not None
             self._slots[source] = item
             self._changed.notify()
 

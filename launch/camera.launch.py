@@ -7,17 +7,12 @@ ros2 launch kdc_ros camera.launch.py source:=0
 from __future__ import annotations
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import (
-    DeclareLaunchArgument,
-    LogInfo,
-    OpaqueFunction,
-    SetEnvironmentVariable,
-)
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from kdc_ros.environment import FAST_DDS, MALLOC, config_file, fast_dds
+from kdc_ros.environment import FAST_DDS, config_file, pictures
 from kdc_ros.params import DEVICES, RELIABILITIES, TRANSPORTS
 
 RESPAWN_DELAY = 2.0  # seconds
@@ -28,7 +23,6 @@ ARGUMENTS = {
     "name": ("kdc", "name of the node; its outputs are <name>/persons, <name>/mask, ...", None),
     "image": ("image_raw", "topic of the pictures", None),
     "params_file": (str(config_file("params.yaml")), "YAML file with parameters of the node", None),
-    "use_sim_time": ("false", "time from /clock, as for a replayed bag", BOOLEANS),
     "respawn": ("false", "start the node again when it dies", BOOLEANS),
     "log_level": ("info", "debug, info, warn, error or fatal", None),
     "source": ("", "video file or number of a webcam to publish as <image>; empty: none", None),
@@ -51,6 +45,7 @@ PARAMETERS = {
     "image_reliability": (str, "QoS of the pictures and of depth", RELIABILITIES),
     "autostart": (bool, "configure and activate at once; false: a manager does it", BOOLEANS),
     "publish_hri": (bool, "ROS4HRI topics in /humans/bodies", BOOLEANS),
+    "use_sim_time": (bool, "time from /clock, as for a replayed bag; of the camera, too", BOOLEANS),
 }
 
 
@@ -70,22 +65,20 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _processes(context: LaunchContext) -> list:
-    """Environment, the node, the camera."""
+    """The node, the camera; their environment is theirs alone, whatever else is launched."""
     value = {name: LaunchConfiguration(name).perform(context) for name in (*ARGUMENTS, *PARAMETERS)}
     common = {
         "package": "kdc_ros", "namespace": value["namespace"], "output": "screen",
         "remappings": [("image_raw", value["image"])],
         "arguments": ["--ros-args", "--log-level", value["log_level"]],
+        "additional_env": pictures(value["shm_profile"]),
     }  # fmt: skip
     asked = {
         name: ParameterValue(LaunchConfiguration(name), value_type=kind)
         for name, (kind, _, _) in PARAMETERS.items()
         if value[name]
     }
-    asked["use_sim_time"] = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
-    actions = [SetEnvironmentVariable(name, text) for name, text in MALLOC.items()]
-    profile = fast_dds(value["shm_profile"])
-    actions += [SetEnvironmentVariable(name, text) for name, text in profile.items()]
+    actions: list = []
     if value["source"]:
         if value["image_transport"] == "compressed":
             actions.append(LogInfo(msg="image_transport: raw, as the pictures of source come"))
@@ -103,5 +96,7 @@ def _processes(context: LaunchContext) -> list:
             "loop": ParameterValue(LaunchConfiguration("loop"), value_type=bool),
             "wait_for_subscribers": 1,
         }
+        if "use_sim_time" in asked:
+            camera["use_sim_time"] = asked["use_sim_time"]
         actions.append(Node(executable="kdc_camera", name="camera", parameters=[camera], **common))
     return actions

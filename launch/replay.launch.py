@@ -3,9 +3,10 @@
 ros2 launch kdc_ros replay.launch.py bag:=walk image:=/camera/image_raw
 ros2 launch kdc_ros replay.launch.py bag:=walk image:=/camera/image_raw record:=walk_kdc
 
-Results that the recording holds already are played as /kdc_recorded/persons and so on, and the list
-of its bodies as /humans_recorded/bodies/tracked: they are neither mixed with the new ones nor
-recorded again. Its transforms of bodies and its diagnostics are played as they are.
+For one camera. Results that the recording holds already are played as /kdc_recorded/persons and so
+on, and the list of its bodies as /humans_recorded/bodies/tracked: they are neither mixed with the
+new ones nor recorded again. What else it has of bodies, whose names are others each time, and its
+diagnostics are played as they are.
 
 Frames are dropped as on the robot. For every frame, the same bytes each time, figures and a report
 use `kdc replay`.
@@ -14,7 +15,9 @@ use `kdc replay`.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import yaml
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
@@ -30,6 +33,8 @@ from launch.events import Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
+from kdc_ros.environment import pictures
+
 #: of the node; what a recording holds of them is played as <name>_recorded/<output>
 OUTPUTS = (
     "persons", "events", "mask", "skeletons", "overlay", "overlay/compressed", "detections",
@@ -39,7 +44,7 @@ LAST = 2.0  # seconds after the last picture in which its results come
 #: argument: (default or None, description); the others are those of camera.launch.py
 ARGUMENTS = {
     "bag": (None, "recording to play: a rosbag2 folder or a storage file"),
-    "image": ("image_raw", "topic of the pictures in it, without /compressed"),
+    "image": ("image_raw", "topic of the pictures in it, of one camera, without /compressed"),
     "rate": ("1.0", "pace, as a multiple of the recording's"),
     "start_offset": ("0.0", "seconds of the recording to leave out"),
     "delay": ("5.0", "seconds until it starts, for the node to load its network"),
@@ -70,7 +75,11 @@ def generate_launch_description() -> LaunchDescription:
 def _player(context: LaunchContext) -> list:
     """`ros2 bag play` with its clock, `ros2 bag record` if asked for; the end of one ends all."""
     value = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    namespace = context.launch_configurations.get("namespace", "")  # of camera.launch.py
+    others = context.launch_configurations  # of camera.launch.py
+    namespace, profile = others.get("namespace", ""), others.get("shm_profile", "")
+    file = Path(others.get("params_file", ""))
+    if file.is_file() and (count := _cameras(yaml.safe_load(file.read_text("utf-8")))) > 1:
+        raise ValueError(f"{file}: image_topics: expected one camera to replay, got {count}")
     place = "".join(f"/{part}" for part in (namespace.strip("/"), value["name"]) if part)
     apart = [f"{place}/{output}:={place}_recorded/{output}" for output in OUTPUTS]
     apart.append("/humans/bodies/tracked:=/humans_recorded/bodies/tracked")
@@ -81,7 +90,7 @@ def _player(context: LaunchContext) -> list:
             "--start-offset", value["start_offset"], *delay, "--disable-keyboard-controls",
             "--remap", *apart,
         ],
-        output="screen",
+        additional_env=pictures(profile), output="screen",
     )  # fmt: skip
     after = TimerAction(period=LAST, actions=[EmitEvent(event=Shutdown(reason="played"))])
     actions: list = [
@@ -92,6 +101,13 @@ def _player(context: LaunchContext) -> list:
         actions.insert(0, ExecuteProcess(
             cmd=["ros2", "bag", "record", "--use-sim-time", "-o", value["record"],
                  "--regex", outputs],
-            output="screen",
+            additional_env=pictures(profile), output="screen",
         ))  # fmt: skip
     return actions
+
+
+def _cameras(tree: Any) -> int:
+    """Most topics in an image_topics of a parameter file, whichever nodes it is for."""
+    if not isinstance(tree, dict):
+        return 0
+    return max([len(tree.get("image_topics", ())), *map(_cameras, tree.values())])

@@ -72,12 +72,13 @@ def test_a_keypoint_beside_the_person_or_the_picture_is_not_known():
     assert np.isnan(lift(person(spot=(-30.0, 400.0)), camera(metres))[..., 2]).all()
 
 
-def test_a_body_is_where_its_trunk_is():
-    points = np.full((2, 17, 3), np.nan, np.float32)
+def test_without_hips_a_body_is_below_its_shoulders():
+    points = np.full((3, 17, 3), np.nan, np.float32)
     points[0, [5, 6]] = [(0, 0, 2), (1, 0, 4)]
     points[0, 9] = (50, 50, 50)  # a hand
     points[1, [0, 9, 10]] = [(1, 1, 1), (2, 2, 2), (9, 9, 9)]  # no trunk: the median
-    assert place(points).tolist() == [[0.5, 0, 3], [2, 2, 2]]
+    points[2, 6] = (1, 0, 4)
+    assert place(points).tolist() == [[0.5, 0.5, 3], [2, 2, 2], [1, 0.5, 4]]
 
 
 def test_nobody_has_no_place():
@@ -109,8 +110,33 @@ def test_bodies_stand_upright_and_look_where_their_shoulders_tell(shoulders, for
     assert turn(points[:0], np.zeros((0, 3))).shape == (0, 4)
 
 
-def test_a_body_is_between_its_hips():
+def test_a_body_is_between_its_hips_or_at_the_one_that_is_known():
     points = np.full((2, 17, 3), np.nan)
     points[:, 5:7] = [(0, -0.5, 3), (1, -0.5, 3)]
-    points[0, 11:13] = [(0, 0.5, 2), (1, 0.5, 2)]
-    assert place(points).tolist() == [[0.5, 0.5, 2], [0.5, -0.5, 3]]
+    points[:, 11] = (0, 0.5, 2)
+    points[0, 12] = (1, 0.5, 2)
+    assert place(points).tolist() == [[0.5, 0.5, 2], [0, 0.5, 2]]
+
+
+@pytest.mark.parametrize(
+    ("shoulders", "hips", "up", "forward"),
+    [
+        # upright, seen from ahead by a camera that looks 51 degrees down
+        ([(0.2, -0.64, 2.4), (-0.2, -0.64, 2.4)], [(0.1, 0, 3.2), (-0.1, 0, 3.2)],
+         (0, -0.625, -0.781), (0, 0.781, -0.625)),
+        # on its back, head to the right, seen from above
+        ([(0.5, 0.2, 3), (0.5, -0.2, 3)], [(0, 0.1, 3), (0, -0.1, 3)], (1, 0, 0), (0, 0, -1)),
+        # one shoulder lower: the spine is where it was
+        ([(0.2, -0.6, 3), (-0.2, -0.4, 3)], [(0.1, 0, 3), (-0.1, 0, 3)], (0, -1, 0), (0, 0, -1)),
+        # shoulders behind each other, the head towards the camera
+        ([(0, 0, 2), (0, 0, 2)], [(0, 0, 3), (0, 0, 3)], (0, 0, -1), (0, -1, 0)),
+        # a hip is not known: upright
+        ([(0.5, 0.2, 3), (0.5, -0.2, 3)], [(0, 0.1, 3), (np.nan,) * 3], (0, -1, 0), (0, 0, -1)),
+    ],
+)  # fmt: skip
+def test_the_head_is_where_the_shoulders_are(shoulders, hips, up, forward):
+    points = np.full((1, 17, 3), np.nan)
+    points[0, 5:7], points[0, 11:13] = shoulders, hips
+    turned = Rotation.from_quat(turn(points, np.array([[0.0, 0.0, 3.0]]))[0])
+    assert turned.apply([0, 0, 1]) == pytest.approx(up, abs=1e-3)
+    assert turned.apply([1, 0, 0]) == pytest.approx(forward, abs=1e-3)

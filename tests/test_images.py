@@ -66,6 +66,31 @@ def compressed(data: bytes, form: str = "jpeg"):
     return SimpleNamespace(data=np.frombuffer(data, np.uint8), format=form)
 
 
+def test_a_compressed_pattern_is_read_as_the_raw_one():
+    grey = np.random.default_rng(0).integers(0, 255, (6, 8), np.uint8)
+    png = cv2.imencode(".png", grey)[1].tobytes()
+    for encoding in ("bayer_rggb8", "bayer_bggr8", "bayer_gbrg8", "bayer_grbg8"):
+        raw = message(grey, encoding, 8, 6)
+        for form in (f"{encoding}; png compressed ", encoding):
+            got = images.compressed_to_bgr(compressed(png, form))
+            assert (got == images.to_bgr(raw)).all() and not (got == grey[..., None]).all()
+    for form in ("bayer_rggb8; png compressed bgr8", "bayer_rggb16; png compressed ", "mono8; png"):
+        assert (images.compressed_to_bgr(compressed(png, form)) == grey[..., None]).all(), form
+    odd = cv2.imencode(".png", grey[:5])[1].tobytes()
+    with pytest.raises(ValueError, match="even sides, got 8x5"):
+        images.compressed_to_bgr(compressed(odd, "bayer_rggb8; png compressed "))
+
+
+def test_a_message_is_not_turned_by_its_exif(colour):
+    jpeg = cv2.imencode(".jpg", colour)[1].tobytes()
+    tiff = b"MM\0*\0\0\0\x08\0\1" + b"\1\x12\0\3\0\0\0\1\0\6\0\0" + bytes(4)  # turned right
+    exif = b"Exif\0\0" + tiff
+    turned = jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:]
+    assert cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR).shape[:2] == SIZE
+    got = images.compressed_to_bgr(compressed(turned))
+    assert (got == images.compressed_to_bgr(compressed(jpeg))).all()
+
+
 def test_jpeg_and_png(colour):
     png = cv2.imencode(".png", colour)[1].tobytes()
     assert (images.compressed_to_bgr(compressed(png, "png")) == colour).all()

@@ -29,7 +29,8 @@ class Tracker:
     """``tracker.update(fields, poses, centroids, stamp)`` for every frame, in order of time.
 
     Everything that is remembered between frames is in here. Positions are input pixels, so a
-    change of the letterbox starts anew, and so does time that runs backwards.
+    change of the letterbox starts anew, and so does time that runs backwards: who feeds it leaves
+    out pictures up to ``LATE`` too old.
     """
 
     def __init__(self, config: TrackConfig | None = None, mode: str = "weighted") -> None:

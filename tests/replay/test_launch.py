@@ -27,6 +27,17 @@ def test_every_argument_is_described_and_the_bag_must_be_given(description):
     assert all(one.description for one in arguments.values())
 
 
+def test_several_cameras_are_refused(description, tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text("robot:\n  kdc:\n    ros__parameters: {image_topics: [/a/image, /b/image]}\n")
+    context = LaunchContext()
+    given = {name: "0" for name in ("rate", "start_offset", "delay")}
+    given |= {"bag": "walk", "record": "", "name": "kdc", "image": "image_raw"}
+    context.launch_configurations.update(given | {"params_file": str(file)})
+    with pytest.raises(ValueError, match="expected one camera to replay, got 2"):
+        description.entities[-1].execute(context)
+
+
 @pytest.mark.parametrize(("record", "delay"), [("", "3.0"), ("out", "3.0"), ("", "0.0")])
 def test_the_player_has_the_clock_and_the_node_follows_it(description, record, delay):
     given = {"bag": "walk", "rate": "2.0", "record": record, "name": "kdc", "image": "image_raw",
@@ -41,6 +52,9 @@ def test_the_player_has_the_clock_and_the_node_follows_it(description, record, d
         for action in entity.execute(context)
         if isinstance(action, ExecuteProcess)
     ]
+    player = [a for a in description.entities[-1].execute(context) if isinstance(a, ExecuteProcess)]
+    environment = {"".join(p.text for p in name) for name, _ in player[-1].additional_env}
+    assert "MALLOC_TOP_PAD_" in environment, "who sends pictures needs room for them"
     assert "bag play walk --clock 100 --rate 2.0 --start-offset 1.5" in started[-1]
     assert ("--delay 3.0" in started[-1]) == (delay == "3.0")  # ros2 bag refuses 0
     assert ("--delay" in started[-1]) == (delay == "3.0")

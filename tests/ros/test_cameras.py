@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from blobs import picture
 from diagnostic_msgs.msg import DiagnosticArray
 from harness import PATIENCE, Running, image_message
-from load import Usage, sender, settled, still
+from load import Usage, sender, settled, still, values
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
@@ -20,6 +22,7 @@ from kdc_core.types import Phase
 from kdc_msgs.msg import CentroidSwitch, PersonArray
 from kdc_ros.images import compressed_to_bgr
 
+BLOBS = str(Path(__file__).with_name("blobs.py"))
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -81,6 +84,34 @@ def test_a_fast_camera_does_not_starve_a_slow_one(probe):
     assert len(fast) >= 15
 
 
+def test_names_are_remapped_once(probe):
+    swap = ["/front/image_raw:=/back/image_raw", "/back/image_raw:=/front/image_raw"]
+    chain = ["/depth:=/front/depth", "/front/depth:=/back/depth"]
+    words = [word for rule in (*swap, *chain) for word in ("-r", rule)]
+    with Running(
+        BLOBS, "--ros-args", *words, "-p", 'image_topics:=["/front/image_raw"]',
+        "-p", "depth_topic:=/depth", "-p", "depth_info_topic:=/info",
+    ) as node:  # fmt: skip
+        probe.advertise(Image, "/back/image_raw", RELIABLE)
+        probe.advertise(Image, "/front/depth", RELIABLE)
+        unwanted = ("/front/image_raw", "/back/depth", "/depth")
+        assert not any(map(probe.node.count_subscribers, unwanted))
+        code, _, err = node.end(signal.SIGINT)
+    assert code == 0 and "waiting for pictures on /back/image_raw\n" in err, err
+
+
+@pytest.mark.parametrize(
+    ("rule", "topic"),
+    [("image_raw:=/eye/rgb", "/eye/rgb/compressed"), ("image_raw/compressed:=/jpeg", "/jpeg")],
+)
+def test_the_suffix_of_the_transport_comes_after_the_remapping(probe, rule, topic):
+    parameters = {"image_transport": "compressed"}
+    with Running(BLOBS, "--ros-args", "-r", rule, parameters=parameters) as node:
+        probe.advertise(CompressedImage, topic, RELIABLE)
+        code, _, err = node.end(signal.SIGINT)
+    assert code == 0 and f"waiting for pictures on {topic}\n" in err, err
+
+
 def test_cameras_in_one_namespace_are_refused():
     with Running.module("node", image_topics='["/left", "/right"]') as node:
         code, _, err = node.end()
@@ -89,11 +120,12 @@ def test_cameras_in_one_namespace_are_refused():
 
 
 def test_switched_off_it_does_nothing(probe):
-    with still(0.0) as node:
+    with still(0.05) as node:
         persons = probe.listen(PersonArray, "/kdc/persons")
         reports = probe.listen(DiagnosticArray, "/diagnostics")
         with sender(30, 3 * PATIENCE) as camera:
             probe.until(lambda: len(persons) > 20, "no results")
+            probe.until(lambda: int(values(reports[-1])["pictures dropped"]) > 20, "none dropped")
             probe.enable(False)
             probe.until(lambda: not probe.node.count_subscribers("/image_raw"), "subscribed")
             probe.until(lambda: reports[-1].status[0].message == "disabled", "not disabled")
@@ -104,8 +136,12 @@ def test_switched_off_it_does_nothing(probe):
             assert len(persons) == quiet
             assert used < 0.05 * 2.0, f"{used / 2:.1%} of a core"
             assert reports[-1].status[0].message == "disabled"
+            assert int(values(reports[-1])["pictures dropped"]) > 20, "as they were"
             probe.enable(True)
             probe.until(lambda: len(persons) > quiet + 20, "no results after switching on")
+            probe.until(lambda: reports[-1].status[0].message != "disabled", "disabled")
+            counts = {name: int(n) for name, n in values(reports[-1]).items() if "pictures" in name}
+            assert counts["pictures dropped"] <= counts["pictures received"], counts
             assert camera.process.poll() is None, "the camera had to go on during the test"
 
 
@@ -115,6 +151,7 @@ def test_people_who_cross_keep_their_ids_and_their_switches_are_events(probe):
     with Running("tests/ros/actors.py") as node:
         persons = probe.listen(PersonArray, "/kdc/persons")
         events = probe.listen(CentroidSwitch, "/kdc/events")
+        reports = probe.listen(DiagnosticArray, "/diagnostics")
         camera = probe.advertise(Image, "/image_raw", RELIABLE)
         blank = np.zeros((240, 320, 3), np.uint8)
         early = image_message(blank)
@@ -137,6 +174,15 @@ def test_people_who_cross_keep_their_ids_and_their_switches_are_events(probe):
             message.header.stamp.nanosec += 1000
             last = answer(message)
             assert len(last.people) == expected, threshold
+        late = image_message(blank, message.header.stamp.nanosec - 1000)
+        late.header.stamp.sec = message.header.stamp.sec
+        camera.publish(late)
+        message.header.stamp.nanosec += 1000
+        assert [p.id for p in answer(message).people] == [p.id for p in last.people]
+        assert settled(probe, reports)["pictures dropped"] == 1
+        message.header.stamp.sec -= 2
+        assert not {p.id for p in answer(message).people} & {1, 2}
+        probe.until(lambda: "went back by 2.000 s" in reports[-1].status[0].message, "not said")
     persons = [*crossed, last]
     assert {p.id for m in persons for p in m.people} == {1, 2}
     assert {p.phase for p in persons[-1].people} == {Phase.CONFIRMED}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kdc_ros.environment import FAST_DDS, config_file, fast_dds
+from kdc_ros.environment import FAST_DDS, MALLOC, config_file, fast_dds, pictures
 
 
 @pytest.fixture(autouse=True)
@@ -26,3 +26,4 @@ def test_a_profile_that_the_environment_names_is_left_alone(monkeypatch, name):
 
 def test_none_is_none():
     assert fast_dds("none") == {}
+    assert pictures("none") == MALLOC

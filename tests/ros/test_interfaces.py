@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import signal
 import time
 
 import numpy as np
 import pytest
 from blobs import picture
 from harness import Running, header, image_message
+from lifecycle_msgs.msg import Transition
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image
@@ -66,11 +69,13 @@ def test_bodies_come_and_go_with_their_topics(probe, node):
     tracked = probe.listen(IdsList, "/humans/bodies/tracked")
     camera = probe.advertise(Image, "/image_raw", RELIABLE)
     scene(probe, camera, BOXES, 1, tracked)
-    assert tracked[-1].ids == ["a1", "a2"] and tracked[-1].header == header(1)
-    probe.until(lambda: bodies_there(probe) == {"a1", "a2"}, "no topics of the bodies")
-    rois = probe.listen(NormalizedRegionOfInterest2D, "/humans/bodies/a2/roi")
-    crops = probe.listen(Image, "/humans/bodies/a2/cropped")
-    skeletons = probe.listen(Skeleton2D, "/humans/bodies/a2/skeleton2d")
+    one, two = tracked[-1].ids
+    assert re.fullmatch("[a-z]{4}a1", one) and two == f"{one[:-1]}2"
+    assert tracked[-1].header == header(1)
+    probe.until(lambda: bodies_there(probe) == {one, two}, "no topics of the bodies")
+    rois = probe.listen(NormalizedRegionOfInterest2D, f"/humans/bodies/{two}/roi")
+    crops = probe.listen(Image, f"/humans/bodies/{two}/cropped")
+    skeletons = probe.listen(Skeleton2D, f"/humans/bodies/{two}/skeleton2d")
     scene(probe, camera, BOXES, 2, skeletons)
     probe.until(lambda: rois and crops, "no region or no cropped picture")
     roi = rois[-1]
@@ -86,12 +91,43 @@ def test_bodies_come_and_go_with_their_topics(probe, node):
     probe.until(lambda: tracked[-1].ids == [], "bodies stay although no picture comes any more")
     assert time.monotonic() - silent > NodeConfig().stale_after - 0.5
     scene(probe, camera, BOXES[:1], 3, tracked)
-    probe.until(lambda: tracked[-1].ids == ["a1"], "the second body stays")
-    probe.until(lambda: bodies_there(probe) == {"a1"}, "the topics of the second body stay")
+    probe.until(lambda: tracked[-1].ids == [one], "the second body stays")
+    probe.until(lambda: bodies_there(probe) == {one}, "the topics of the second body stay")
     probe.enable(False)
     probe.until(lambda: tracked[-1].ids == [], "somebody is tracked although it is switched off")
     probe.until(lambda: not bodies_there(probe), "topics of bodies stay")
     probe.enable(True)
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)])
+def test_bodies_go_when_all_pictures_fail_and_when_the_node_ends(probe, environment, signals):
+    from hri_msgs.msg import IdsList
+
+    tracked = probe.listen(IdsList, "/humans/bodies/tracked")
+    with Running.blobs(environment, publish_hri="true", stale_after="0.5") as node:
+        camera = probe.advertise(Image, "/image_raw", RELIABLE)
+        scene(probe, camera, BOXES, 1, tracked)
+        assert len(tracked[-1].ids) == 2
+        unreadable = image_message(picture(*BOXES), 2)
+        unreadable.encoding = "theora"
+
+        def gone():
+            camera.publish(unreadable)
+            probe.spin(0.05)
+            return tracked[-1].ids == []
+
+        probe.until(gone, "bodies stay although no picture can be read", 5.0)
+        scene(probe, camera, BOXES, 3, tracked)
+        before = set(tracked[-1].ids)
+        assert len(before) == 2
+        for transition in "deactivate", "cleanup", "configure", "activate":
+            assert probe.change(getattr(Transition, f"TRANSITION_{transition.upper()}"))
+        scene(probe, camera, BOXES, 4, tracked)
+        assert len(tracked[-1].ids) == 2
+        assert not before & set(tracked[-1].ids), "names of others are used again"
+        code, _, err = node.end(*signals)
+        probe.until(lambda: tracked[-1].ids == [], "bodies outlive their node", 5.0)
+    assert code == 0 and "Traceback" not in err, err
 
 
 def test_detections_carry_the_ids_and_what_their_class_means_is_latched(probe, node):
@@ -123,10 +159,12 @@ def test_detections_carry_the_ids_and_what_their_class_means_is_latched(probe, n
 
 @pytest.mark.parametrize(("encoding", "unit"), [("16UC1", 1000), ("32FC1", 1)])
 def test_depth_gives_places_in_space_and_frames(probe, node, encoding, unit):
+    from hri_msgs.msg import IdsList
     from tf2_msgs.msg import TFMessage
 
     persons = probe.listen(PersonArray, "/kdc/persons")
     frames = probe.listen(TFMessage, "/tf")
+    tracked = probe.listen(IdsList, "/humans/bodies/tracked")
     depths = probe.node.create_publisher(Image, "/depth", 10)
     infos = probe.node.create_publisher(CameraInfo, "/depth_info", 10)
     camera = probe.advertise(Image, "/image_raw", RELIABLE)
@@ -152,8 +190,10 @@ def test_depth_gives_places_in_space_and_frames(probe, node, encoding, unit):
     )
     assert far.keypoints_3d[0].z == 4.0
     names = {one.child_frame_id: one for one in frames[-1].transforms}
-    assert set(names) == {f"body_a{near.id}", f"body_a{far.id}"}
-    body = names[f"body_a{near.id}"]
+    probe.until(lambda: len(tracked[-1].ids) == 2, "no bodies")
+    names_of = {int(re.search(r"\d+$", name)[0]): f"body_{name}" for name in tracked[-1].ids}
+    assert set(names) == {names_of[near.id], names_of[far.id]}
+    body = names[names_of[near.id]]
     assert body.header.frame_id == "optical"
     moved, turned = body.transform.translation, body.transform.rotation
     assert moved.z == pytest.approx(2.5)
@@ -171,14 +211,16 @@ def test_depth_is_subscribed_as_it_is_published(probe, node, reliability):
 
 def test_depth_of_another_time_or_frame_leaves_people_in_the_picture(probe, node):
     from diagnostic_msgs.msg import DiagnosticArray
+    from tf2_msgs.msg import TFMessage
 
     persons = probe.listen(PersonArray, "/kdc/persons")
     reports = probe.listen(DiagnosticArray, "/diagnostics")
     camera = probe.advertise(Image, "/image_raw", RELIABLE)
 
-    def complained(words, index, **change):
+    def complained(words, later, **change):
         def told():
-            message = image_message(picture(*BOXES), index)
+            message = image_message(picture(*BOXES), 7)
+            message.header.stamp.sec += later
             for name, value in change.items():
                 setattr(message.header, name, value)
             camera.publish(message)
@@ -187,15 +229,20 @@ def test_depth_of_another_time_or_frame_leaves_people_in_the_picture(probe, node
 
         return told
 
-    probe.until(complained("the nearest picture is", 800_000_000), "no complaint about time")
-    probe.until(lambda: persons[-1].header.stamp.nanosec == 800_000_000, "no answer")
+    probe.until(complained("the nearest picture is", 2), "no complaint about time")
+    probe.until(lambda: persons[-1].header.stamp.sec == header(7).stamp.sec + 2, "no answer")
     assert len(persons[-1].people) == 2 and not persons[-1].people[0].keypoints_3d
     probe.until(
-        complained("registered to 'thermal', got one of 'optical'", 7, frame_id="thermal"),
+        complained("registered to 'thermal', got one of 'optical'", 0, frame_id="thermal"),
         "no complaint about the frame",
     )
     probe.until(lambda: persons[-1].header.frame_id == "thermal", "no answer")
     assert len(persons[-1].people) == 2
+    frames = probe.listen(TFMessage, "/tf")
+    probe.until(complained("/image_raw: no frame_id", 0, frame_id=""), "no complaint about it")
+    probe.until(lambda: persons[-1].header.frame_id == "", "no answer")
+    assert persons[-1].people[0].keypoints_3d, "places are known"
+    assert not [one for told in frames for one in told.transforms if not one.header.frame_id]
 
 
 def test_skeleton2d_has_the_order_of_the_message_file(environment):

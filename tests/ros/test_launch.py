@@ -18,6 +18,7 @@ pytest.importorskip("launch_ros", reason="launch_ros comes with a ROS 2 installa
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.launch_description_sources import get_launch_description_from_python_launch_file
+from rcl_interfaces.srv import GetParameters
 
 from kdc_msgs.msg import PersonArray
 
@@ -26,12 +27,14 @@ FILE = ROOT / "launch" / "camera.launch.py"
 RUN = f"""
 import sys
 from launch import LaunchDescription, LaunchService
-from launch.actions import IncludeLaunchDescription
+from launch.actions import ExecuteProcess, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 service = LaunchService()
-service.include_launch_description(LaunchDescription([IncludeLaunchDescription(
-    PythonLaunchDescriptionSource({str(FILE)!r}),
-    launch_arguments=[word.split(":=", 1) for word in sys.argv[1:]])]))
+service.include_launch_description(LaunchDescription([
+    IncludeLaunchDescription(
+        PythonLaunchDescriptionSource({str(FILE)!r}),
+        launch_arguments=[word.split(":=", 1) for word in sys.argv[1:]]),
+    ExecuteProcess(cmd=["sh", "-c", "echo a later one has: $MALLOC_TOP_PAD_."], output="screen")]))
 sys.exit(service.run())
 """
 pytestmark = pytest.mark.timeout(120)
@@ -106,12 +109,28 @@ def test_every_argument_is_described():
 
 def test_camera_and_node_find_each_other_and_end_cleanly(launch, clip, probe):
     launched = launch(source=str(clip), namespace="robot", image="eye/image_raw", threshold="0.4")
+    pid = launched.until(r"kdc_node-1\]: process started with pid \[(\d+)\]")[1]
     launched.until("waiting for pictures on /robot/eye/image_raw")
+    assert b"MALLOC_TOP_PAD_=33554432" in Path(f"/proc/{pid}/environ").read_bytes()
     persons = probe.listen(PersonArray, "/robot/kdc/persons")
     probe.until(lambda: persons, "no results")
     text = launched.end()
-    assert text.count("process has finished cleanly") == 2, text
+    assert text.count("process has finished cleanly") == 3, text
+    assert "a later one has: ." in text, text
     assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("said", ["", "true"])
+def test_simulated_time_is_that_of_params_file_or_as_told(launch, clip, probe, tmp_path, said):
+    file = tmp_path / "params.yaml"
+    file.write_text(f"/**: {{ros__parameters: {{use_sim_time: {str(not said).lower()}}}}}")
+    launched = launch(source=str(clip), params_file=str(file), use_sim_time=said)
+    launched.until("waiting for pictures on /image_raw")
+    request = GetParameters.Request(names=["use_sim_time"])
+    for name, expected in (("kdc", True), ("camera", bool(said))):
+        answer = probe.call(GetParameters, f"/{name}/get_parameters", request)
+        assert answer.values[0].bool_value == expected, name
+    launched.end()
 
 
 def test_pictures_of_source_are_raw_whatever_is_asked_for(launch, clip, probe):

@@ -56,6 +56,22 @@ def test_no_picture_is_a_warning_only_while_active(clock):
     assert status(monitor)[0].level == DiagnosticStatus.OK
 
 
+def test_silence_is_counted_from_the_last_result_while_pictures_fail(clock):
+    monitor = Monitor(clock)
+    clock.now += 5
+    assert monitor.silence() == 0
+    monitor.processed(monitor.received(), people=1)
+    for _ in range(3):
+        clock.now += 1
+        monitor.received()
+    assert monitor.silence() == 0, "in work"
+    monitor.failed("image: unknown encoding")
+    assert monitor.silence() == 3
+    monitor.processed(monitor.received(), people=1)
+    clock.now += 2
+    assert monitor.silence() == 2
+
+
 def test_an_error_warns_for_a_while_and_is_remembered(clock):
     monitor = Monitor(clock)
     monitor.received()

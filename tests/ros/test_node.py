@@ -12,7 +12,7 @@ from blobs import picture
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from harness import Running, header, image_message
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import GetState
+from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
@@ -92,9 +92,10 @@ class TestOneNode:
         persons = probe.listen(PersonArray, "/kdc/persons")
         reports = probe.listen(DiagnosticArray, "/diagnostics")
         camera = probe.advertise(Image, "/image_raw", qos("reliable"))
-        broken = image_message(picture(BOXES[0]))
+        latest = 10**9 - 1
+        broken = image_message(picture(BOXES[0]), latest)
         broken.step = 7
-        white = image_message(np.full((20, 20, 3), 255, np.uint8))
+        white = image_message(np.full((20, 20, 3), 255, np.uint8), latest)
 
         def told(words):
             def heard():
@@ -139,7 +140,9 @@ def test_a_slow_network_drops_old_pictures_and_answers_the_newest(probe):
         probe.ask(camera, image_message(picture()), persons)
         begin = time.monotonic()
         for index in range(1, 41):  # 40 pictures in a second, four can be answered
-            camera.publish(image_message(picture(BOXES[0]), index))
+            message = image_message(picture(BOXES[0]), index)
+            message.header.stamp.sec += 1
+            camera.publish(message)
             probe.spin(0.025)
         last = time.monotonic()
         probe.until(lambda: persons[-1].header.stamp.nanosec == 40, "the newest is missing")
@@ -174,6 +177,22 @@ def test_lifecycle_by_a_manager(probe):
         assert change(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN) and state() == "finalized"
         code, _, err = node.end(signal.SIGINT)
         assert code == 0 and "Traceback" not in err
+
+
+def test_a_transition_that_is_not_available_is_refused_and_the_node_lives(probe):
+    with Running.blobs() as node:
+        persons = probe.listen(PersonArray, "/kdc/persons")
+        camera = probe.advertise(Image, "/image_raw", qos("reliable"))
+        for wrong in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP, 99):
+            assert not probe.change(wrong), wrong
+        for label in ("configure", "fly"):
+            request = ChangeState.Request(transition=Transition(label=label))
+            assert not probe.call(ChangeState, "/kdc/change_state", request).success
+        assert node.process.poll() is None
+        probe.ask(camera, image_message(picture(*BOXES)), persons)
+        assert probe.change(Transition.TRANSITION_DEACTIVATE)
+        code, _, err = node.end(signal.SIGINT)
+    assert code == 0 and "transition 99: not available while active" in err, err
 
 
 @pytest.mark.parametrize(
@@ -241,6 +260,8 @@ def test_switching_on_with_a_wrong_topic_is_refused_and_the_node_lives(probe):
         assert not answer.success and "/depth/" in answer.message
         assert node.process.poll() is None
         probe.enable(False)
+        _, _, err = node.end(signal.SIGINT)
+    assert "switched off: /image_raw" in err and "waiting" not in err, err
 
 
 def test_a_failed_activation_leaves_nothing_subscribed(probe):

@@ -61,6 +61,16 @@ def test_only_the_newest_of_what_came_meanwhile_is_worked_on(worker, work):
     assert worker.dropped("a") == 2
 
 
+def test_none_is_worked_on_and_is_no_item_that_could_be_dropped(worker, work):
+    worker.put("a", 1)
+    assert work.started.acquire(timeout=60)
+    for item in (None, 2, None):
+        worker.put("a", item)
+    work.go.release(2)
+    wait(lambda: len(work.done) == 2)
+    assert work.done == [1, None] and worker.dropped("a") == 1
+
+
 def test_a_slow_consumer_is_never_more_than_one_item_behind(worker, work):
     for item in range(50):
         worker.put("a", item)
