@@ -147,6 +147,30 @@ def test_broken_input_is_counted_and_the_rest_is_used(tmp_path):
     assert "3 x picture broken" in str(report)
 
 
+@pytest.mark.parametrize(
+    ("picture", "label", "message"),
+    [
+        ({"id": "1"}, {"image_id": "1"}, "1 x picture entry without id (a number)"),
+        ({"file_name": "a.jpg"}, {}, "1 x picture missing (first: a.jpg)"),
+        ({"width": 160, "height": 200}, {}, "1 x picture has another size than its entry says"),
+        ({}, {"category_id": "1"}, "(a number) of no category of the file (first: '1')"),
+        ({}, {"bbox": None}, "1 x annotation without bbox (first: 1)"),
+        ({}, {"bbox": [math.nan, 0, 9, 9]}, "1 x annotation without bbox (first: 1)"),
+        ({}, {"image_id": "1"}, "1 x annotation of an unknown picture"),
+    ],
+)
+def test_a_file_without_anything_usable_is_refused(tmp_path, picture, label, message):
+    path = write_set(tmp_path, [entry(1)], [annotation(1, 1, (100, 80), 1.0)])
+    content = {"images": [{**entry(1), **picture}],
+               "annotations": [{**annotation(1, 1, (100, 80), 1.0), **label}]}  # fmt: skip
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"\A[^\n]+\Z") as error:
+        read_coco(path, LoadReport())
+    text = str(error.value)
+    assert message in text and text.startswith(f"{path}: none of its 1 ") and len(text) < 600
+    assert (f"expected them in {tmp_path / 'images'}" in text) == bool(picture)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
     lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=4), inner),
@@ -198,6 +222,11 @@ def test_people_have_the_category_that_the_file_says(tmp_path):
                                                           {"id": 2, "name": "cat"}]}))  # fmt: skip
     with pytest.raises(ValueError, match="no category is called person, got cat, dog"):
         read_coco(path, LoadReport())
+    others = [{**label, "category_id": 1} for label in labels]
+    path.write_text(json.dumps({**content, "annotations": others, "categories": categories}))
+    report = LoadReport()
+    assert len(read_coco(path, report)) == 1 and not report.people  # a dog makes a negative
+    assert not report.problems
 
 
 def test_empty_annotations_make_negatives(tmp_path):
