@@ -27,7 +27,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from kdc_core.annotations import check_runs, person_category, read_annotations
+from kdc_core.annotations import check_runs, corners, person_category, read_annotations
 from kdc_core.skeleton import K
 from kdc_core.source import JPEG, decode_image
 from kdc_core.training.batch import MAX_PEOPLE, OVERLAP, POSE_UNKNOWN, SEG_UNKNOWN
@@ -306,7 +306,7 @@ def _mask(
     try:
         if isinstance(shape, list):
             factor = np.tile(np.array(stored) / size, 2)
-            rings = [(np.array(r, float).reshape(-1, 2) * factor[:2]).ravel().tolist()
+            rings = [(np.array(corners(r)).reshape(-1, 2) * factor[:2]).ravel().tolist()
                      for r in shape if len(r) >= 6]  # fmt: skip
             code = coco.merge(coco.frPyObjects(rings, stored[1], stored[0]))
         else:

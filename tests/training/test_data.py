@@ -129,18 +129,19 @@ def test_broken_input_is_counted_and_the_rest_is_used(tmp_path):
         annotation(13, 6, (100, 80), 1.0, keypoints=[1, 2, 3]),
         annotation(14, 6, (100, 80), 1.0, segmentation={"size": [3, 3]}),
         annotation(15, 6, (100, 80), 1.0, segmentation={"size": [9, 9], "counts": [81]}),
+        annotation(17, 6, (100, 80), 1.0, segmentation=[[9, 9, 90, 9, 90, math.inf]]),
         annotation(16, 6, (100, 80), 1.0, keypoints=[900, 9, 2] * 17), "nonsense",
     ]  # fmt: skip
     path.write_text(json.dumps(content))
     report = LoadReport()
     pack = read_coco(path, report)
-    assert pack.image_id.tolist() == [6] and len(pack.area) == 5
+    assert pack.image_id.tolist() == [6] and len(pack.area) == 6
     assert report.problems == {
         "picture missing": 1, "picture broken or cut short": 3,
         "picture has another size than its entry says": 1,
         "picture entry without id (a number) or file_name": 1, "picture id given twice": 1,
         "annotation of an unknown picture": 2, "annotation without bbox": 1, "empty box": 1,
-        "keypoints are not 17 x 3 numbers": 1, "segmentation unreadable": 1,
+        "keypoints are not 17 x 3 numbers": 1, "segmentation unreadable": 2,
         "segmentation of another size than its picture": 1,
         "keypoint outside its picture or v not 0, 1, 2": 1,
     }  # fmt: skip
@@ -178,6 +179,7 @@ JSON = st.recursive(
 )
 WRONG = JSON | st.sampled_from(
     [10**400, [1e9, 1e9, 2] * 17, [math.nan] * 51, [[math.nan] * 6], [[1e9] * 6],
+     [[0, 0, 9, 0, 9, math.inf]], [[0, 0, 1e9, 0, 9, 9]],
      {"counts": [5], "size": [160, 200]}, {"counts": [5, -3], "size": [160, 200]},
      {"counts": "x", "size": [160, 200]}]
 )  # fmt: skip
