@@ -149,13 +149,13 @@ def _backgrounds(args: argparse.Namespace, rng: np.random.Generator) -> list[np.
         ValueError: the folder is not there or has no pictures.
     """
     from kdc_core.evaluate.scenarios import SIZE
-    from kdc_core.source import IMAGE_SUFFIXES, read_image
+    from kdc_core.source import is_picture, read_image
 
     if not args.backgrounds:
         return [None]
     if not args.backgrounds.is_dir():
         raise ValueError(f"{args.backgrounds}: no such folder of backgrounds")
-    files = [p for p in sorted(args.backgrounds.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+    files = [p for p in sorted(args.backgrounds.iterdir()) if is_picture(p)]
     if not files:
         raise ValueError(f"{args.backgrounds}: no pictures in this folder")
     pictures: list[np.ndarray | None] = []

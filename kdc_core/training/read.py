@@ -29,7 +29,7 @@ import numpy as np
 
 from kdc_core.annotations import check_runs, corners, person_category, read_annotations
 from kdc_core.skeleton import K
-from kdc_core.source import JPEG, decode_image
+from kdc_core.source import JPEG, decode_image, is_picture
 from kdc_core.training.batch import MAX_PEOPLE, OVERLAP, POSE_UNKNOWN, SEG_UNKNOWN
 from kdc_core.training.data import Pack, Picture, is_tune
 
@@ -115,9 +115,9 @@ def read_coco(
 
 def read_negatives(folder: Path, report: LoadReport, *, quality: int | None = None) -> Pack:
     """Read a folder of pictures without people."""
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    paths = sorted(p for p in folder.rglob("*") if is_picture(p))
     if not paths:
-        raise ValueError(f"{folder}: expected a folder with pictures (jpg, png), found none")
+        raise ValueError(f"{folder}: expected a folder with pictures, found none")
     entries = [{"id": -1 - i, "file_name": p.relative_to(folder)} for i, p in enumerate(paths)]
     return _pack(entries, lambda e: _picture(folder, e, [], False, quality, report), report)
 
