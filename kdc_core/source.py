@@ -226,6 +226,8 @@ def _opened(name: str, kind: str, target: int | str) -> cv2.VideoCapture:
             "stream": "no answer or no video in it",
             "video": "not a readable video (wrong format or broken off before its index)",
         }[kind]
+        if kind == "video" and not os.access(target, os.R_OK):
+            hint = "you may not read this file"
         raise ValueError(f"{name}: cannot be opened: {hint}")
     return capture
 

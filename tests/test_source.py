@@ -143,6 +143,13 @@ def test_bad_sources_are_refused_in_one_line(tmp_path: Path) -> None:
         open_source("99")
 
 
+def test_a_video_that_may_not_be_read_is_not_called_broken(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "a.mp4").write_text("nobody may look")
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may read everything
+    with pytest.raises(ValueError, match=r"a\.mp4: cannot be opened: you may not read this file"):
+        open_source(str(tmp_path / "a.mp4"))
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_picture_or_a_value_error(tmp_path_factory, content: bytes) -> None:
