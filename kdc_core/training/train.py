@@ -151,9 +151,10 @@ def train(
                 skipped += 1
                 log.warning("step %d: gradient not finite, step skipped", step)
                 if skipped >= MAX_SKIPPED:
+                    saved = f", or start anew from {state_path} as it was saved (--init)"
                     raise RuntimeError(
-                        f"loss not finite for {skipped} steps in a row: lower --lr, or start anew "
-                        f"from {state_path} as it was saved"
+                        f"loss not finite for {skipped} steps in a row: lower --lr"
+                        f"{saved if state_path.exists() else ''}"
                     )
             step += 1
             bar.update()
