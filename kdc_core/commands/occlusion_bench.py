@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from kdc_core.commands.options import add_engine, engine_from, natural, refuse_network
+from kdc_core.commands.options import add_engine, amount, engine_from, natural, refuse_network
 from kdc_core.config import ModelInfo
 
 RENDERED = 12  # people in a cast, when they are rendered; about two seconds each
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backgrounds", type=Path, metavar="DIR", help="pictures without people to walk through"
     )
     parser.add_argument(
-        "--noise", type=float, default=1.0, metavar="X",
+        "--noise", type=amount, default=1.0, metavar="X",
         help="errors of the oracle's fields, 0 = none; default: %(default)s",
     )  # fmt: skip
     parser.add_argument("--only", metavar="TEXT", help="only clips with this text in their name")

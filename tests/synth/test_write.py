@@ -217,6 +217,7 @@ def test_what_does_not_fit_is_said_in_one_line(tmp_path):
         ([*new, "--backgrounds", tmp_path / "none"], "no such folder"),
         ([*new, "--backgrounds", tmp_path / "full"], "found none"),
         ([*new, "--video", "--fps", 0], "--fps from 1"),
+        ([*new, "--video", "--seconds", 0.01], "--seconds 0.01: expected one frame or more"),
     ):
         with pytest.raises(ValueError, match=words) as error:
             run(*argv)
