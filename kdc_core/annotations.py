@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 TYPICAL_FILL = 0.53  # share of a person's box that its mask covers, where the area is not said
+FARTHEST = 1e5  # pixels from a picture's origin; what is drawn beyond its edge ends far before
 
 
 def read_annotations(file: Path) -> dict[str, Any]:
@@ -48,6 +49,23 @@ def check_runs(mask: dict[str, Any], size: tuple[int, int]) -> None:
         raise ValueError(
             f"expected a mask of {size[0] * size[1]} pixels, its runs have {sum(counts)}"
         )
+
+
+def corners(polygon: Any) -> list[float]:
+    """The coordinates of a mask's polygon as numbers.
+
+    pycocotools walks along its edges pixel by pixel, outside the picture as well: with a corner at
+    infinity for ever.
+
+    Raises:
+        ValueError: a coordinate is no number, or nowhere near a picture.
+        TypeError: it is no list of numbers.
+    """
+    numbers = [float(number) for number in polygon]
+    far = next((number for number in numbers if not abs(number) <= FARTHEST), None)
+    if far is not None:
+        raise ValueError(f"expected coordinates up to {FARTHEST:g} pixels, got {far}")
+    return numbers
 
 
 def run_lengths(text: bytes) -> list[int]:

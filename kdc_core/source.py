@@ -6,6 +6,7 @@ iterable of ``Frame``. Everything that is wrong with it is a ``ValueError`` of o
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -17,12 +18,16 @@ import numpy as np
 
 from kdc_core.types import Frame
 
+#: of pictures that are read and written, and what is read only
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+READ_SUFFIXES = (*IMAGE_SUFFIXES, ".jfif")
 JPEG, PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"  # how every such file begins
 _ALONE = (0x00, 0x01, *range(0xD0, 0xDA), 0xFF)  # JPEG markers without a length, and no markers
 MOST_CAMERAS = 9999  # larger numbers are no index of a camera
 #: frames that may be missing at the end, at least 2: counts of variable-rate files are estimates
 COUNT_TOLERANCE = 0.01
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,9 @@ def open_source(text: str) -> Source:
         return _capture(f"camera {text}", "camera", text)
     if path.is_dir():
         return _folder(path)
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if path.suffix.lower() in READ_SUFFIXES:
         image = read_image(path)
+        _say_what_is_not_read(text, [path])
         frame = Frame(image, 0.0, path.name)
         return Source(text, "image", lambda: iter([frame]), count=1, path=path)
     # absolute: FFmpeg takes 12:30.mp4 for an address
@@ -146,16 +152,45 @@ def _chunks_fit(data: bytes) -> bool:
     return False
 
 
+def is_picture(path: Path) -> bool:
+    """Whether a file is named as a picture; hidden ones, as macOS adds to every file, are not."""
+    named = path.suffix.lower() in READ_SUFFIXES and not path.name.startswith(".")
+    return named and path.is_file()
+
+
 def list_images(folder: Path) -> list[Path]:
-    """The pictures of a folder in the order of their names.
+    """The pictures of a folder in the order of their names; other files are counted in the log.
 
     Raises:
         ValueError: there is none.
     """
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    seen = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    found = [p for p in seen if is_picture(p)]
     if not found:
-        raise ValueError(f"{folder}: no pictures in this folder ({' '.join(IMAGE_SUFFIXES)})")
+        raise ValueError(f"{folder}: no pictures in this folder ({' '.join(READ_SUFFIXES)})")
+    if others := sorted(set(seen) - set(found)):
+        log.info("%s: %d other files left out, such as %s", folder, len(others), others[0].name)
     return found
+
+
+def _say_what_is_not_read(name: str, paths: list[Path]) -> None:
+    if count := sum(map(_goes_on, paths)):
+        log.info(
+            "%s: several pages or frames in %d of %d files: only the first is read",
+            name, count, len(paths),
+        )  # fmt: skip
+
+
+def _goes_on(path: Path) -> bool:
+    """Whether a picture's file has more pages or frames than the one that is read."""
+    suffix = path.suffix.lower()
+    if suffix in (".tif", ".tiff"):
+        return cv2.imcount(str(path)) > 1
+    if suffix != ".webp":
+        return False
+    with path.open("rb") as file:  # imcount says 1 of every WebP: a bit of its header is set
+        head = file.read(21)
+    return head[12:16] == b"VP8X" and bool(head[20] & 2)
 
 
 def quieten_opencv() -> None:
@@ -167,6 +202,7 @@ def quieten_opencv() -> None:
 
 def _folder(folder: Path) -> Source:
     paths = list_images(folder)
+    _say_what_is_not_read(str(folder), paths)
 
     def frames() -> Iterator[Frame]:
         for index, path in enumerate(paths):
@@ -202,6 +238,8 @@ def _opened(name: str, kind: str, target: int | str) -> cv2.VideoCapture:
             "stream": "no answer or no video in it",
             "video": "not a readable video (wrong format or broken off before its index)",
         }[kind]
+        if kind == "video" and not os.access(target, os.R_OK):
+            hint = "you may not read this file"
         raise ValueError(f"{name}: cannot be opened: {hint}")
     return capture
 

@@ -217,6 +217,12 @@ def test_oracle_evaluation_writes_figures_and_protocol(coco, tmp_path: Path, cap
     assert "oracle" in printed
 
 
+def test_a_ceiling_is_that_of_a_size_that_a_network_could_have(coco, capsys) -> None:
+    argv = ["evaluate", "--images", coco[0], "--annotations", coco[1], "--oracle"]
+    for pixels in ("30", "0"):
+        refused(capsys, [*argv, "--long-side", pixels], f"64 to 4096 pixels, got {pixels}")
+
+
 def test_evaluation_of_a_network_names_its_weights(model: str, coco, tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     argv = ["evaluate", "--images", coco[0], "--annotations", coco[1], "--model", model]

@@ -39,16 +39,21 @@ def test_truncated_video_gives_its_frames_then_says_so(tmp_path: Path) -> None:
     assert f"read {len(frames)} of" in str(error.value)
 
 
-def test_folder_is_read_by_name(tmp_path: Path) -> None:
+def test_folder_is_read_by_name(tmp_path: Path, caplog) -> None:
     for name, value in (("b.png", 2), ("a.jpg", 1), ("c.PNG", 3)):
         cv2.imwrite(str(tmp_path / name), np.full((4, 5, 3), value, np.uint8))
-    (tmp_path / "notes.txt").write_text("not a picture")
-    source = open_source(str(tmp_path))
+    (tmp_path / "a.jpg").rename(tmp_path / "a.jfif")
+    for name in ("notes.txt", "anim.gif", "._a.jpg", ".DS_Store"):
+        (tmp_path / name).write_text("not a picture")
+    (tmp_path / "d.png").mkdir()
+    with caplog.at_level("INFO"):
+        source = open_source(str(tmp_path))
     assert (source.kind, source.count) == ("folder", 3)
+    assert caplog.messages == [f"{tmp_path}: 3 other files left out, such as anim.gif"]
     frames = list(source)
-    assert [f.frame_id for f in frames] == ["a.jpg", "b.png", "c.PNG"]
+    assert [f.frame_id for f in frames] == ["a.jfif", "b.png", "c.PNG"]
     assert [int(f.image[0, 0, 0]) for f in frames] == [1, 2, 3]
-    assert [p.name for p in list_images(tmp_path)] == ["a.jpg", "b.png", "c.PNG"]
+    assert [p.name for p in list_images(tmp_path)] == ["a.jfif", "b.png", "c.PNG"]
 
 
 @pytest.mark.parametrize(
@@ -72,6 +77,29 @@ def test_any_picture_becomes_8_bit_bgr(
     assert image.dtype == np.uint8
     np.testing.assert_array_equal(image[0, 0], expected)
     assert len(list(open_source(str(path)))) == 1
+
+
+def test_of_several_pages_the_first_is_read_and_it_is_said(tmp_path: Path, caplog) -> None:
+    pages = [np.full((16, 16, 3), value, np.uint8) for value in (10, 20, 30)]
+    cv2.imwritemulti(str(tmp_path / "pages.tif"), pages)
+    cv2.imwrite(str(tmp_path / "one.tif"), pages[0])
+    whole = cv2.imencode(".webp", pages[0], [cv2.IMWRITE_WEBP_QUALITY, 101])[1].tobytes()
+    (tmp_path / "one.webp").write_bytes(whole)
+    # an extended header that says: animated, 16 x 16
+    canvas = bytes([2, 0, 0, 0, 15, 0, 0, 15, 0, 0])
+    size = (len(whole) + 10).to_bytes(4, "little")
+    (tmp_path / "moving.webp").write_bytes(
+        b"RIFF" + size + b"WEBPVP8X" + (10).to_bytes(4, "little") + canvas + whole[12:]
+    )
+    with caplog.at_level("INFO"):
+        for name in ("pages.tif", "one.tif", "one.webp"):
+            frames = list(open_source(str(tmp_path / name)))
+            assert len(frames) == 1 and frames[0].image[0, 0, 0] == 10
+        open_source(str(tmp_path))
+    said = "several pages or frames in %d of %d files: only the first is read"
+    assert caplog.messages == [
+        f"{tmp_path / 'pages.tif'}: {said % (1, 1)}", f"{tmp_path}: {said % (2, 4)}"
+    ]  # fmt: skip
 
 
 def test_orientation_is_for_viewing_not_for_annotations(tmp_path: Path) -> None:
@@ -113,6 +141,13 @@ def test_bad_sources_are_refused_in_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="camera 99: cannot be opened"):
         open_source("99")
+
+
+def test_a_video_that_may_not_be_read_is_not_called_broken(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "a.mp4").write_text("nobody may look")
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may read everything
+    with pytest.raises(ValueError, match=r"a\.mp4: cannot be opened: you may not read this file"):
+        open_source(str(tmp_path / "a.mp4"))
 
 
 @settings(max_examples=30, deadline=None)

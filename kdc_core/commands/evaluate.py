@@ -16,6 +16,7 @@ from kdc_core.commands.options import (
     refuse_network,
 )
 from kdc_core.config import EXACT, ModelInfo
+from kdc_core.engines import check_long_side
 from kdc_core.evaluate.dataset import Dataset
 from kdc_core.pipeline import Engine, Pipeline
 from kdc_core.source import IMAGE_SUFFIXES
@@ -91,6 +92,8 @@ def _engine(args: argparse.Namespace, dataset: Dataset) -> Engine:
         return engine_from(args)
     from kdc_core.evaluate.oracle import Oracle
 
+    if args.long_side is not None:
+        check_long_side(args.long_side)
     info = ModelInfo()  # the default preset's input size and strides
     if args.flip or not args.model:
         refuse_network(args, "--oracle")

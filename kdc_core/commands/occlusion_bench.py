@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from kdc_core.commands.options import add_engine, engine_from, natural, refuse_network
+from kdc_core.commands.options import add_engine, amount, engine_from, natural, refuse_network
 from kdc_core.config import ModelInfo
 
 RENDERED = 12  # people in a cast, when they are rendered; about two seconds each
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backgrounds", type=Path, metavar="DIR", help="pictures without people to walk through"
     )
     parser.add_argument(
-        "--noise", type=float, default=1.0, metavar="X",
+        "--noise", type=amount, default=1.0, metavar="X",
         help="errors of the oracle's fields, 0 = none; default: %(default)s",
     )  # fmt: skip
     parser.add_argument("--only", metavar="TEXT", help="only clips with this text in their name")
@@ -149,13 +149,13 @@ def _backgrounds(args: argparse.Namespace, rng: np.random.Generator) -> list[np.
         ValueError: the folder is not there or has no pictures.
     """
     from kdc_core.evaluate.scenarios import SIZE
-    from kdc_core.source import IMAGE_SUFFIXES, read_image
+    from kdc_core.source import is_picture, read_image
 
     if not args.backgrounds:
         return [None]
     if not args.backgrounds.is_dir():
         raise ValueError(f"{args.backgrounds}: no such folder of backgrounds")
-    files = [p for p in sorted(args.backgrounds.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+    files = [p for p in sorted(args.backgrounds.iterdir()) if is_picture(p)]
     if not files:
         raise ValueError(f"{args.backgrounds}: no pictures in this folder")
     pictures: list[np.ndarray | None] = []

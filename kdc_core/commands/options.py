@@ -28,7 +28,8 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--model", type=Path, metavar="FILE",
-        help="ONNX file or, for torch, a checkpoint; default: the weights that come with KDC",
+        help="ONNX file, or a checkpoint of kdc train, which torch needs; default: the weights "
+        "that come with KDC",
     )  # fmt: skip
     group.add_argument(
         "--threads", type=natural, default=0, metavar="N", help="CPU threads; default: all"
@@ -140,6 +141,17 @@ def natural(text: str) -> int:
     """A number from 0 on, for argparse."""
     value = int(text) if text.isdecimal() else -1
     if value < 0:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 on, got {text!r}")
+    return value
+
+
+def amount(text: str) -> float:
+    """A finite number from 0 on, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number from 0 on, got {text!r}")
     return value
 

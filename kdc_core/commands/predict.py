@@ -33,7 +33,7 @@ def main(args: argparse.Namespace) -> int:
     from kdc_core.evaluate.dataset import load
     from kdc_core.evaluate.report import protocol, write_json
 
-    dataset = load(args.images, args.annotations).first(args.limit)
+    dataset = load(args.images, args.annotations, nobody=True).first(args.limit)
     pipeline = Pipeline(engine_from(args), decode_from(args))
     start = time.perf_counter()
     results = predictions(dataset, pipeline, "predict")

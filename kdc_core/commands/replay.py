@@ -13,6 +13,7 @@ from kdc_core import __version__
 from kdc_core.commands.options import (
     add_decoder,
     add_engine,
+    amount,
     decode_from,
     engine_from,
     natural,
@@ -42,10 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="DIR", help="gets the results; default: BAG_kdc beside BAG"
     )
     parser.add_argument(
-        "--start", type=seconds, default=0.0, metavar="S", help="seconds to leave out"
+        "--start", type=amount, default=0.0, metavar="S", help="seconds to leave out"
     )
     parser.add_argument(
-        "--duration", type=seconds, default=0.0, metavar="S", help="seconds to replay"
+        "--duration", type=amount, default=0.0, metavar="S", help="seconds to replay"
     )
     parser.add_argument(
         "--storage", choices=("mcap", "sqlite3"), default="mcap",
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="at the recording's own pace, dropping what a robot would drop; default: every frame",
     )  # fmt: skip
     clock.add_argument(
-        "--rate", type=seconds, default=1.0, metavar="X", help="pace with --realtime; default: 1"
+        "--rate", type=amount, default=1.0, metavar="X", help="pace with --realtime; default: 1"
     )
     _add_judgement(parser)
     many = parser.add_argument_group("many recordings")
@@ -208,14 +209,3 @@ def _say(summary: dict[str, Any], out: Path) -> None:
     for entry in summary["skipped"]:
         print(f"skipped {entry['count']} x {entry['reason']} ({entry['where']}): {entry['first']}")
     print(f"{summary['frames']} frames, {out / 'report.html'}")
-
-
-def seconds(text: str) -> float:
-    """A number from 0 on, for argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number from 0 on, got {text!r}")
-    return value

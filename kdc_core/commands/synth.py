@@ -63,6 +63,10 @@ def main(args: argparse.Namespace) -> int:
             f"expected --seconds above 0 up to 3600 and --fps from 1 to 240, got {args.seconds:g} "
             f"and {args.fps:g}"
         )
+    if args.video and round(args.seconds * args.fps) < 1:
+        raise ValueError(
+            f"--seconds {args.seconds:g}: expected one frame or more, at --fps {args.fps:g}"
+        )
     backgrounds = backgrounds_in(args.backgrounds) if args.backgrounds else []
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
         raise ValueError(f"{args.out}: expected a new or empty folder: give another one")

@@ -92,6 +92,8 @@ def _open(
     # TensorRT has several names, and says itself what is missing
     if name != "tensorrt" and importlib.util.find_spec(name) is None:
         raise ValueError(f"engine {name} is not installed: {install}")
+    if name == "torch" and model is None:  # what comes with the package is ONNX
+        raise ValueError("engine torch: expected a checkpoint of kdc train, name it: --model FILE")
     path = default_model(name) if model is None else Path(model)
     _check_file(path, name)
     module = importlib.import_module(f"kdc_core.engines.{name}")

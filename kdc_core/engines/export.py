@@ -6,7 +6,6 @@ resizes and a depth-to-space; height and width are free. The file says what it i
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import warnings
 from collections import Counter
@@ -21,8 +20,6 @@ from kdc_core.config import ModelInfo
 from kdc_core.engines.exported import read_exported
 from kdc_core.engines.torch import load_checkpoint
 from kdc_core.network.model import Inference
-
-log = logging.getLogger(__name__)
 
 OPSET = 17  # the newest that TensorRT 8.6 reads
 TOLERANCE = 1e-4  # largest difference to torch, of the range of a channel (see below)
@@ -72,8 +69,6 @@ def export_network(net: Inference, info: ModelInfo, out: Path) -> float:
                 f"{out} was not written"
             )
         draft.replace(out)
-    log.info("%s: %.1f MB, largest difference to torch %.1e", out, out.stat().st_size / 1e6,
-             difference)  # fmt: skip
     return difference
 
 

@@ -66,7 +66,7 @@ def to_int8(path: Path, images: Iterable[np.ndarray]) -> bytes:
         images: network inputs (1, 3, H, W) float32 that the ranges are taken from.
 
     Raises:
-        ValueError: no calibration images.
+        ValueError: no calibration images, or a file that is quantised already.
     """
     return _quantize(path, images, ["Conv"], signed=True)
 
@@ -92,6 +92,8 @@ def _quantize(
     if reader.first is None:
         raise ValueError("int8: expected calibration images, got none; name a folder of pictures")
     model = onnx.load(path)
+    if any(node.op_type == "DequantizeLinear" for node in model.graph.node):
+        raise ValueError(f"{path}: quantised already, expected a float32 file of kdc export")
     kept = outer_nodes(model)
     with tempfile.TemporaryDirectory() as folder, _quiet():
         # a copy: quantize_static writes beside the file that it reads

@@ -16,6 +16,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tqdm import tqdm
 
+from kdc_core.annotations import corners
 from kdc_core.evaluate.bootstrap import Matches, average_precision, interval, resamples
 from kdc_core.evaluate.dataset import Dataset
 from kdc_core.skeleton import OKS_SIGMAS, K
@@ -192,7 +193,7 @@ def _shares(pairs: list[tuple[bool, bool, bool]]) -> dict[str, Any]:
 def as_rle(segmentation: Any, size: tuple[int, ...]) -> dict[str, Any]:
     """Polygons or either kind of RLE as compressed RLE for a picture of (height, width)."""
     if isinstance(segmentation, list):
-        return rle.merge(rle.frPyObjects(segmentation, *size))
+        return rle.merge(rle.frPyObjects(list(map(corners, segmentation)), *size))
     if isinstance(segmentation["counts"], list):
         return rle.frPyObjects(segmentation, *size)
     return segmentation

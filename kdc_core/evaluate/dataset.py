@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kdc_core.annotations import check_runs, person_category, read_annotations
+from kdc_core.annotations import check_runs, corners, person_category, read_annotations
 from kdc_core.skeleton import K
 from kdc_core.source import read_image
 from kdc_core.types import Frame
@@ -64,8 +64,13 @@ class Dataset:
         return Dataset(self.folder, self.file, self.person, images, people)
 
 
-def load(folder: Path, file: Path) -> Dataset:
+def load(folder: Path, file: Path, nobody: bool = False) -> Dataset:
     """Read an annotation file and check that its pictures are there.
+
+    Args:
+        folder: of the pictures.
+        file: annotations in COCO's format.
+        nobody: whether it may have no people: there is nothing to judge by.
 
     Raises:
         ValueError: with one line, for whatever is missing or malformed.
@@ -82,14 +87,19 @@ def load(folder: Path, file: Path) -> Dataset:
             raise ValueError(f"picture id {twice} is given twice")
         people: dict[int, list[dict[str, Any]]] = {number: [] for number in sizes}
         for entry in content["annotations"]:
-            if entry["category_id"] == person and (number := entry["image_id"]) in people:
-                people[number].append(_annotation(entry, sizes[number]))
+            if int(entry["category_id"]) == person and (n := int(entry["image_id"])) in people:
+                people[n].append(_annotation(entry, sizes[n]))
     except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise ValueError(
             f"{file}: an entry is not as in COCO: {type(error).__name__} {error}"
         ) from None
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
+    if not nobody and not any(people.values()):
+        raise ValueError(
+            f"{file}: expected people to judge by, none of its {len(content['annotations'])} "
+            f"annotations has category_id {person} and the image_id of one of its pictures"
+        )
     missing = [e["file_name"] for e in images if not (folder / e["file_name"]).is_file()]
     if missing:
         raise ValueError(
@@ -112,20 +122,31 @@ def _annotation(entry: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
         raise ValueError(
             f"annotation {entry['id']}: expected {3 * K} keypoint numbers, got {len(keypoints)}"
         )
-    x, y, width, height = (float(value) for value in entry["bbox"])
+    keypoints = _finite(entry, "keypoints", keypoints)
+    x, y, width, height = _finite(entry, "bbox", entry["bbox"])
+    (area,) = _finite(entry, "area", [entry.get("area") or width * height])
+    if area < 0:  # belongs to no size of people, so whoever finds it is wrong
+        raise ValueError(f"annotation {entry['id']}: area: expected a number from 0 on, got {area}")
     labelled = int(np.count_nonzero(np.array(keypoints[2::3]) > 0))
     return {
         "id": int(entry["id"]),
         "image_id": int(entry["image_id"]),
         "category_id": int(entry["category_id"]),
         "bbox": [x, y, width, height],
-        "area": float(entry.get("area") or width * height),
+        "area": area,
         "iscrowd": int(entry.get("iscrowd") or 0),
         "keypoints": keypoints,
         "num_keypoints": labelled,
         "segmentation": _segmentation(entry, size),
         "pseudo_mask": bool(entry.get("pseudo_mask")),
     }
+
+
+def _finite(entry: dict[str, Any], name: str, values: Iterable[Any]) -> list[float]:
+    numbers = [float(value) for value in values]
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"annotation {entry['id']}: {name}: expected finite numbers")
+    return numbers
 
 
 def _segmentation(entry: dict[str, Any], size: tuple[int, int]) -> Any:
@@ -136,11 +157,7 @@ def _segmentation(entry: dict[str, Any], size: tuple[int, int]) -> Any:
             check_runs(value, size)
             return value
         if isinstance(value, list):
-            return [
-                [float(number) for number in polygon]
-                for polygon in value
-                if isinstance(polygon, list) and len(polygon) >= 6
-            ]
+            return [corners(p) for p in value if isinstance(p, list) and len(p) >= 6]
     except (TypeError, ValueError) as error:
         raise ValueError(f"annotation {entry['id']}: segmentation: {error}") from None
     return []

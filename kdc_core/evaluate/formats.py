@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as rle
 
-from kdc_core.annotations import read_annotations
+from kdc_core.annotations import corners, read_annotations
 from kdc_core.evaluate import dataset
 from kdc_core.evaluate.dataset import Dataset
 from kdc_core.skeleton import KEYPOINTS, K
@@ -129,9 +129,10 @@ def _ochuman_mask(shape: dict[str, Any] | None) -> Any:
     if not shape or not shape["outer"]:
         return []
     size = (int(shape["height"]), int(shape["width"]))
-    mask = rle.decode(rle.merge(rle.frPyObjects(shape["outer"], *size)))
-    if shape["inner"]:
-        mask[rle.decode(rle.merge(rle.frPyObjects(shape["inner"], *size))) > 0] = 0
+    outer, inner = (list(map(corners, shape[which])) for which in ("outer", "inner"))
+    mask = rle.decode(rle.merge(rle.frPyObjects(outer, *size)))
+    if inner:
+        mask[rle.decode(rle.merge(rle.frPyObjects(inner, *size))) > 0] = 0
     packed = rle.encode(np.asfortranarray(mask))
     return {"size": list(size), "counts": packed["counts"].decode()}
 

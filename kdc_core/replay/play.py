@@ -71,6 +71,12 @@ class Replay:
         self._note()
         self.bag = Bag(self.path)
         try:
+            length = (self.bag.end - self.bag.start) / messages.NS
+            if self.settings.start and self.settings.start >= length:
+                raise ValueError(
+                    f"{self.path}: the recording is {max(0, length):.1f} s long, it has nothing "
+                    f"from --start {self.settings.start:g} on"
+                )
             topics = cameras.choose(self.bag, list(self.settings.topics))
             self.prefixes = cameras.prefixes(topics)
             file = Path(self.settings.truth) if self.settings.truth else None

@@ -150,8 +150,8 @@ def _annotation(
 
 def _coco(truth: Truth, file: Path, cameras: list[str]) -> None:
     content = read_annotations(file)
-    person = person_category(content)
     try:
+        person = person_category(content)
         images = {entry["id"]: entry for entry in content["images"]}
         lists: dict[int, Annotations] = {number: [] for number in images}
         for entry in content["annotations"]:
@@ -196,8 +196,12 @@ def _mots(truth: Truth, file: Path, cameras: list[str]) -> None:
     _refuse_several(file, "MOTS text is", cameras)
     if not file.is_file():
         raise ValueError(f"{file}: no such file with the truth")
+    try:
+        lines = file.read_text("utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{file}: expected COCO annotations (.json) or MOTS text") from None
     frames: dict[int, Annotations] = {}
-    for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         try:
             frame, identity, kind, height, width = map(int, line.split(" ", 5)[:5])
             shape = {"size": [height, width], "counts": line.split(" ", 5)[5].encode()}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdc_core.source import IMAGE_SUFFIXES, read_image
+from kdc_core.source import is_picture, read_image
 
 
 def number(seed: int, index: int) -> int:
@@ -22,7 +22,7 @@ def backgrounds_in(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder of backgrounds")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    found = sorted(p for p in folder.rglob("*") if is_picture(p))
     if not found:
         raise ValueError(f"{folder}: expected pictures without people in it, found none")
     return found

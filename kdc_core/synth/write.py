@@ -54,13 +54,16 @@ def write_stills(
         "info": info, "categories": [CATEGORY],
         "images": [], "annotations": [], "hidden_people": [],
     }  # fmt: skip
-    for entry, people in each(work, range(count), workers):
-        content["images"].append(entry)
-        for person in people:
-            name = "annotations" if person["segmentation"] else "hidden_people"
-            content[name].append(person)
-        step()
-    (out / ANNOTATIONS).write_text(json.dumps(content), encoding="utf-8")
+    try:
+        for entry, people in each(work, range(count), workers):
+            content["images"].append(entry)
+            for person in people:
+                name = "annotations" if person["segmentation"] else "hidden_people"
+                content[name].append(person)
+            step()
+    finally:  # what was made before a Ctrl-C, or before memory ran out, is of use as it is
+        if content["images"]:
+            (out / ANNOTATIONS).write_text(json.dumps(content), encoding="utf-8")
     return {
         "pictures": count, "people": len(content["annotations"]),
         "ignored": sum(label["iscrowd"] for label in content["annotations"]),

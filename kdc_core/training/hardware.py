@@ -78,7 +78,7 @@ def keep_resident(config: TrainConfig, pack: Pack, site: Site) -> bool:
     """Whether the decoded pictures stay in the device's memory."""
     if config.resident != "auto":
         return config.resident == "yes"
-    needed = len(pack) * int(pack.size.max()) ** 2 * 5
+    needed = len(pack) * int(pack.size.max(initial=0)) ** 2 * 5
     if site.device.type == "cuda":
         return needed < 0.3 * torch.cuda.mem_get_info(site.device)[0]
     return False  # on CPUs the network, not the decoder, takes the time

@@ -27,9 +27,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from kdc_core.annotations import TYPICAL_FILL, check_runs, person_category, read_annotations
+from kdc_core.annotations import (
+    TYPICAL_FILL,
+    check_runs,
+    corners,
+    person_category,
+    read_annotations,
+)
 from kdc_core.skeleton import K
-from kdc_core.source import JPEG, decode_image
+from kdc_core.source import JPEG, decode_image, is_picture
 from kdc_core.training.batch import MAX_PEOPLE, OVERLAP, POSE_UNKNOWN, SEG_UNKNOWN
 from kdc_core.training.data import Pack, Picture, is_tune
 
@@ -52,15 +58,26 @@ class LoadReport:
     examples: dict[str, str] = field(default_factory=dict)
 
     def add(self, problem: str, example: object) -> None:
-        """Count a problem; the first case is kept as an example."""
+        """Count a problem; the first case is kept as an example, of outlines the beginning."""
         self.problems[problem] += 1
-        self.examples.setdefault(problem, str(example))
+        self.examples.setdefault(problem, str(example)[:120])
+
+    def join(self, other: LoadReport) -> None:
+        """Count what another source's report has counted, too."""
+        self.pictures += other.pictures
+        self.people += other.people
+        self.problems.update(other.problems)
+        self.examples = other.examples | self.examples
+
+    def listed(self) -> list[str]:
+        """The problems, the commonest first."""
+        return [
+            f"{count} x {problem} (first: {self.examples[problem]})"
+            for problem, count in self.problems.most_common()
+        ]
 
     def __str__(self) -> str:
-        lines = [f"{self.pictures} pictures with {self.people} people"]
-        for problem, count in self.problems.most_common():
-            lines.append(f"  {count} x {problem} (first: {self.examples[problem]})")
-        return "\n".join(lines)
+        return "\n  ".join([f"{self.pictures} pictures with {self.people} people", *self.listed()])
 
 
 def read_coco(
@@ -75,23 +92,37 @@ def read_coco(
         quality: write every JPEG anew at this quality; by default only pictures above ``SIDE``.
 
     Raises:
-        ValueError: the file as a whole is not a COCO annotation file.
+        ValueError: the file as a whole is not a COCO annotation file, or nothing in it is usable.
     """
-    folder = annotations.parent / "images"
-    entries, people = _entries(annotations, report)
+    folder, own = annotations.parent / "images", LoadReport()
+    content = read_annotations(annotations)
+    entries, people = _entries(annotations, content, own)
 
     def one(entry: dict) -> Picture | None:
         labels = people.get(entry["id"], [])
-        return _picture(folder, entry, labels, holdout and is_tune(entry["id"]), quality, report)
+        return _picture(folder, entry, labels, holdout and is_tune(entry["id"]), quality, own)
 
-    return _pack(entries, one, report)
+    pack = _pack(entries, one, own)
+    if not own.pictures:
+        raise ValueError(
+            f"{annotations}: none of its {len(content['images'])} pictures is usable, expected "
+            f"them in {folder}: {'; '.join(own.listed())}"
+        )
+    # a file of other things than people, or of nothing, is one of negatives: nothing is wrong in it
+    if content["annotations"] and not own.people and own.problems:
+        raise ValueError(
+            f"{annotations}: none of its {len(content['annotations'])} annotations is a usable "
+            f"person: {'; '.join(own.listed())}"
+        )
+    report.join(own)
+    return pack
 
 
 def read_negatives(folder: Path, report: LoadReport, *, quality: int | None = None) -> Pack:
     """Read a folder of pictures without people."""
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    paths = sorted(p for p in folder.rglob("*") if is_picture(p))
     if not paths:
-        raise ValueError(f"{folder}: expected a folder with pictures (jpg, png), found none")
+        raise ValueError(f"{folder}: expected a folder with pictures, found none")
     entries = [{"id": -1 - i, "file_name": p.relative_to(folder)} for i, p in enumerate(paths)]
     return _pack(entries, lambda e: _picture(folder, e, [], False, quality, report), report)
 
@@ -104,13 +135,15 @@ def _pack(entries: list[dict], one: Callable[[dict], Picture | None], report: Lo
     return Pack.of(pictures)
 
 
-def _entries(path: Path, report: LoadReport) -> tuple[list[dict], dict[int, list[dict]]]:
+def _entries(
+    path: Path, content: dict, report: LoadReport
+) -> tuple[list[dict], dict[int, list[dict]]]:
     """The usable picture entries of a file, and the annotations of people by picture id."""
-    content = read_annotations(path)
     try:
         category = person_category(content)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+    others = [int(c["id"]) for c in content.get("categories") or []]
     entries = {}
     for entry in content["images"]:
         named = isinstance(entry, dict) and isinstance(entry.get("file_name"), str)
@@ -125,8 +158,10 @@ def _entries(path: Path, report: LoadReport) -> tuple[list[dict], dict[int, list
         owner = label.get("image_id") if isinstance(label, dict) else None
         if not isinstance(owner, int) or owner not in entries:
             report.add("annotation of an unknown picture", label)
-        elif label.get("category_id", category) == category:
+        elif (given := label.get("category_id", category)) == category:
             people[owner].append(label)
+        elif given not in others:
+            report.add("category_id (a number) of no category of the file", repr(given))
     return list(entries.values()), people
 
 
@@ -206,6 +241,8 @@ def _person(
     scale = np.array(stored, np.float32) / size
     try:
         x, y, w, h = (float(v) for v in label["bbox"])
+        if not np.isfinite([x, y, w, h]).all():
+            raise ValueError
     except (KeyError, TypeError, ValueError, OverflowError):
         report.add("annotation without bbox", label.get("id"))
         return None
@@ -274,7 +311,7 @@ def _mask(
     try:
         if isinstance(shape, list):
             factor = np.tile(np.array(stored) / size, 2)
-            rings = [(np.array(r, float).reshape(-1, 2) * factor[:2]).ravel().tolist()
+            rings = [(np.array(corners(r)).reshape(-1, 2) * factor[:2]).ravel().tolist()
                      for r in shape if len(r) >= 6]  # fmt: skip
             code = coco.merge(coco.frPyObjects(rings, stored[1], stored[0]))
         else:

@@ -45,6 +45,7 @@ from kdc_core.training.settings import (
     add_arguments,
     from_arguments,
 )
+from kdc_core.training.stop import ctrl_c
 
 MAX_SKIPPED = 20  # steps in a row without a finite loss, then the run stops
 AHEAD = 16  # steps whose pictures are begun to be rendered
@@ -72,6 +73,7 @@ def train(
     Raises:
         ValueError: nothing to train on, or a checkpoint that does not fit.
         RuntimeError: the loss stayed not finite for ``MAX_SKIPPED`` steps.
+        KeyboardInterrupt: Ctrl-C, once the step is done and the run is saved.
     """
     site = find_site(config)
     out = Path(config.out)
@@ -101,6 +103,8 @@ def train(
     if state:
         step, elapsed = _restore(state, net, average, optimizer, state_path)
         log.info("resumed at step %d after %.1f minutes", step, elapsed / 60)
+    elif resume:
+        log.info("%s: nothing to resume, a new run begins", out)
     wrapped = _wrap(net, config, site)
     journal = Journal(out, step) if site.leads else None
     tuning = pack.tuning()
@@ -124,13 +128,13 @@ def train(
         return ahead.submit(_batches, pool, step, config, calm if over else augment, site)
 
     # closed first, the pool keeps nobody waiting for pictures of a step that will not come
-    with ThreadPoolExecutor(max_workers=1) as ahead, contextlib.closing(pool):
+    with ThreadPoolExecutor(max_workers=1) as ahead, contextlib.closing(pool), ctrl_c() as stop:
         parts = ahead_of(step, _progress(step, elapsed, config, site))
         while True:
             elapsed = time.monotonic() - started
             progress = _progress(step, elapsed, config, site)
             leg_over = config.leg_minutes and time.monotonic() - leg_start > config.leg_minutes * 60
-            if progress >= 1 or _any(bool(leg_over), site):
+            if progress >= 1 or _any(bool(leg_over) or stop.is_set(), site):
                 break
             batches = parts.result()
             parts = ahead_of(step + 1, progress)
@@ -147,9 +151,10 @@ def train(
                 skipped += 1
                 log.warning("step %d: gradient not finite, step skipped", step)
                 if skipped >= MAX_SKIPPED:
+                    saved = f", or start anew from {state_path} as it was saved (--init)"
                     raise RuntimeError(
-                        f"loss not finite for {skipped} steps in a row: lower --lr, or start anew "
-                        f"from {state_path} as it was saved"
+                        f"loss not finite for {skipped} steps in a row: lower --lr"
+                        f"{saved if state_path.exists() else ''}"
                     )
             step += 1
             bar.update()
@@ -170,13 +175,15 @@ def train(
     bar.close()
     if site.leads:
         save()
-        if len(tuning) and step % config.tune_every:  # else it has been done
+        if len(tuning) and step % config.tune_every and not stop.is_set():  # else it has been done
             _tune(average.net, loss, tuning, longest, journal, step - 1, site)
         journal.close()
         log.info("%d steps, %.1f minutes; weights: %s", step, elapsed / 60, out / "ema.pt")
     if site.world > 1:
         dist.barrier()
         dist.destroy_process_group()
+    if stop.is_set():
+        raise KeyboardInterrupt
     return out / "ema.pt"
 
 

@@ -139,6 +139,9 @@ def test_bad_options(models):
         open_engine("onnxruntime", models.onnx, threads=-1)
     with pytest.raises(ValueError, match="64 to 4096 pixels, got 8"):
         open_engine("onnxruntime", models.onnx, long_side=8)
+    pytest.importorskip("torch", reason="torch is not installed")
+    with pytest.raises(ValueError, match="torch: expected a checkpoint of kdc train, name it: --m"):
+        open_engine("torch")
 
 
 def test_default_model_is_in_the_package():

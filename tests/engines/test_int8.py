@@ -67,7 +67,7 @@ def test_maps_stay_bytes_between_the_outer_convolutions(models, quantised):
     assert quantised.stat().st_size < 0.4 * models.onnx.stat().st_size
 
 
-def test_quantize_names_what_it_misses(models, tmp_path, capsys):
+def test_quantize_names_what_it_misses(models, quantised, folder, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     text = tmp_path / "text.onnx"
     text.write_text("no model")
@@ -75,6 +75,10 @@ def test_quantize_names_what_it_misses(models, tmp_path, capsys):
         ([str(tmp_path / "none.onnx"), "--images", str(tmp_path)], "no such model file"),
         ([str(text), "--images", str(tmp_path)], "expected an ONNX file"),
         ([str(models.onnx), "--images", str(tmp_path / "empty")], "empty"),
+        (
+            [str(quantised), "--images", str(folder), "--out", str(tmp_path / "int8_twice.onnx")],
+            "small_int7.onnx: quantised already, expected a float32 file",
+        ),
     ]
     for arguments, words in cases:
         assert main(["quantize", *arguments]) == 2

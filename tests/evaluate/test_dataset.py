@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ from coco_files import two_scenes, write
 
 from kdc_core.evaluate.dataset import load
 
+PERSON = {"id": 4, "image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}
 PICTURE = {"id": 1, "file_name": "0.png", "width": 320, "height": 240}
 
 
@@ -45,6 +47,24 @@ def test_missing_fields_are_filled_in(files: tuple[Path, Path]) -> None:
     assert person["segmentation"] == []
 
 
+def test_ids_may_be_text_as_the_pictures_ids_may(files: tuple[Path, Path]) -> None:
+    images, path = files
+    annotations = json.loads(path.read_text())["annotations"]
+    for entry in annotations:
+        entry |= {"image_id": str(entry["image_id"]), "category_id": "1"}
+    dataset = load(images, edited(path, annotations=annotations))
+    assert [len(people) for people in dataset.people.values()] == [2, 1, 0]
+    assert dataset.people[2][0]["image_id"] == 2
+
+
+def test_a_file_of_nobody_is_for_predictions_alone(files: tuple[Path, Path]) -> None:
+    images, path = files
+    for changes in ({"annotations": []}, {"categories": [{"id": 4, "name": "person"}]}):
+        with pytest.raises(ValueError, match=r"json: expected people to judge by, none of its \d "):
+            load(images, edited(path, **changes))
+        assert not any(load(images, path, nobody=True).people.values())
+
+
 def test_only_people_are_read(files: tuple[Path, Path]) -> None:
     images, path = files
     annotations = json.loads(path.read_text())["annotations"]
@@ -76,6 +96,10 @@ def test_only_people_are_read(files: tuple[Path, Path]) -> None:
             {"annotations": [{"id": 4, "image_id": 1, "category_id": 1, "bbox": [0, 0]}]},
             "annotations.json: ",
         ),
+        ({"annotations": [{**PERSON, "bbox": [0, 0, math.inf, 1]}]}, "4: bbox: expected finite"),
+        ({"annotations": [{**PERSON, "area": math.nan}]}, "4: area: expected finite"),
+        ({"annotations": [{**PERSON, "area": -5}]}, "4: area: expected a number from 0 on, got -5"),
+        ({"annotations": [{**PERSON, "keypoints": [math.nan] * 51}]}, "4: keypoints: expected fin"),
         (
             {"images": [{"id": 1, "file_name": "gone.jpg", "width": 320, "height": 240}]},
             "1 of 1 pictures of annotations.json are missing, e.g. gone.jpg",
@@ -101,13 +125,14 @@ def test_bad_files_are_refused(files: tuple[Path, Path], changes: dict, message:
         ({"counts": "o", "size": [240, 320]}, "in the middle of a number"),
         ([["a"] * 6], "could not convert string to float"),
         ([[[1]] * 6], "float() argument"),
+        ([[0, 0, 9, 0, 9, math.inf]], "expected coordinates up to 100000 pixels, got inf"),
+        ([[0, 0, 9, 0, math.nan, 9]], "expected coordinates up to 100000 pixels, got nan"),
+        ([[0, 0, 9, 0, -1e8, 9]], "expected coordinates up to 100000 pixels, got -100000000.0"),
     ],
 )
 def test_masks_that_cannot_be_read_are_refused(files: tuple[Path, Path], mask, message) -> None:
     images, path = files
-    wrong = {
-        "id": 4, "image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1], "segmentation": mask
-    }  # fmt: skip
+    wrong = {**PERSON, "segmentation": mask}
     with pytest.raises(ValueError, match=r"annotation 4: segmentation: [^\n]+\Z") as error:
         load(images, edited(path, annotations=[wrong]))
     assert message in str(error.value)

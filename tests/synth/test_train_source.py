@@ -185,6 +185,10 @@ def test_what_does_not_fit_is_said_in_one_line(real, cache, tmp_path):
     parser = argparse.ArgumentParser()
     settings.add_arguments(parser)
     common = ["--data", str(real), "--out", str(tmp_path / "run"), "--device", "cpu"]
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "a.png").touch()
+    with pytest.raises(ValueError, match="expected at least one usable picture, got none"):
+        loop.main(parser.parse_args(["--negatives", str(tmp_path / "broken"), *common[2:]]))
     for more, words in (
         (["--synth", "1.5"], "share from 0 to 1"),
         (["--synth-data", str(cache)], "--synth 0.3"),

@@ -139,6 +139,21 @@ def test_a_longer_run_begins_with_the_pictures_of_a_shorter_one(tmp_path):
     assert len(long) == 4 and short.items() <= long.items()
 
 
+def test_what_was_made_before_ctrl_c_is_of_use(tmp_path):
+    made = []
+
+    def step():
+        made.append(1)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write.write_stills(tmp_path / "broken", 4, 0, SynthConfig(), [], workers=1, step=step)
+    write.write_stills(tmp_path / "two", 2, 0, SynthConfig(), [], workers=1)
+    broken, two = (files(tmp_path / name) for name in ("broken", "two"))
+    assert len(two) == 3 and broken == two
+
+
 def test_backgrounds_are_pictures_of_a_folder(tmp_path):
     (tmp_path / "nobody").mkdir()
     cv2.imwrite(str(tmp_path / "nobody" / "a.png"), np.full((50, 70, 3), (250, 20, 10), np.uint8))
@@ -202,6 +217,7 @@ def test_what_does_not_fit_is_said_in_one_line(tmp_path):
         ([*new, "--backgrounds", tmp_path / "none"], "no such folder"),
         ([*new, "--backgrounds", tmp_path / "full"], "found none"),
         ([*new, "--video", "--fps", 0], "--fps from 1"),
+        ([*new, "--video", "--seconds", 0.01], "--seconds 0.01: expected one frame or more"),
     ):
         with pytest.raises(ValueError, match=words) as error:
             run(*argv)

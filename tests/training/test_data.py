@@ -129,22 +129,47 @@ def test_broken_input_is_counted_and_the_rest_is_used(tmp_path):
         annotation(13, 6, (100, 80), 1.0, keypoints=[1, 2, 3]),
         annotation(14, 6, (100, 80), 1.0, segmentation={"size": [3, 3]}),
         annotation(15, 6, (100, 80), 1.0, segmentation={"size": [9, 9], "counts": [81]}),
+        annotation(17, 6, (100, 80), 1.0, segmentation=[[9, 9, 90, 9, 90, math.inf]]),
         annotation(16, 6, (100, 80), 1.0, keypoints=[900, 9, 2] * 17), "nonsense",
     ]  # fmt: skip
     path.write_text(json.dumps(content))
     report = LoadReport()
     pack = read_coco(path, report)
-    assert pack.image_id.tolist() == [6] and len(pack.area) == 5
+    assert pack.image_id.tolist() == [6] and len(pack.area) == 6
     assert report.problems == {
         "picture missing": 1, "picture broken or cut short": 3,
         "picture has another size than its entry says": 1,
         "picture entry without id (a number) or file_name": 1, "picture id given twice": 1,
         "annotation of an unknown picture": 2, "annotation without bbox": 1, "empty box": 1,
-        "keypoints are not 17 x 3 numbers": 1, "segmentation unreadable": 1,
+        "keypoints are not 17 x 3 numbers": 1, "segmentation unreadable": 2,
         "segmentation of another size than its picture": 1,
         "keypoint outside its picture or v not 0, 1, 2": 1,
     }  # fmt: skip
     assert "3 x picture broken" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("picture", "label", "message"),
+    [
+        ({"id": "1"}, {"image_id": "1"}, "1 x picture entry without id (a number)"),
+        ({"file_name": "a.jpg"}, {}, "1 x picture missing (first: a.jpg)"),
+        ({"width": 160, "height": 200}, {}, "1 x picture has another size than its entry says"),
+        ({}, {"category_id": "1"}, "(a number) of no category of the file (first: '1')"),
+        ({}, {"bbox": None}, "1 x annotation without bbox (first: 1)"),
+        ({}, {"bbox": [math.nan, 0, 9, 9]}, "1 x annotation without bbox (first: 1)"),
+        ({}, {"image_id": "1"}, "1 x annotation of an unknown picture"),
+    ],
+)
+def test_a_file_without_anything_usable_is_refused(tmp_path, picture, label, message):
+    path = write_set(tmp_path, [entry(1)], [annotation(1, 1, (100, 80), 1.0)])
+    content = {"images": [{**entry(1), **picture}],
+               "annotations": [{**annotation(1, 1, (100, 80), 1.0), **label}]}  # fmt: skip
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"\A[^\n]+\Z") as error:
+        read_coco(path, LoadReport())
+    text = str(error.value)
+    assert message in text and text.startswith(f"{path}: none of its 1 ") and len(text) < 600
+    assert (f"expected them in {tmp_path / 'images'}" in text) == bool(picture)
 
 
 JSON = st.recursive(
@@ -154,6 +179,7 @@ JSON = st.recursive(
 )
 WRONG = JSON | st.sampled_from(
     [10**400, [1e9, 1e9, 2] * 17, [math.nan] * 51, [[math.nan] * 6], [[1e9] * 6],
+     [[0, 0, 9, 0, 9, math.inf]], [[0, 0, 1e9, 0, 9, 9]],
      {"counts": [5], "size": [160, 200]}, {"counts": [5, -3], "size": [160, 200]},
      {"counts": "x", "size": [160, 200]}]
 )  # fmt: skip
@@ -198,6 +224,11 @@ def test_people_have_the_category_that_the_file_says(tmp_path):
                                                           {"id": 2, "name": "cat"}]}))  # fmt: skip
     with pytest.raises(ValueError, match="no category is called person, got cat, dog"):
         read_coco(path, LoadReport())
+    others = [{**label, "category_id": 1} for label in labels]
+    path.write_text(json.dumps({**content, "annotations": others, "categories": categories}))
+    report = LoadReport()
+    assert len(read_coco(path, report)) == 1 and not report.people  # a dog makes a negative
+    assert not report.problems
 
 
 def test_empty_annotations_make_negatives(tmp_path):

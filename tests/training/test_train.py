@@ -177,7 +177,7 @@ def test_loss_that_is_not_a_number_stops_the_run_and_spoils_nothing(
         loop, "_network", lambda c, make=loop._network: before.setdefault("net", make(c))
     )
     run = config(tmp_path, iterations=100)
-    with pytest.raises(RuntimeError, match="20 steps in a row"):
+    with pytest.raises(RuntimeError, match=r"20 steps in a row: lower --lr\Z"):  # nothing saved
         loop.train(run, pack)
     torch.manual_seed(run.seed)
     fresh = dict(loop._network.__defaults__[0](run).named_parameters())
@@ -196,6 +196,32 @@ def test_a_leg_ends_early_and_can_be_resumed(small_set, tmp_path):
     assert later["step"] > state["step"] and later["elapsed"] >= limit * 60
     last = json.loads((tmp_path / "run" / "curve.jsonl").read_text().splitlines()[-2])
     assert last["lr"] < 0.5 * TrainConfig().lr
+
+
+def test_ctrl_c_is_heeded_after_the_step_and_nothing_is_lost(
+    small_set, tmp_path, monkeypatch, caplog
+):
+    pack, _ = read_all([small_set], [], [])
+    make = loop._step
+
+    def interrupted(net, loss, optimizer, batches, step, *more):
+        if step == 1:
+            signal.raise_signal(signal.SIGINT)
+        return make(net, loss, optimizer, batches, step, *more)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # else it may be ignored
+    try:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(loop, "_step", interrupted)
+            with caplog.at_level("INFO"):
+                loop.train(config(tmp_path, iterations=3), pack, resume=True)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert caplog.messages[0] == f"{tmp_path / 'run'}: nothing to resume, a new run begins"
+    assert checkpoint.load(tmp_path / "run" / "state.pt")["step"] == 2
+    loop.train(config(tmp_path, iterations=3), pack, resume=True)
+    assert list(curve(tmp_path / "run")) == [0, 1, 2]
 
 
 def test_a_resumed_run_keeps_its_options_and_takes_no_others(small_set, tmp_path, capsys):
