@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -28,16 +29,21 @@ class Sink(Protocol):
         ...
 
 
+def keep_apart(written: Iterable[Path], read: Iterable[Path]) -> None:
+    """ValueError if one of the files to be written is one of those read, by whatever name."""
+    there = {identity: path for path in written if (identity := _identity(path))}
+    for path in read if there else ():
+        if (same := there.get(_identity(path))) is not None:
+            raise ValueError(f"{same}: would replace what is read, name another file or folder")
+
+
 def check_apart(path: Path, source: Source, suffix: str = ".jpg") -> None:
-    """ValueError for an output that would replace what is read.
+    """ValueError for an output that would replace what the source reads.
 
     ``suffix`` is that of the pictures which a folder gets, with the names of those that are read.
     """
-    if source.path is None:
-        return
-    written = path / f"{source.path.stem}{suffix}" if source.kind == "image" else path
-    if source.path.resolve() in (path.resolve(), written.resolve()):
-        raise ValueError(f"{path}: would replace what is read, name another file or folder")
+    inside = (path / f"{name}{suffix}" for read in source.reads for name in (read.stem, read.name))
+    keep_apart((path, *inside), source.reads)
 
 
 def open_sink(path: Path, source: Source) -> Sink:
@@ -167,6 +173,15 @@ class FolderSink:
 
     def close(self) -> None:
         """The files are complete already."""
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What all links to a file have in common; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _save(path: Path, image: np.ndarray) -> None:

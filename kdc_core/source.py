@@ -20,6 +20,7 @@ from kdc_core.types import Frame
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 JPEG, PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"  # how every such file begins
 _ALONE = (0x00, 0x01, *range(0xD0, 0xDA), 0xFF)  # JPEG markers without a length, and no markers
+FILE_URL = "file://"  # what is behind it is a file like any other
 MOST_CAMERAS = 9999  # larger numbers are no index of a camera
 #: frames that may be missing at the end, at least 2: counts of variable-rate files are estimates
 COUNT_TOLERANCE = 0.01
@@ -34,7 +35,7 @@ class Source:
     frames: Callable[[], Iterator[Frame]]
     fps: float | None = None  # frames per second, None where unknown
     count: int | None = None  # frames, None where unknown
-    path: Path | None = None  # of what is read, None where it is no file and no folder
+    reads: tuple[Path, ...] = ()  # the files, and of pictures in a folder the folder
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames()
@@ -52,10 +53,10 @@ def open_source(text: str) -> Source:
         ValueError: no such file, an empty folder, not a video, a camera that does not answer.
     """
     quieten_opencv()
-    path = Path(text)
+    path = Path(text.removeprefix(FILE_URL))
     if text.isdecimal() and int(text) <= MOST_CAMERAS and not path.exists():
         return _capture(f"camera {text}", "camera", int(text))
-    if "://" in text:
+    if "://" in text and not text.startswith(FILE_URL):
         return _capture(text, "stream", text)
     if not path.exists():
         raise ValueError(f"{text}: no such file, folder or camera")
@@ -66,9 +67,9 @@ def open_source(text: str) -> Source:
     if path.suffix.lower() in IMAGE_SUFFIXES:
         image = read_image(path)
         frame = Frame(image, 0.0, path.name)
-        return Source(text, "image", lambda: iter([frame]), count=1, path=path)
+        return Source(text, "image", lambda: iter([frame]), count=1, reads=(path,))
     # absolute: FFmpeg takes 12:30.mp4 for an address
-    return replace(_capture(text, "video", os.path.abspath(path)), path=path)
+    return replace(_capture(text, "video", os.path.abspath(path)), reads=(path,))
 
 
 def read_image(path: Path, as_stored: bool = False) -> np.ndarray:
@@ -167,7 +168,7 @@ def _folder(folder: Path) -> Source:
         for index, path in enumerate(paths):
             yield Frame(read_image(path), float(index), path.name)
 
-    return Source(str(folder), "folder", frames, count=len(paths), path=folder)
+    return Source(str(folder), "folder", frames, count=len(paths), reads=(folder, *paths))
 
 
 def _capture(name: str, kind: str, target: int | str) -> Source:

@@ -294,22 +294,31 @@ def test_doctor_names_engine_and_what_is_missing(model: str, capsys, monkeypatch
     assert "gone.onnx (missing)" in capsys.readouterr().out
 
 
-def test_no_command_writes_over_what_it_reads(model: str, tmp_path: Path, capsys, monkeypatch):
+def test_no_command_writes_over_what_it_reads(model, coco, tmp_path, capsys, monkeypatch):
     path = tmp_path / "pictures" / "a.png"
-    path.parent.mkdir()
     cv2.imwrite(str(path), np.zeros((48, 64, 3), np.uint8))
     shutil.copy(model, tmp_path / "m.onnx")
-    before = path.read_bytes(), (tmp_path / "m.onnx").read_bytes()
+    clip(tmp_path / "w.avi")
+    oracle = ["evaluate", "--images", coco[0], "--annotations", coco[1], "--oracle"]
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    before = [file.read_bytes() for file in files]
     monkeypatch.chdir(tmp_path)
     for words in (
         ["run", "pictures", "--out", f"{tmp_path}/pictures"],
+        ["run", "pictures", "--out", "pictures/a.png"],
         ["run", "pictures/a.png", "--save-masks", "pictures"],
+        ["run", f"file://{tmp_path}/w.avi", "--out", "w.avi"],
+        ["bench", "w.avi", "--json", "w.avi"],
+        [*oracle, "--json", coco[1]],
+        [*oracle, "--worst", "pictures/0.png"],
         ["quantize", "m.onnx", "--images", "pictures", "--out", f"{tmp_path}/m.onnx"],
         ["export", "m.onnx", "--out", f"{tmp_path}/m.onnx"],
     ):
         assert main(words) == 2
         assert "is read" in capsys.readouterr().err
-    assert (path.read_bytes(), (tmp_path / "m.onnx").read_bytes()) == before
+    assert main(["quantize", "m.onnx", "--images", "pictures", "--out", "pictures/a.png"]) == 2
+    assert "expected the name of an .onnx file" in capsys.readouterr().err
+    assert [file.read_bytes() for file in files] == before
 
 
 def test_options_of_a_network_that_does_not_run_are_refused(tmp_path: Path, capsys) -> None:

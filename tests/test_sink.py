@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from video_files import clip
 
 from kdc_core.sink import FolderSink, VideoSink, check_apart, open_sink
 from kdc_core.source import Source, open_source
@@ -129,3 +130,19 @@ def test_what_is_read_is_not_replaced(tmp_path: Path) -> None:
             open_sink(out, source)
     open_sink(tmp_path / "b.jpg", picture)
     check_apart(tmp_path, picture, ".png")
+
+
+def test_a_link_to_what_is_read_is_not_replaced(tmp_path: Path) -> None:
+    for name in ("orig", "links", "one"):
+        (tmp_path / name).mkdir()
+    cv2.imwrite(str(tmp_path / "orig" / "a.png"), GREY)
+    (tmp_path / "links" / "a.png").symlink_to("../orig/a.png")
+    (tmp_path / "one" / "b.png").hardlink_to(tmp_path / "orig" / "a.png")
+    address = f"file://{clip(tmp_path / 'w.avi')}"
+    for read, out in (("links", "orig"), ("one", "one/b.png"), ("one", "orig/a.png")):
+        with pytest.raises(ValueError, match="would replace what is read"):
+            check_apart(tmp_path / out, open_source(str(tmp_path / read)), ".png")
+    check_apart(tmp_path / "orig", open_source(str(tmp_path / "links")), ".jpg")
+    with pytest.raises(ValueError, match=r"w\.avi: would replace what is read"):
+        open_sink(tmp_path / "w.avi", open_source(address))
+    assert len(list(open_source(address))) == 30

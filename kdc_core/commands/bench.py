@@ -16,7 +16,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from kdc_core.commands.options import add_decoder, add_engine, decode_from, engine_from, natural
+from kdc_core.commands.options import (
+    add_decoder,
+    add_engine,
+    check_output,
+    decode_from,
+    engine_from,
+    natural,
+)
 from kdc_core.pipeline import STAGES, Pipeline, open_pipeline
 from kdc_core.source import Source, open_source
 
@@ -52,6 +59,8 @@ def main(args: argparse.Namespace) -> int:
         if args.source is None:
             args.source = str(synthetic_clip(Path(folder) / "figures.avi", args.frames))
         source = open_source(args.source)
+        if args.json:
+            check_output(args.json, (*source.reads, args.model))
         pipeline = open_pipeline(engine_from(args), decode_from(args))
         figures = measure(pipeline, source, args.frames, args.warm_up)
         pipeline.close()

@@ -41,6 +41,7 @@ def main(args: argparse.Namespace) -> int:
     from kdc_core.cuda.probe import gpu_name
     from kdc_core.engines import build
     from kdc_core.engines.model_file import read_info
+    from kdc_core.source import open_source
 
     model = args.model or default_model()
     if not model.is_file():
@@ -56,7 +57,9 @@ def main(args: argparse.Namespace) -> int:
         print(f"{path} is there already{CALIBRATED if args.precision == 'int8' else ''}")
         return 0
     start = time.perf_counter()
-    images = calibration(args.images, args.count, info) if args.precision == "int8" else ()
+    images = (
+        calibration(open_source(args.images), args.count, info) if args.precision == "int8" else ()
+    )
     with tqdm(unit="step", leave=False, disable=None) as bar:
         plan = build.build_kept(trt, wanted, model, images, args.out, _watch(bar))
     print(

@@ -10,6 +10,7 @@ from kdc_core.commands.options import (
     add_annotated,
     add_decoder,
     add_engine,
+    check_output,
     decode_from,
     engine_from,
     natural,
@@ -55,7 +56,10 @@ def main(args: argparse.Namespace) -> int:
 
     if args.worst and args.worst.suffix.lower() not in IMAGE_SUFFIXES:
         raise ValueError(f"{args.worst}: expected one of {' '.join(IMAGE_SUFFIXES)}")
-    dataset = load(args.images, args.annotations).first(args.limit)
+    dataset = load(args.images, args.annotations)
+    for file in filter(None, (args.json, args.worst)):
+        check_output(file, (*dataset.reads, args.model))
+    dataset = dataset.first(args.limit)
     config = decode_from(args, EXACT) if args.oracle else decode_from(args)
     pipeline = Pipeline(_engine(args, dataset), config)
     start = time.perf_counter()

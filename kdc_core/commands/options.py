@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -14,6 +14,8 @@ from tqdm import tqdm
 from kdc_core.config import CENTROID_MODES, DecodeConfig, ModelInfo
 from kdc_core.engines import ENGINES, choose, default_model, open_engine
 from kdc_core.pipeline import Engine
+from kdc_core.sink import keep_apart
+from kdc_core.source import Source
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +84,11 @@ def engine_from(args: argparse.Namespace) -> Engine:
     return open_engine(args.engine, args.model, args.threads, args.long_side, args.flip)
 
 
+def check_output(path: Path, read: Iterable[Path | None] = ()) -> None:
+    """ValueError for a file that is one of those ``read``."""
+    keep_apart([path], filter(None, read))
+
+
 def refuse_network(args: argparse.Namespace, instead: str) -> None:
     """ValueError for options of a network that is not run, because of the option ``instead``."""
     given = {"--engine": args.engine != "auto", "--threads": args.threads, "--flip": args.flip}
@@ -95,12 +102,11 @@ def weights_of(args: argparse.Namespace) -> Path:
     return args.model or default_model(engine)
 
 
-def calibration(source: str, count: int, info: ModelInfo) -> Iterator[np.ndarray]:
+def calibration(source: Source, count: int, info: ModelInfo) -> Iterator[np.ndarray]:
     """Network inputs from a folder of pictures or a video."""
     from kdc_core.engines.preprocess import preprocess
-    from kdc_core.source import open_source
 
-    frames = islice(open_source(source), count)
+    frames = islice(source, count)
     for frame in tqdm(frames, "calibration", count, unit="picture", leave=False, disable=None):
         yield preprocess(frame, info)[0]
 
