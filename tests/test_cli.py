@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -362,6 +364,23 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60
     )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_video_is_finished_by_a_signal(model: str, tmp_path: Path, number: int) -> None:
+    source, out = clip(tmp_path / "a.avi", frames=3000), tmp_path / "out.mp4"
+    words = ["run", str(source), "--model", model, "--out", str(out)]
+    program = subprocess.Popen([sys.executable, "-m", "kdc_core.cli", *words], cwd=ROOT)
+    try:
+        until = time.monotonic() + 60
+        while not out.exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(0.2)
+        program.send_signal(number)
+        assert program.wait(20) == 128 + number
+    finally:
+        program.kill()
+    assert 1 <= len(list(open_source(str(out)))) < 3000
 
 
 def test_help_needs_no_optional_package() -> None:
