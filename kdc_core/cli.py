@@ -58,15 +58,19 @@ def main(argv: list[str] | None = None) -> int:
         argv = sys.argv[1:]
         _end_in_order()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    code = 0
     try:
-        args = _parser(argv).parse_args(argv)
-        return _module(args.command).main(args)
+        try:
+            args = _parser(argv).parse_args(argv)
+            code = _module(args.command).main(args)
+        finally:  # behind --help as well, which exits
+            _flush()
+        return code
     except KeyboardInterrupt as stop:
         print("kdc: interrupted", file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     except BrokenPipeError:  # e.g. `kdc doctor | head`: nobody is left to read an error
-        sys.stdout = open(os.devnull, "w")
-        return 0
+        return code
     except (ValueError, OSError, ImportError) as error:
         if os.environ.get("KDC_DEBUG"):
             raise
@@ -101,6 +105,17 @@ def _end_in_order() -> None:
 
     for n in numbers:
         signal.signal(n, end)
+
+
+def _flush() -> None:
+    """Find out that stdout is full or nobody reads it, while that can still be answered for."""
+    try:
+        if sys.stdout:  # None where it was closed from the start
+            sys.stdout.flush()
+    except OSError as error:
+        # the rest goes nowhere: the interpreter would complain of it once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise OSError(error.errno, error.strerror, "stdout") from None
 
 
 def _parser(argv: list[str]) -> argparse.ArgumentParser:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -381,6 +383,39 @@ def test_a_video_is_finished_by_a_signal(model: str, tmp_path: Path, number: int
     finally:
         program.kill()
     assert 1 <= len(list(open_source(str(out)))) < 3000
+
+
+@pytest.mark.parametrize("words", ["--help", "doctor --model {}"])
+def test_stdout_that_is_closed_or_full(model: str, words: str) -> None:
+    """Closed: quiet, and the exit code is the command's own; full: one line and 2."""
+    argv = [sys.executable, "-m", "kdc_core.cli", *words.format(model).split()]
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}  # else argparse itself swallows the error
+    read, closed = os.pipe()
+    os.close(read)
+    for stdout, answer in (
+        (closed, (0, [])),
+        ("/dev/full", (2, ["kdc: stdout: No space left on device"])),
+    ):
+        if stdout == "/dev/full" and not Path(stdout).exists():
+            continue
+        with open(stdout, "w") as file:
+            done = subprocess.run(
+                argv, stdout=file, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=buffered
+            )
+        lines = [one for one in done.stderr.splitlines() if not one.startswith("engine ")]
+        assert (done.returncode, lines) == answer
+
+
+def test_figures_are_written_even_if_nobody_reads_them(coco, tmp_path: Path, monkeypatch) -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    out = tmp_path / "figures.json"
+    argv = ["evaluate", "--images", coco[0], "--annotations", coco[1], "--oracle"]
+    assert main([*argv, "--json", str(out)]) == 0
+    assert json.loads(out.read_text())["keypoints"]["AP"] >= 0.95
 
 
 def test_help_needs_no_optional_package() -> None:

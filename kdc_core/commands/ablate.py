@@ -66,9 +66,9 @@ def main(args: argparse.Namespace) -> int:
     }  # fmt: skip
     engine.close()
     text = _text(modes, tables, conditions)
-    print(text)
-    if args.out:
+    if args.out:  # before anything is printed: stdout may be closed
         _write(args.out, text, modes, tables, conditions)
+    print(text)
     return 0
 
 

@@ -64,6 +64,8 @@ def main(args: argparse.Namespace) -> int:
         pipeline = open_pipeline(engine_from(args), decode_from(args))
         figures = measure(pipeline, source, args.frames, args.warm_up)
         pipeline.close()
+    if args.json:  # before anything is printed: stdout may be closed
+        write_json(args.json, figures)
     rows = [[name, *values.values()] for name, values in figures["ms"].items()]
     print(table(["ms", "p50", "p95"], rows))
     print(
@@ -72,8 +74,6 @@ def main(args: argparse.Namespace) -> int:
         f"{figures['people_per_frame']:.1f} people per frame, peak memory "
         f"{figures['peak_memory_mb']:.0f} MB\n{figures['engine']}, {figures['device']}"
     )
-    if args.json:
-        write_json(args.json, figures)
     return 0
 
 

@@ -75,16 +75,17 @@ def main(args: argparse.Namespace) -> int:
     summary = results.summary(args.bootstrap)
     conditions = protocol(dataset, pipeline.engine, pipeline.config, seconds)
     pipeline.close()
+    if args.json:  # before anything is printed: stdout may be closed
+        write_json(args.json, {**summary, "protocol": conditions})
+    shown = worst.write(args.worst) if args.worst else 0
     print(figures(summary))
     print(
         f"{len(dataset)} images of {dataset.file.name}, {conditions['engine']}, longest side "
         f"{conditions['longest_side']}, centroid {conditions['centroid']}, {seconds:.0f} s"
     )
-    if args.json:
-        write_json(args.json, {**summary, "protocol": conditions})
     if args.worst:
         print(error_table(made))
-        print(f"{worst.write(args.worst)} pictures: {args.worst}")
+        print(f"{shown} pictures: {args.worst}")
     return 0
 
 

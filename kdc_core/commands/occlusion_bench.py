@@ -108,12 +108,12 @@ def main(args: argparse.Namespace) -> int:
     }  # fmt: skip
     source = engine.name if engine else f"perfect fields, noise {args.noise:g}"
     text = occlusion.markdown(result, f"Occlusion benchmark: {source}")
-    print(text)
-    if args.out:
+    if args.out:  # before anything is printed: stdout may be closed
         write_json(args.out / f"occlusion_{args.fields}.json", result)
         (args.out / f"occlusion_{args.fields}.md").write_text(text, encoding="utf-8")
         for name, drawing in occlusion.drawings(result).items():
             (args.out / f"{args.fields}_{name}").write_text(drawing, encoding="utf-8")
+    print(text)
     if engine:
         engine.close()
     return 0
