@@ -54,6 +54,8 @@ def open_sink(path: Path, source: Source) -> Sink:
     """
     check_apart(path, source)
     suffix = path.suffix.lower()
+    if suffix in (*CODECS, *IMAGE_SUFFIXES) and path.is_dir():
+        raise ValueError(f"{path}: expected a file, this is a folder")
     if suffix in CODECS:
         path.parent.mkdir(parents=True, exist_ok=True)
         return VideoSink(path, source.fps or DEFAULT_FPS, source.live)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from command_line import ROOT, picture, refused
 from video_files import clip
 
 from kdc_core.cli import COMMANDS, explain, main
@@ -24,46 +20,7 @@ pytest.importorskip("torch", reason="the network for these tests is made with to
 pytest.importorskip("onnx", reason="export needs onnx: extra `train`")
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: extra `train`")
 
-from coco_files import two_scenes, write
-
-ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A small network with random weights: it runs, and says nothing of worth."""
-    import torch
-
-    from kdc_core.engines.export import export_network
-    from kdc_core.network.model import Inference, KdcNet, NetworkConfig
-
-    torch.manual_seed(0)
-    config = NetworkConfig(
-        "efficientnet_lite0", neck_channels=16, trunk_depth=1, seg_channels=16, seg_depth=1
-    )
-    path = tmp_path_factory.mktemp("model") / "random.onnx"
-    export_network(Inference(KdcNet(config)).eval(), config.info("lite", 96), path)
-    return str(path)
-
-
-@pytest.fixture
-def coco(tmp_path: Path) -> tuple[str, str]:
-    images, annotations = write(tmp_path, two_scenes())
-    return str(images), str(annotations)
-
-
-def picture(path: Path, pixels: np.ndarray) -> str:
-    cv2.imwrite(str(path), pixels)
-    return str(path)
-
-
-def refused(capsys: pytest.CaptureFixture[str], argv: list[str], message: str) -> None:
-    """Exit code 2 and one line on stderr that begins with ``kdc:`` and has ``message``."""
-    assert main(argv) == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert lines[-1].startswith("kdc: ")
-    assert message in lines[-1]
-    assert not any("Traceback" in line for line in lines)
+from coco_files import two_scenes
 
 
 @pytest.mark.parametrize(
@@ -135,17 +92,6 @@ def test_bad_sources(model: str, tmp_path: Path, capsys) -> None:
     ):
         refused(capsys, ["run", str(tmp_path / source), "--model", model], message)
     refused(capsys, ["run", "99", "--model", model], "camera 99: cannot be opened")
-
-
-def test_bad_outputs(model: str, tmp_path: Path, capsys, monkeypatch) -> None:
-    source = picture(tmp_path / "a.png", np.zeros((48, 64, 3), np.uint8))
-    argv = ["run", source, "--model", model]
-    refused(capsys, [*argv, "--out", str(tmp_path / "a.gif")], "expected a folder or one of")
-    refused(capsys, [*argv, "--out", str(Path(source) / "x")], "Not a directory")
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    if sys.platform.startswith("linux"):
-        refused(capsys, [*argv, "--view"], "--view: no screen")
 
 
 def test_bad_models(tmp_path: Path, capsys) -> None:
@@ -298,33 +244,6 @@ def test_doctor_names_engine_and_what_is_missing(model: str, capsys, monkeypatch
     assert "gone.onnx (missing)" in capsys.readouterr().out
 
 
-def test_no_command_writes_over_what_it_reads(model, coco, tmp_path, capsys, monkeypatch):
-    path = tmp_path / "pictures" / "a.png"
-    cv2.imwrite(str(path), np.zeros((48, 64, 3), np.uint8))
-    shutil.copy(model, tmp_path / "m.onnx")
-    clip(tmp_path / "w.avi")
-    oracle = ["evaluate", "--images", coco[0], "--annotations", coco[1], "--oracle"]
-    files = [file for file in tmp_path.rglob("*") if file.is_file()]
-    before = [file.read_bytes() for file in files]
-    monkeypatch.chdir(tmp_path)
-    for words in (
-        ["run", "pictures", "--out", f"{tmp_path}/pictures"],
-        ["run", "pictures", "--out", "pictures/a.png"],
-        ["run", "pictures/a.png", "--save-masks", "pictures"],
-        ["run", f"file://{tmp_path}/w.avi", "--out", "w.avi"],
-        ["bench", "w.avi", "--json", "w.avi"],
-        [*oracle, "--json", coco[1]],
-        [*oracle, "--worst", "pictures/0.png"],
-        ["quantize", "m.onnx", "--images", "pictures", "--out", f"{tmp_path}/m.onnx"],
-        ["export", "m.onnx", "--out", f"{tmp_path}/m.onnx"],
-    ):
-        assert main(words) == 2
-        assert "is read" in capsys.readouterr().err
-    assert main(["quantize", "m.onnx", "--images", "pictures", "--out", "pictures/a.png"]) == 2
-    assert "expected the name of an .onnx file" in capsys.readouterr().err
-    assert [file.read_bytes() for file in files] == before
-
-
 def test_options_of_a_network_that_does_not_run_are_refused(tmp_path: Path, capsys) -> None:
     assert main(["occlusion-bench", "--engine", "torch", "--flip"]) == 2
     assert "--engine, --flip: expected without --fields oracle" in capsys.readouterr().err
@@ -366,56 +285,6 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60
     )
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_video_is_finished_by_a_signal(model: str, tmp_path: Path, number: int) -> None:
-    source, out = clip(tmp_path / "a.avi", frames=3000), tmp_path / "out.mp4"
-    words = ["run", str(source), "--model", model, "--out", str(out)]
-    program = subprocess.Popen([sys.executable, "-m", "kdc_core.cli", *words], cwd=ROOT)
-    try:
-        until = time.monotonic() + 60
-        while not out.exists() and time.monotonic() < until:
-            time.sleep(0.05)
-        time.sleep(0.2)
-        program.send_signal(number)
-        assert program.wait(20) == 128 + number
-    finally:
-        program.kill()
-    assert 1 <= len(list(open_source(str(out)))) < 3000
-
-
-@pytest.mark.parametrize("words", ["--help", "doctor --model {}"])
-def test_stdout_that_is_closed_or_full(model: str, words: str) -> None:
-    """Closed: quiet, and the exit code is the command's own; full: one line and 2."""
-    argv = [sys.executable, "-m", "kdc_core.cli", *words.format(model).split()]
-    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}  # else argparse itself swallows the error
-    read, closed = os.pipe()
-    os.close(read)
-    for stdout, answer in (
-        (closed, (0, [])),
-        ("/dev/full", (2, ["kdc: stdout: No space left on device"])),
-    ):
-        if stdout == "/dev/full" and not Path(stdout).exists():
-            continue
-        with open(stdout, "w") as file:
-            done = subprocess.run(
-                argv, stdout=file, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=buffered
-            )
-        lines = [one for one in done.stderr.splitlines() if not one.startswith("engine ")]
-        assert (done.returncode, lines) == answer
-
-
-def test_figures_are_written_even_if_nobody_reads_them(coco, tmp_path: Path, monkeypatch) -> None:
-    class Closed(io.StringIO):
-        def write(self, text: str) -> int:
-            raise BrokenPipeError(32, "Broken pipe")
-
-    monkeypatch.setattr(sys, "stdout", Closed())
-    out = tmp_path / "figures.json"
-    argv = ["evaluate", "--images", coco[0], "--annotations", coco[1], "--oracle"]
-    assert main([*argv, "--json", str(out)]) == 0
-    assert json.loads(out.read_text())["keypoints"]["AP"] >= 0.95
 
 
 def test_help_needs_no_optional_package() -> None:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kdc_core.commands.options import add_annotated, add_engine, engine_from, natural
+from kdc_core.commands.options import add_annotated, add_engine, check_output, engine_from, natural
 from kdc_core.config import DecodeConfig
 from kdc_core.engines import open_engine
 from kdc_core.pipeline import Engine
@@ -50,6 +50,8 @@ def main(args: argparse.Namespace) -> int:
 
     asked = [name for name in STUDIES if name in (args.study or ["modes"]) or "all" in args.study]
     dataset, kind = formats.load(args.images, args.annotations)
+    if args.out:
+        check_output(args.out / "ablation.json", dataset.reads)
     dataset = dataset.first(args.limit)
     engine = engine_from(args)
     config = DecodeConfig()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from kdc_core.commands.options import add_engine, engine_from, natural, refuse_network
+from kdc_core.commands.options import add_engine, check_output, engine_from, natural, refuse_network
 from kdc_core.config import ModelInfo
 
 RENDERED = 12  # people in a cast, when they are rendered; about two seconds each
@@ -72,6 +72,8 @@ def main(args: argparse.Namespace) -> int:
         refuse_network(args, "--fields oracle")
         if args.model or args.long_side:
             raise ValueError("--model, --long-side: expected with --fields network")
+    if args.out:
+        check_output(args.out / f"occlusion_{args.fields}.json", [args.annotations])
     engine = engine_from(args) if args.fields == "network" else None
     if args.people and args.images:
         raise ValueError("--people: expected without --images, whose people walk there")

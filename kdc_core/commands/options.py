@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -85,7 +86,14 @@ def engine_from(args: argparse.Namespace) -> Engine:
 
 
 def check_output(path: Path, read: Iterable[Path | None] = ()) -> None:
-    """ValueError for a file that is one of those ``read``."""
+    """ValueError for a file that cannot be written in the end, or is one of those ``read``."""
+    there = next(place for place in (path, *path.parents) if place.exists())
+    if path.is_dir():
+        raise ValueError(f"{path}: expected a file, this is a folder")
+    if there != path and not there.is_dir():
+        raise ValueError(f"{path}: expected a folder, {there} is a file")
+    if not os.access(there, os.W_OK):
+        raise ValueError(f"{path}: you may not write there")
     keep_apart([path], filter(None, read))
 
 

@@ -10,6 +10,7 @@ from kdc_core.commands.options import (
     add_annotated,
     add_decoder,
     add_engine,
+    check_output,
     decode_from,
     engine_from,
 )
@@ -33,7 +34,10 @@ def main(args: argparse.Namespace) -> int:
     from kdc_core.evaluate.dataset import load
     from kdc_core.evaluate.report import protocol, write_json
 
-    dataset = load(args.images, args.annotations).first(args.limit)
+    dataset = load(args.images, args.annotations)
+    for name in ("keypoints", "segm", "protocol"):
+        check_output(args.out / f"{name}.json", (*dataset.reads, args.model))
+    dataset = dataset.first(args.limit)
     pipeline = Pipeline(engine_from(args), decode_from(args))
     start = time.perf_counter()
     results = predictions(dataset, pipeline, "predict")
