@@ -57,6 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     if argv is None:  # a program, whose signals are its own
         argv = sys.argv[1:]
         _end_in_order()
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # None where closed
+            stream.reconfigure(errors="backslashreplace")  # σ in an ASCII locale, names in Latin-1
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     code = 0
     try:

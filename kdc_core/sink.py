@@ -10,7 +10,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from kdc_core.source import IMAGE_SUFFIXES, Source, quieten_opencv
+from kdc_core.source import IMAGE_SUFFIXES, Source, opencv_name, quieten_opencv
 
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 DEFAULT_FPS = 10.0  # of a video made from pictures
@@ -76,6 +76,8 @@ class VideoSink:
     def __init__(self, path: Path, fps: float, live: bool = False) -> None:
         quieten_opencv()
         self.path, self.fps, self.live = path, fps, live
+        # absolute: FFmpeg takes 12:30.mp4 for an address
+        self._name = opencv_name(os.path.abspath(path))
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
         self._start = 0.0
@@ -113,7 +115,7 @@ class VideoSink:
             return
         self._writer.release()
         self._writer = None
-        video = cv2.VideoCapture(os.path.abspath(self.path))
+        video = cv2.VideoCapture(self._name)
         count = video.get(cv2.CAP_PROP_FRAME_COUNT) if video.isOpened() else 0
         video.release()
         if count < 0.9 * self._written - 2:
@@ -126,8 +128,7 @@ class VideoSink:
         codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
         # MPEG-4 counts time in up to 65,535 parts, and OpenCV asks for a thousand a frame
         fps = self.fps if self.fps <= 65 else round(self.fps, 2)
-        # absolute: FFmpeg takes 12:30.mp4 for an address
-        writer = cv2.VideoWriter(os.path.abspath(self.path), codec, fps, _padded(size))
+        writer = cv2.VideoWriter(self._name, codec, fps, _padded(size))
         if not writer.isOpened():
             raise ValueError(f"{self.path}: cannot be written: folder writable? disk full?")
         self._writer, self._size, self._start = writer, size, stamp
@@ -151,7 +152,7 @@ class ImageSink:
 
     def write(self, image: np.ndarray, stamp: float, name: str = "") -> None:
         """Write the picture."""
-        _save(self.path, image)
+        write_image(self.path, image)
 
     def close(self) -> None:
         """The file is complete already."""
@@ -171,7 +172,7 @@ class FolderSink:
         if stem in self._taken:
             stem = name
         self._taken.add(stem)
-        _save(self.folder / f"{stem}{self.suffix}", image)
+        write_image(self.folder / f"{stem}{self.suffix}", image)
 
     def close(self) -> None:
         """The files are complete already."""
@@ -186,10 +187,23 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _save(path: Path, image: np.ndarray) -> None:
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write a picture in the format that its name says.
+
+    Not by ``cv2.imwrite``, which crashes on names that are not UTF-8 and cannot say what failed.
+
+    Raises:
+        ValueError: the format is unknown, or does not take the picture.
+        OSError: the file cannot be written.
+    """
     try:
-        done = cv2.imwrite(str(path), image)
+        done, content = cv2.imencode(path.suffix, image)
     except cv2.error as error:
         raise ValueError(f"{path}: cannot be written: {error.err}") from None
     if not done:
-        raise ValueError(f"{path}: cannot be written: folder writable? disk full?")
+        height, width = image.shape[:2]
+        raise ValueError(f"{path}: {width}x{height} pixels do not fit into this format")
+    try:
+        path.write_bytes(content.data)
+    except OSError as error:  # a full disk does not say of which file it speaks
+        raise OSError(error.errno, error.strerror, str(path)) from None

@@ -154,6 +154,18 @@ def list_images(folder: Path) -> list[Path]:
     return found
 
 
+def opencv_name(name: str) -> str:
+    """The name of a video as OpenCV takes it, whatever the locale; it crashes on other bytes.
+
+    Raises:
+        ValueError: the name is not UTF-8.
+    """
+    try:
+        return os.fsencode(name).decode()
+    except UnicodeError:
+        raise ValueError(f"{name}: expected a name in UTF-8: rename it") from None
+
+
 def quieten_opencv() -> None:
     """Keep OpenCV's and FFmpeg's own complaints off the terminal: ours are one line each."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -191,7 +203,7 @@ def _capture(name: str, kind: str, target: int | str) -> Source:
 
 
 def _opened(name: str, kind: str, target: int | str) -> cv2.VideoCapture:
-    capture = cv2.VideoCapture(target)
+    capture = cv2.VideoCapture(opencv_name(target) if isinstance(target, str) else target)
     if not capture.isOpened():
         hint = {
             "camera": "is it plugged in, free, and may you read it (group video)?",

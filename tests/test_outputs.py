@@ -110,6 +110,17 @@ def test_a_video_is_finished_by_a_signal(model: str, tmp_path: Path, number: int
     assert 1 <= len(list(open_source(str(out)))) < 3000
 
 
+def test_names_and_words_in_an_ascii_locale(model: str, tmp_path: Path) -> None:
+    source, out = clip(tmp_path / "ö.avi"), tmp_path / "ä.avi"
+    ascii_ = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    words = ["run", str(source), "--model", model, "--out", str(out), "--max-frames", "3"]
+    done = subprocess.run(
+        [sys.executable, "-m", "kdc_core.cli", *words], cwd=ROOT, env={**os.environ, **ascii_}
+    )
+    assert done.returncode == 0
+    assert len(list(open_source(str(out)))) == 3
+
+
 @pytest.mark.parametrize("words", ["--help", "doctor --model {}"])
 def test_stdout_that_is_closed_or_full(model: str, words: str) -> None:
     """Closed: quiet, and the exit code is the command's own; full: one line and 2."""

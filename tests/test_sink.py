@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from video_files import clip
 
-from kdc_core.sink import FolderSink, VideoSink, check_apart, open_sink
+from kdc_core.sink import FolderSink, VideoSink, check_apart, open_sink, write_image
 from kdc_core.source import Source, open_source
 
 GREY = np.full((48, 64, 3), 90, np.uint8)
@@ -114,6 +115,27 @@ def test_a_full_disk_is_not_silent(tmp_path: Path) -> None:
         for _ in range(20):
             sink.write(GREY, 0.0)
         sink.close()
+
+
+def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    """OpenCV ends the process over them."""
+    name = os.fsdecode(b"x\xff")
+    write_image(tmp_path / f"{name}.png", GREY)
+    (frame,) = open_source(str(tmp_path / f"{name}.png"))
+    np.testing.assert_array_equal(frame.image, GREY)
+    with pytest.raises(ValueError, match="expected a name in UTF-8: rename it"):
+        VideoSink(tmp_path / f"{name}.mp4", 10.0)
+    clip(tmp_path / "a.avi").rename(tmp_path / f"{name}.avi")
+    with pytest.raises(ValueError, match="expected a name in UTF-8: rename it"):
+        open_source(str(tmp_path / f"{name}.avi"))
+
+
+def test_pictures_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a\.jpg: "):
+        write_image(tmp_path / "a.jpg", np.zeros((1, 70000, 3), np.uint8))
+    with pytest.raises(FileNotFoundError, match=r"gone/a\.jpg"):
+        write_image(tmp_path / "gone" / "a.jpg", GREY)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_read_is_not_replaced(tmp_path: Path) -> None:
