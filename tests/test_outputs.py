@@ -33,6 +33,9 @@ def test_bad_outputs(model: str, tmp_path: Path, capsys, monkeypatch) -> None:
     argv = ["run", source, "--model", model]
     refused(capsys, [*argv, "--out", str(tmp_path / "a.gif")], "expected a folder or one of")
     refused(capsys, [*argv, "--out", str(Path(source) / "x")], "Not a directory")
+    both = ["--save-masks", str(tmp_path / "new"), "--out", str(tmp_path / "new" / "a.png")]
+    refused(capsys, [*argv, *both], "a.png: expected another name, the masks get this one")
+    assert not (tmp_path / "new").exists()
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     if sys.platform.startswith("linux"):

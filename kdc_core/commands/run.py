@@ -18,7 +18,7 @@ from tqdm import tqdm
 from kdc_core.commands.options import add_decoder, add_engine, decode_from, engine_from, natural
 from kdc_core.draw import overlay
 from kdc_core.pipeline import Pipeline, open_pipeline
-from kdc_core.sink import FolderSink, Sink, check_apart, open_sink
+from kdc_core.sink import FolderSink, Sink, check_apart, open_sink, pictures_in
 from kdc_core.skeleton import ANCHORS
 from kdc_core.source import Source, open_source
 from kdc_core.types import Frame, People
@@ -138,9 +138,11 @@ def _sinks(args: argparse.Namespace, source: Source) -> tuple[Sink | None, Sink 
     """Overlay and mask output, None where not asked for."""
     if args.save_masks:
         check_apart(args.save_masks, source, ".png")
+        masks = pictures_in(args.save_masks, source, ".png")
+        if args.out and args.out.resolve() in (path.resolve() for path in masks):
+            raise ValueError(f"{args.out}: expected another name, the masks get this one")
     overlays = open_sink(args.out, source) if args.out else None
-    masks = FolderSink(args.save_masks, ".png") if args.save_masks else None
-    return overlays, masks
+    return overlays, FolderSink(args.save_masks, ".png") if args.save_masks else None
 
 
 def _emit(
