@@ -31,7 +31,8 @@ class Sink(Protocol):
 
 def keep_apart(written: Iterable[Path], read: Iterable[Path]) -> None:
     """ValueError if one of the files to be written is one of those read, by whatever name."""
-    there = {identity: path for path in written if (identity := _identity(path))}
+    there = {_identity(path): path for path in written}
+    there.pop(None, None)  # new ones
     for path in read if there else ():
         if (same := there.get(_identity(path))) is not None:
             raise ValueError(f"{same}: would replace what is read, name another file or folder")

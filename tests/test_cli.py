@@ -65,6 +65,22 @@ def test_run_on_a_video(model: str, tmp_path: Path, capsys) -> None:
     assert capsys.readouterr().out.startswith("9 frames, ")
 
 
+@pytest.mark.parametrize(("keys", "visible", "waits"), [([-1, -1, -1, 32], 1, 4), ([-1] * 9, 0, 2)])
+def test_a_picture_is_shown_until_a_key_or_its_window_closes(
+    model: str, tmp_path: Path, capsys, monkeypatch, keys: list[int], visible: int, waits: int
+) -> None:
+    source, waited = picture(tmp_path / "a.png", np.zeros((48, 64, 3), np.uint8)), []
+    monkeypatch.setenv("DISPLAY", ":0")
+    for name, answer in (
+        ("namedWindow", None), ("imshow", None), ("getWindowProperty", visible),
+    ):  # fmt: skip
+        monkeypatch.setattr(cv2, name, lambda *_, answer=answer: answer)
+    monkeypatch.setattr(cv2, "waitKey", lambda ms: waited.append(ms) or keys[len(waited) - 1])
+    assert main(["run", source, "--model", model, "--view"]) == 0
+    assert len(waited) == waits
+    assert capsys.readouterr().out.startswith(("nobody\n", "person 1: "))
+
+
 def test_truncated_video_is_processed_to_its_break(model: str, tmp_path: Path, capsys) -> None:
     path = clip(tmp_path / "whole.avi")
     cut = tmp_path / "cut.avi"

@@ -61,10 +61,13 @@ def main(args: argparse.Namespace) -> int:
             stack.callback(sink.close)
         for frame in progress(source, args.max_frames):
             people = tally.process(frame)
-            if not _emit(frame, people, args.view, *sinks):
-                break
-            if source.kind == "image" and not args.view:
+            more = _emit(frame, people, args.view, *sinks)
+            if source.kind == "image":
                 print(describe(people))
+                if args.view and more:
+                    hold_window()
+            if not more:
+                break
     return 0
 
 
@@ -132,6 +135,12 @@ def check_window() -> None:
             "--view: this OpenCV has no windows: pip uninstall opencv-python-headless && "
             f"pip install opencv-python, or {advice}"
         ) from None
+
+
+def hold_window() -> None:
+    """Wait until a key is pressed or the window is closed, in parts, so that Ctrl-C is heard."""
+    while cv2.waitKey(100) < 0 and cv2.getWindowProperty("kdc", cv2.WND_PROP_VISIBLE) > 0:
+        pass
 
 
 def _sinks(args: argparse.Namespace, source: Source) -> tuple[Sink | None, Sink | None]:
