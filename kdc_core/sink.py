@@ -69,7 +69,7 @@ def open_sink(path: Path, source: Source) -> Sink:
             raise ValueError(f"{path}: one picture cannot hold a {source.kind}: give a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         return ImageSink(path)
-    if suffix:
+    if suffix and not path.is_dir():
         raise ValueError(f"{path}: expected a folder or one of {' '.join((*CODECS, '.jpg .png'))}")
     path.mkdir(parents=True, exist_ok=True)
     return FolderSink(path, ".jpg")

@@ -53,6 +53,8 @@ def open_source(text: str) -> Source:
         ValueError: no such file, an empty folder, not a video, a camera that does not answer.
     """
     quieten_opencv()
+    if not text:
+        raise ValueError("expected a file, folder or camera, got an empty text")
     path = Path(text.removeprefix(FILE_URL))
     if text.isdecimal() and int(text) <= MOST_CAMERAS and not path.exists():
         return _capture(f"camera {text}", "camera", int(text))

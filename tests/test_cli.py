@@ -108,6 +108,9 @@ def test_bad_sources(model: str, tmp_path: Path, capsys) -> None:
     ):
         refused(capsys, ["run", str(tmp_path / source), "--model", model], message)
     refused(capsys, ["run", "99", "--model", model], "camera 99: cannot be opened")
+    refused(
+        capsys, ["run", "", "--model", model], "expected a file, folder or camera, got an empty"
+    )
 
 
 def test_bad_models(tmp_path: Path, capsys) -> None:
@@ -271,7 +274,7 @@ def test_options_of_a_network_that_does_not_run_are_refused(tmp_path: Path, caps
 
 def test_wrong_arguments_exit_with_2(capsys) -> None:
     for text in ("", "dance", "run", "run a.png --min-score 2", "run a.png --centroid middle",
-                 "bench --frames -3"):  # fmt: skip
+                 "run a.png --out=", "bench --json=", "bench --frames -3"):  # fmt: skip
         argv = text.split()
         with pytest.raises(SystemExit) as exit_:
             main(argv)

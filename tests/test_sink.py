@@ -84,6 +84,15 @@ def test_outputs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         open_sink(tmp_path / "a.png", source())
     with pytest.raises(ValueError, match="expected a folder or one of"):
         open_sink(tmp_path / "a.gif", source())
+    (tmp_path / "b.mp4").mkdir()
+    with pytest.raises(ValueError, match=r"b\.mp4: expected a file, this is a folder"):
+        open_sink(tmp_path / "b.mp4", source())
+
+
+def test_a_folder_may_have_a_dot_in_its_name(tmp_path: Path) -> None:
+    (tmp_path / "out.v1").mkdir()
+    open_sink(tmp_path / "out.v1", source()).write(GREY, 0.0, "000000")
+    assert [path.name for path in (tmp_path / "out.v1").iterdir()] == ["000000.jpg"]
 
 
 @pytest.mark.parametrize("size", [(321, 241), (1, 7)])

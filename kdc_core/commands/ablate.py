@@ -8,7 +8,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kdc_core.commands.options import add_annotated, add_engine, check_output, engine_from, natural
+from kdc_core.commands.options import (
+    add_annotated,
+    add_engine,
+    check_output,
+    engine_from,
+    natural,
+    output,
+)
 from kdc_core.config import DecodeConfig
 from kdc_core.engines import open_engine
 from kdc_core.pipeline import Engine
@@ -33,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         + "; all. Default: modes",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, metavar="DIR",
+        "--out", type=output, metavar="DIR",
         help="gets ablation.md, ablation.json, a CSV per table and the plots",
     )  # fmt: skip
     parser.add_argument(

@@ -23,6 +23,7 @@ from kdc_core.commands.options import (
     decode_from,
     engine_from,
     natural,
+    output,
 )
 from kdc_core.pipeline import STAGES, Pipeline, open_pipeline
 from kdc_core.source import Source, open_source
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--warm-up", type=natural, default=10, metavar="N",
         help="frames before the clock starts; default: %(default)s",
     )  # fmt: skip
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    parser.add_argument("--json", type=output, metavar="FILE", help="write the figures")
     add_engine(parser)
     add_decoder(parser, min_score=0.25)
 

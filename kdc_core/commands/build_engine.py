@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from kdc_core.commands.options import add_calibration, calibration, natural
+from kdc_core.commands.options import add_calibration, calibration, natural, output
 from kdc_core.engines import check_long_side, default_model
 from kdc_core.engines.precision import PRECISIONS
 from kdc_core.engines.progress import Watch
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_calibration(parser, needed=False)
     parser.add_argument(
-        "--out", type=Path, metavar="DIR",
+        "--out", type=output, metavar="DIR",
         help="default: where engines are looked for, $KDC_ENGINES or the user's cache",
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="build it even if it is there")

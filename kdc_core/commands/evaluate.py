@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 from kdc_core.commands.options import (
     add_annotated,
@@ -14,6 +13,7 @@ from kdc_core.commands.options import (
     decode_from,
     engine_from,
     natural,
+    output,
     refuse_network,
 )
 from kdc_core.config import EXACT, ModelInfo
@@ -32,13 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "for fields without error: the ceiling at the input size and strides of --model, else of "
         "the default preset",
     )  # fmt: skip
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write figures and protocol")
+    parser.add_argument("--json", type=output, metavar="FILE", help="write figures and protocol")
     parser.add_argument(
         "--bootstrap", type=natural, default=0, metavar="N",
         help="95 %% intervals of AP from N resamples of the images",
     )  # fmt: skip
     parser.add_argument(
-        "--worst", type=Path, metavar="FILE",
+        "--worst", type=output, metavar="FILE",
         help="a picture of the 40 worst pictures, annotations beside predictions, and a table of "
         "the kinds of errors by size of person",
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from kdc_core.commands.options import check_output, natural
+from kdc_core.commands.options import check_output, natural, output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="checkpoint of kdc train, or a float32 ONNX file of kdc export",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, metavar="FILE",
+        "--out", type=output, metavar="FILE",
         help="the ONNX file; default: the checkpoint's name with .onnx",
     )  # fmt: skip
     parser.add_argument(

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from kdc_core.commands.options import add_engine, check_output, engine_from, natural, refuse_network
+from kdc_core.commands.options import (
+    add_engine,
+    check_output,
+    engine_from,
+    natural,
+    output,
+    refuse_network,
+)
 from kdc_core.config import ModelInfo
 
 RENDERED = 12  # people in a cast, when they are rendered; about two seconds each
@@ -30,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="from the known truth, or from the network; default: %(default)s",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="gets tables, JSON, plots and clips"
+        "--out", type=output, metavar="DIR", help="gets tables, JSON, plots and clips"
     )
     parser.add_argument("--images", type=Path, metavar="DIR", help="pictures to cut people from")
     parser.add_argument(

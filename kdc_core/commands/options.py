@@ -129,6 +129,13 @@ def decode_from(args: argparse.Namespace, config: DecodeConfig | None = None) ->
     )
 
 
+def output(text: str) -> Path:
+    """A path, for argparse; not what a shell makes of a variable that is not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, got an empty text")
+    return Path(text)
+
+
 def natural(text: str) -> int:
     """A number from 0 on, for argparse."""
     value = int(text) if text.isdecimal() else -1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 from kdc_core.commands.options import (
     add_annotated,
@@ -13,6 +12,7 @@ from kdc_core.commands.options import (
     check_output,
     decode_from,
     engine_from,
+    output,
 )
 from kdc_core.pipeline import Pipeline
 
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``kdc predict``."""
     add_annotated(parser)
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR",
+        "--out", type=output, required=True, metavar="DIR",
         help="gets keypoints.json, segm.json (RLE at the pictures' own size) and protocol.json",
     )  # fmt: skip
     add_engine(parser)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from kdc_core.commands.options import add_calibration, calibration, check_output
+from kdc_core.commands.options import add_calibration, calibration, check_output, output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the weights: 8 are more exact, and for CPUs with VNNI alone; default: 7",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="default: the model's name with _int7 or _int8"
+        "--out", type=output, metavar="FILE", help="default: the model's name with _int7 or _int8"
     )
 
 

@@ -9,13 +9,19 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
-from pathlib import Path
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
-from kdc_core.commands.options import add_decoder, add_engine, decode_from, engine_from, natural
+from kdc_core.commands.options import (
+    add_decoder,
+    add_engine,
+    decode_from,
+    engine_from,
+    natural,
+    output,
+)
 from kdc_core.draw import overlay
 from kdc_core.pipeline import Pipeline, open_pipeline
 from kdc_core.sink import FolderSink, Sink, check_apart, open_sink, pictures_in
@@ -30,11 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source", help="camera index, /dev/video…, video file, stream address, picture or folder"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="PATH",
+        "--out", type=output, metavar="PATH",
         help="overlays: a video (.mp4 .avi .mkv), one picture (.jpg .png) or a folder",
     )  # fmt: skip
     parser.add_argument(
-        "--save-masks", type=Path, metavar="DIR",
+        "--save-masks", type=output, metavar="DIR",
         help="label images, 16-bit PNG: pixel = person, 0 = nobody",
     )  # fmt: skip
     parser.add_argument("--view", action="store_true", help="show a window; q or Esc ends")
