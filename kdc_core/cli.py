@@ -2,7 +2,7 @@
 
 Command modules are imported when they are called: ``kdc --help`` needs numpy and OpenCV only.
 Exit codes: 0 done, 1 the doctor found something missing, 2 bad input, 3 and 4 see ``kdc replay``,
-130 interrupted.
+128 + n ended by signal n: 130 is Ctrl-C.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import argparse
 import importlib
 import logging
 import os
+import signal
 import sys
+from types import FrameType
 from typing import Any
 
 from kdc_core import __version__
@@ -52,17 +54,25 @@ OPTIONAL = {
 
 def main(argv: list[str] | None = None) -> int:
     """Run ``kdc`` with ``argv`` (the process's arguments by default); returns the exit code."""
-    argv = sys.argv[1:] if argv is None else argv
+    if argv is None:  # a program, whose signals are its own
+        argv = sys.argv[1:]
+        _end_in_order()
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # None where closed
+            stream.reconfigure(errors="backslashreplace")  # σ in an ASCII locale, names in Latin-1
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    code = 0
     try:
-        args = _parser(argv).parse_args(argv)
-        return _module(args.command).main(args)
-    except KeyboardInterrupt:
+        try:
+            args = _parser(argv).parse_args(argv)
+            code = _module(args.command).main(args)
+        finally:  # behind --help as well, which exits
+            _flush()
+        return code
+    except KeyboardInterrupt as stop:
         print("kdc: interrupted", file=sys.stderr)
-        return 130
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     except BrokenPipeError:  # e.g. `kdc doctor | head`: nobody is left to read an error
-        sys.stdout = open(os.devnull, "w")
-        return 0
+        return code
     except (ValueError, OSError, ImportError) as error:
         if os.environ.get("KDC_DEBUG"):
             raise
@@ -81,6 +91,33 @@ def explain(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror}"
     text = " ".join(str(error).split())
     return text or type(error).__name__
+
+
+def _end_in_order() -> None:
+    """Let SIGTERM and SIGHUP do as Ctrl-C does: a video that is not closed cannot be played.
+
+    Ignored ones stay ignored: that is what nohup is for.
+    """
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
+
+    def end(number: int, _: FrameType | None) -> None:
+        for n in numbers:  # a terminal that is closed may send two: not in the midst of closing
+            signal.signal(n, signal.SIG_IGN)
+        raise KeyboardInterrupt(number)
+
+    for n in numbers:
+        signal.signal(n, end)
+
+
+def _flush() -> None:
+    """Find out that stdout is full or nobody reads it, while that can still be answered for."""
+    try:
+        if sys.stdout:  # None where it was closed from the start
+            sys.stdout.flush()
+    except OSError as error:
+        # the rest goes nowhere: the interpreter would complain of it once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise OSError(error.errno, error.strerror, "stdout") from None
 
 
 def _parser(argv: list[str]) -> argparse.ArgumentParser:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
 import cv2
 import numpy as np
 
-from kdc_core.source import IMAGE_SUFFIXES, Source, quieten_opencv
+from kdc_core.source import IMAGE_SUFFIXES, Source, opencv_name, quieten_opencv
 
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 DEFAULT_FPS = 10.0  # of a video made from pictures
@@ -28,16 +29,26 @@ class Sink(Protocol):
         ...
 
 
+def keep_apart(written: Iterable[Path], read: Iterable[Path]) -> None:
+    """ValueError if one of the files to be written is one of those read, by whatever name."""
+    there = {_identity(path): path for path in written}
+    there.pop(None, None)  # new ones
+    for path in read if there else ():
+        if (same := there.get(_identity(path))) is not None:
+            raise ValueError(f"{same}: would replace what is read, name another file or folder")
+
+
 def check_apart(path: Path, source: Source, suffix: str = ".jpg") -> None:
-    """ValueError for an output that would replace what is read.
+    """ValueError for an output that would replace what the source reads.
 
     ``suffix`` is that of the pictures which a folder gets, with the names of those that are read.
     """
-    if source.path is None:
-        return
-    written = path / f"{source.path.stem}{suffix}" if source.kind == "image" else path
-    if source.path.resolve() in (path.resolve(), written.resolve()):
-        raise ValueError(f"{path}: would replace what is read, name another file or folder")
+    keep_apart((path, *pictures_in(path, source, suffix)), source.reads)
+
+
+def pictures_in(folder: Path, source: Source, suffix: str) -> list[Path]:
+    """Pictures that a ``FolderSink`` may make of those that the source reads."""
+    return [folder / f"{name}{suffix}" for read in source.reads for name in (read.stem, read.name)]
 
 
 def open_sink(path: Path, source: Source) -> Sink:
@@ -48,6 +59,8 @@ def open_sink(path: Path, source: Source) -> Sink:
     """
     check_apart(path, source)
     suffix = path.suffix.lower()
+    if suffix in (*CODECS, *IMAGE_SUFFIXES) and path.is_dir():
+        raise ValueError(f"{path}: expected a file, this is a folder")
     if suffix in CODECS:
         path.parent.mkdir(parents=True, exist_ok=True)
         return VideoSink(path, source.fps or DEFAULT_FPS, source.live)
@@ -56,7 +69,7 @@ def open_sink(path: Path, source: Source) -> Sink:
             raise ValueError(f"{path}: one picture cannot hold a {source.kind}: give a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         return ImageSink(path)
-    if suffix:
+    if suffix and not path.is_dir():
         raise ValueError(f"{path}: expected a folder or one of {' '.join((*CODECS, '.jpg .png'))}")
     path.mkdir(parents=True, exist_ok=True)
     return FolderSink(path, ".jpg")
@@ -68,6 +81,8 @@ class VideoSink:
     def __init__(self, path: Path, fps: float, live: bool = False) -> None:
         quieten_opencv()
         self.path, self.fps, self.live = path, fps, live
+        # absolute: FFmpeg takes 12:30.mp4 for an address
+        self._name = opencv_name(os.path.abspath(path))
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
         self._start = 0.0
@@ -105,7 +120,7 @@ class VideoSink:
             return
         self._writer.release()
         self._writer = None
-        video = cv2.VideoCapture(os.path.abspath(self.path))
+        video = cv2.VideoCapture(self._name)
         count = video.get(cv2.CAP_PROP_FRAME_COUNT) if video.isOpened() else 0
         video.release()
         if count < 0.9 * self._written - 2:
@@ -118,8 +133,7 @@ class VideoSink:
         codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
         # MPEG-4 counts time in up to 65,535 parts, and OpenCV asks for a thousand a frame
         fps = self.fps if self.fps <= 65 else round(self.fps, 2)
-        # absolute: FFmpeg takes 12:30.mp4 for an address
-        writer = cv2.VideoWriter(os.path.abspath(self.path), codec, fps, _padded(size))
+        writer = cv2.VideoWriter(self._name, codec, fps, _padded(size))
         if not writer.isOpened():
             raise ValueError(f"{self.path}: cannot be written: folder writable? disk full?")
         self._writer, self._size, self._start = writer, size, stamp
@@ -143,7 +157,7 @@ class ImageSink:
 
     def write(self, image: np.ndarray, stamp: float, name: str = "") -> None:
         """Write the picture."""
-        _save(self.path, image)
+        write_image(self.path, image)
 
     def close(self) -> None:
         """The file is complete already."""
@@ -163,16 +177,38 @@ class FolderSink:
         if stem in self._taken:
             stem = name
         self._taken.add(stem)
-        _save(self.folder / f"{stem}{self.suffix}", image)
+        write_image(self.folder / f"{stem}{self.suffix}", image)
 
     def close(self) -> None:
         """The files are complete already."""
 
 
-def _save(path: Path, image: np.ndarray) -> None:
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What all links to a file have in common; None where there is none."""
     try:
-        done = cv2.imwrite(str(path), image)
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write a picture in the format that its name says.
+
+    Not by ``cv2.imwrite``, which crashes on names that are not UTF-8 and cannot say what failed.
+
+    Raises:
+        ValueError: the format is unknown, or does not take the picture.
+        OSError: the file cannot be written.
+    """
+    try:
+        done, content = cv2.imencode(path.suffix, image)
     except cv2.error as error:
         raise ValueError(f"{path}: cannot be written: {error.err}") from None
     if not done:
-        raise ValueError(f"{path}: cannot be written: folder writable? disk full?")
+        height, width = image.shape[:2]
+        raise ValueError(f"{path}: {width}x{height} pixels do not fit into this format")
+    try:
+        path.write_bytes(content.data)
+    except OSError as error:  # a full disk does not say of which file it speaks
+        raise OSError(error.errno, error.strerror, str(path)) from None

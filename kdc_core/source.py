@@ -23,6 +23,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".p
 READ_SUFFIXES = (*IMAGE_SUFFIXES, ".jfif")
 JPEG, PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"  # how every such file begins
 _ALONE = (0x00, 0x01, *range(0xD0, 0xDA), 0xFF)  # JPEG markers without a length, and no markers
+FILE_URL = "file://"  # what is behind it is a file like any other
 MOST_CAMERAS = 9999  # larger numbers are no index of a camera
 #: frames that may be missing at the end, at least 2: counts of variable-rate files are estimates
 COUNT_TOLERANCE = 0.01
@@ -39,7 +40,7 @@ class Source:
     frames: Callable[[], Iterator[Frame]]
     fps: float | None = None  # frames per second, None where unknown
     count: int | None = None  # frames, None where unknown
-    path: Path | None = None  # of what is read, None where it is no file and no folder
+    reads: tuple[Path, ...] = ()  # the files, and of pictures in a folder the folder
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames()
@@ -62,10 +63,12 @@ def open_source(text: str) -> Source:
         ValueError: no such file, an empty folder, not a video, a camera that does not answer.
     """
     quieten_opencv()
-    path = Path(text)
+    if not text:
+        raise ValueError("expected a file, folder or camera, got an empty text")
+    path = Path(text.removeprefix(FILE_URL))
     if text.isdecimal() and int(text) <= MOST_CAMERAS and not path.exists():
         return _capture(f"camera {text}", "camera", int(text))
-    if "://" in text:
+    if "://" in text and not text.startswith(FILE_URL):
         return _capture(text, "stream", text)
     if not path.exists():
         raise ValueError(f"{text}: no such file, folder or camera")
@@ -77,9 +80,9 @@ def open_source(text: str) -> Source:
         image = read_image(path)
         _say_what_is_not_read(text, [path])
         frame = Frame(image, 0.0, path.name)
-        return Source(text, "image", lambda: iter([frame]), count=1, path=path)
+        return Source(text, "image", lambda: iter([frame]), count=1, reads=(path,))
     # absolute: FFmpeg takes 12:30.mp4 for an address
-    return replace(_capture(text, "video", os.path.abspath(path)), path=path)
+    return replace(_capture(text, "video", os.path.abspath(path)), reads=(path,))
 
 
 def read_image(path: Path, as_stored: bool = False) -> np.ndarray:
@@ -185,12 +188,24 @@ def _goes_on(path: Path) -> bool:
     """Whether a picture's file has more pages or frames than the one that is read."""
     suffix = path.suffix.lower()
     if suffix in (".tif", ".tiff"):
-        return cv2.imcount(str(path)) > 1
+        return cv2.imcount(opencv_name(str(path))) > 1
     if suffix != ".webp":
         return False
     with path.open("rb") as file:  # imcount says 1 of every WebP: a bit of its header is set
         head = file.read(21)
     return head[12:16] == b"VP8X" and bool(head[20] & 2)
+
+
+def opencv_name(name: str) -> str:
+    """The name of a video as OpenCV takes it, whatever the locale; it crashes on other bytes.
+
+    Raises:
+        ValueError: the name is not UTF-8.
+    """
+    try:
+        return os.fsencode(name).decode()
+    except UnicodeError:
+        raise ValueError(f"{name}: expected a name in UTF-8: rename it") from None
 
 
 def quieten_opencv() -> None:
@@ -208,7 +223,7 @@ def _folder(folder: Path) -> Source:
         for index, path in enumerate(paths):
             yield Frame(read_image(path), float(index), path.name)
 
-    return Source(str(folder), "folder", frames, count=len(paths), path=folder)
+    return Source(str(folder), "folder", frames, count=len(paths), reads=(folder, *paths))
 
 
 def _capture(name: str, kind: str, target: int | str) -> Source:
@@ -231,7 +246,7 @@ def _capture(name: str, kind: str, target: int | str) -> Source:
 
 
 def _opened(name: str, kind: str, target: int | str) -> cv2.VideoCapture:
-    capture = cv2.VideoCapture(target)
+    capture = cv2.VideoCapture(opencv_name(target) if isinstance(target, str) else target)
     if not capture.isOpened():
         hint = {
             "camera": "is it plugged in, free, and may you read it (group video)?",

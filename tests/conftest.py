@@ -1,7 +1,37 @@
 """Makes the helpers in the test folders importable; tests are imported by their own paths."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parent
 sys.path[:0] = map(str, (TESTS, *sorted(path for path in TESTS.iterdir() if path.is_dir())))
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A small network with random weights: it runs, and says nothing of worth."""
+    import torch
+
+    from kdc_core.engines.export import export_network
+    from kdc_core.network.model import Inference, KdcNet, NetworkConfig
+
+    torch.manual_seed(0)
+    config = NetworkConfig(
+        "efficientnet_lite0", neck_channels=16, trunk_depth=1, seg_channels=16, seg_depth=1
+    )
+    path = tmp_path_factory.mktemp("model") / "random.onnx"
+    export_network(Inference(KdcNet(config)).eval(), config.info("lite", 96), path)
+    return str(path)
+
+
+@pytest.fixture
+def coco(tmp_path: Path) -> tuple[str, str]:
+    """Pictures and annotations of two scenes."""
+    from coco_files import two_scenes, write
+
+    images, annotations = write(tmp_path, two_scenes())
+    return str(images), str(annotations)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from command_line import ROOT, picture, refused
 from video_files import clip
 
 from kdc_core.cli import COMMANDS, explain, main
@@ -20,46 +20,7 @@ pytest.importorskip("torch", reason="the network for these tests is made with to
 pytest.importorskip("onnx", reason="export needs onnx: extra `train`")
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: extra `train`")
 
-from coco_files import two_scenes, write
-
-ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A small network with random weights: it runs, and says nothing of worth."""
-    import torch
-
-    from kdc_core.engines.export import export_network
-    from kdc_core.network.model import Inference, KdcNet, NetworkConfig
-
-    torch.manual_seed(0)
-    config = NetworkConfig(
-        "efficientnet_lite0", neck_channels=16, trunk_depth=1, seg_channels=16, seg_depth=1
-    )
-    path = tmp_path_factory.mktemp("model") / "random.onnx"
-    export_network(Inference(KdcNet(config)).eval(), config.info("lite", 96), path)
-    return str(path)
-
-
-@pytest.fixture
-def coco(tmp_path: Path) -> tuple[str, str]:
-    images, annotations = write(tmp_path, two_scenes())
-    return str(images), str(annotations)
-
-
-def picture(path: Path, pixels: np.ndarray) -> str:
-    cv2.imwrite(str(path), pixels)
-    return str(path)
-
-
-def refused(capsys: pytest.CaptureFixture[str], argv: list[str], message: str) -> None:
-    """Exit code 2 and one line on stderr that begins with ``kdc:`` and has ``message``."""
-    assert main(argv) == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert lines[-1].startswith("kdc: ")
-    assert message in lines[-1]
-    assert not any("Traceback" in line for line in lines)
+from coco_files import two_scenes
 
 
 @pytest.mark.parametrize(
@@ -104,6 +65,22 @@ def test_run_on_a_video(model: str, tmp_path: Path, capsys) -> None:
     assert capsys.readouterr().out.startswith("9 frames, ")
 
 
+@pytest.mark.parametrize(("keys", "visible", "waits"), [([-1, -1, -1, 32], 1, 4), ([-1] * 9, 0, 2)])
+def test_a_picture_is_shown_until_a_key_or_its_window_closes(
+    model: str, tmp_path: Path, capsys, monkeypatch, keys: list[int], visible: int, waits: int
+) -> None:
+    source, waited = picture(tmp_path / "a.png", np.zeros((48, 64, 3), np.uint8)), []
+    monkeypatch.setenv("DISPLAY", ":0")
+    for name, answer in (
+        ("namedWindow", None), ("imshow", None), ("getWindowProperty", visible),
+    ):  # fmt: skip
+        monkeypatch.setattr(cv2, name, lambda *_, answer=answer: answer)
+    monkeypatch.setattr(cv2, "waitKey", lambda ms: waited.append(ms) or keys[len(waited) - 1])
+    assert main(["run", source, "--model", model, "--view"]) == 0
+    assert len(waited) == waits
+    assert capsys.readouterr().out.startswith(("nobody\n", "person 1: "))
+
+
 def test_truncated_video_is_processed_to_its_break(model: str, tmp_path: Path, capsys) -> None:
     path = clip(tmp_path / "whole.avi")
     cut = tmp_path / "cut.avi"
@@ -131,17 +108,9 @@ def test_bad_sources(model: str, tmp_path: Path, capsys) -> None:
     ):
         refused(capsys, ["run", str(tmp_path / source), "--model", model], message)
     refused(capsys, ["run", "99", "--model", model], "camera 99: cannot be opened")
-
-
-def test_bad_outputs(model: str, tmp_path: Path, capsys, monkeypatch) -> None:
-    source = picture(tmp_path / "a.png", np.zeros((48, 64, 3), np.uint8))
-    argv = ["run", source, "--model", model]
-    refused(capsys, [*argv, "--out", str(tmp_path / "a.gif")], "expected a folder or one of")
-    refused(capsys, [*argv, "--out", str(Path(source) / "x")], "Not a directory")
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    if sys.platform.startswith("linux"):
-        refused(capsys, [*argv, "--view"], "--view: no screen")
+    refused(
+        capsys, ["run", "", "--model", model], "expected a file, folder or camera, got an empty"
+    )
 
 
 def test_bad_models(tmp_path: Path, capsys) -> None:
@@ -307,24 +276,6 @@ def test_doctor_names_engine_and_what_is_missing(model: str, capsys, monkeypatch
     assert "gone.onnx (missing)" in capsys.readouterr().out
 
 
-def test_no_command_writes_over_what_it_reads(model: str, tmp_path: Path, capsys, monkeypatch):
-    path = tmp_path / "pictures" / "a.png"
-    path.parent.mkdir()
-    cv2.imwrite(str(path), np.zeros((48, 64, 3), np.uint8))
-    shutil.copy(model, tmp_path / "m.onnx")
-    before = path.read_bytes(), (tmp_path / "m.onnx").read_bytes()
-    monkeypatch.chdir(tmp_path)
-    for words in (
-        ["run", "pictures", "--out", f"{tmp_path}/pictures"],
-        ["run", "pictures/a.png", "--save-masks", "pictures"],
-        ["quantize", "m.onnx", "--images", "pictures", "--out", f"{tmp_path}/m.onnx"],
-        ["export", "m.onnx", "--out", f"{tmp_path}/m.onnx"],
-    ):
-        assert main(words) == 2
-        assert "is read" in capsys.readouterr().err
-    assert (path.read_bytes(), (tmp_path / "m.onnx").read_bytes()) == before
-
-
 def test_options_of_a_network_that_does_not_run_are_refused(tmp_path: Path, capsys) -> None:
     assert main(["occlusion-bench", "--engine", "torch", "--flip"]) == 2
     assert "--engine, --flip: expected without --fields oracle" in capsys.readouterr().err
@@ -336,7 +287,7 @@ def test_options_of_a_network_that_does_not_run_are_refused(tmp_path: Path, caps
 
 def test_wrong_arguments_exit_with_2(capsys) -> None:
     for text in ("", "dance", "run", "run a.png --min-score 2", "run a.png --centroid middle",
-                 "bench --frames -3"):  # fmt: skip
+                 "run a.png --out=", "bench --json=", "bench --frames -3"):  # fmt: skip
         argv = text.split()
         with pytest.raises(SystemExit) as exit_:
             main(argv)

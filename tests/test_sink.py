@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from video_files import clip
 
-from kdc_core.sink import FolderSink, VideoSink, check_apart, open_sink
+from kdc_core.sink import FolderSink, VideoSink, check_apart, open_sink, write_image
 from kdc_core.source import Source, open_source
 
 GREY = np.full((48, 64, 3), 90, np.uint8)
@@ -82,6 +84,15 @@ def test_outputs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         open_sink(tmp_path / "a.png", source())
     with pytest.raises(ValueError, match="expected a folder or one of"):
         open_sink(tmp_path / "a.gif", source())
+    (tmp_path / "b.mp4").mkdir()
+    with pytest.raises(ValueError, match=r"b\.mp4: expected a file, this is a folder"):
+        open_sink(tmp_path / "b.mp4", source())
+
+
+def test_a_folder_may_have_a_dot_in_its_name(tmp_path: Path) -> None:
+    (tmp_path / "out.v1").mkdir()
+    open_sink(tmp_path / "out.v1", source()).write(GREY, 0.0, "000000")
+    assert [path.name for path in (tmp_path / "out.v1").iterdir()] == ["000000.jpg"]
 
 
 @pytest.mark.parametrize("size", [(321, 241), (1, 7)])
@@ -115,6 +126,27 @@ def test_a_full_disk_is_not_silent(tmp_path: Path) -> None:
         sink.close()
 
 
+def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    """OpenCV ends the process over them."""
+    name = os.fsdecode(b"x\xff")
+    write_image(tmp_path / f"{name}.png", GREY)
+    (frame,) = open_source(str(tmp_path / f"{name}.png"))
+    np.testing.assert_array_equal(frame.image, GREY)
+    with pytest.raises(ValueError, match="expected a name in UTF-8: rename it"):
+        VideoSink(tmp_path / f"{name}.mp4", 10.0)
+    clip(tmp_path / "a.avi").rename(tmp_path / f"{name}.avi")
+    with pytest.raises(ValueError, match="expected a name in UTF-8: rename it"):
+        open_source(str(tmp_path / f"{name}.avi"))
+
+
+def test_pictures_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a\.jpg: "):
+        write_image(tmp_path / "a.jpg", np.zeros((1, 70000, 3), np.uint8))
+    with pytest.raises(FileNotFoundError, match=r"gone/a\.jpg"):
+        write_image(tmp_path / "gone" / "a.jpg", GREY)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_read_is_not_replaced(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.jpg"), GREY)
     folder, picture = open_source(str(tmp_path)), open_source(str(tmp_path / "a.jpg"))
@@ -129,3 +161,19 @@ def test_what_is_read_is_not_replaced(tmp_path: Path) -> None:
             open_sink(out, source)
     open_sink(tmp_path / "b.jpg", picture)
     check_apart(tmp_path, picture, ".png")
+
+
+def test_a_link_to_what_is_read_is_not_replaced(tmp_path: Path) -> None:
+    for name in ("orig", "links", "one"):
+        (tmp_path / name).mkdir()
+    cv2.imwrite(str(tmp_path / "orig" / "a.png"), GREY)
+    (tmp_path / "links" / "a.png").symlink_to("../orig/a.png")
+    (tmp_path / "one" / "b.png").hardlink_to(tmp_path / "orig" / "a.png")
+    address = f"file://{clip(tmp_path / 'w.avi')}"
+    for read, out in (("links", "orig"), ("one", "one/b.png"), ("one", "orig/a.png")):
+        with pytest.raises(ValueError, match="would replace what is read"):
+            check_apart(tmp_path / out, open_source(str(tmp_path / read)), ".png")
+    check_apart(tmp_path / "orig", open_source(str(tmp_path / "links")), ".jpg")
+    with pytest.raises(ValueError, match=r"w\.avi: would replace what is read"):
+        open_sink(tmp_path / "w.avi", open_source(address))
+    assert len(list(open_source(address))) == 30

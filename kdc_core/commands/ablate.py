@@ -8,7 +8,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kdc_core.commands.options import add_annotated, add_engine, engine_from, natural
+from kdc_core.commands.options import (
+    add_annotated,
+    add_engine,
+    check_output,
+    engine_from,
+    natural,
+    output,
+)
 from kdc_core.config import DecodeConfig
 from kdc_core.engines import open_engine
 from kdc_core.pipeline import Engine
@@ -33,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         + "; all. Default: modes",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, metavar="DIR",
+        "--out", type=output, metavar="DIR",
         help="gets ablation.md, ablation.json, a CSV per table and the plots",
     )  # fmt: skip
     parser.add_argument(
@@ -50,6 +57,8 @@ def main(args: argparse.Namespace) -> int:
 
     asked = [name for name in STUDIES if name in (args.study or ["modes"]) or "all" in args.study]
     dataset, kind = formats.load(args.images, args.annotations)
+    if args.out:
+        check_output(args.out / "ablation.json", dataset.reads)
     dataset = dataset.first(args.limit)
     engine = engine_from(args)
     config = DecodeConfig()
@@ -66,9 +75,9 @@ def main(args: argparse.Namespace) -> int:
     }  # fmt: skip
     engine.close()
     text = _text(modes, tables, conditions)
-    print(text)
-    if args.out:
+    if args.out:  # before anything is printed: stdout may be closed
         _write(args.out, text, modes, tables, conditions)
+    print(text)
     return 0
 
 

@@ -21,10 +21,12 @@ from kdc_core.commands.options import (
     add_decoder,
     add_engine,
     add_stills,
+    check_output,
     decode_from,
     engine_from,
     follower,
     natural,
+    output,
 )
 from kdc_core.pipeline import Pipeline, open_pipeline
 from kdc_core.source import Source, open_source
@@ -47,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="frames before the clock starts; default: %(default)s",
     )  # fmt: skip
     add_stills(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    parser.add_argument("--json", type=output, metavar="FILE", help="write the figures")
     add_engine(parser)
     add_decoder(parser, min_score=0.25)
 
@@ -62,9 +64,13 @@ def main(args: argparse.Namespace) -> int:
         if args.source is None:
             args.source = str(synthetic_clip(Path(folder) / "figures.avi", args.frames))
         source = open_source(args.source)
+        if args.json:
+            check_output(args.json, (*source.reads, args.model))
         pipeline = open_pipeline(engine_from(args), decode_from(args))
         figures = measure(pipeline, source, args.frames, args.warm_up, args.stills)
         pipeline.close()
+    if args.json:  # before anything is printed: stdout may be closed
+        write_json(args.json, figures)
     rows = [[name, *values.values()] for name, values in figures["ms"].items()]
     print(table(["ms", "p50", "p95"], rows))
     print(
@@ -73,8 +79,6 @@ def main(args: argparse.Namespace) -> int:
         f"{figures['people_per_frame']:.1f} people per frame, peak memory "
         f"{figures['peak_memory_mb']:.0f} MB\n{figures['engine']}, {figures['device']}"
     )
-    if args.json:
-        write_json(args.json, figures)
     return 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from kdc_core.commands.options import add_calibration, calibration, natural
+from kdc_core.commands.options import add_calibration, calibration, natural, output
 from kdc_core.engines import check_long_side, default_model
 from kdc_core.engines.precision import PRECISIONS
 from kdc_core.engines.progress import Watch
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_calibration(parser, needed=False)
     parser.add_argument(
-        "--out", type=Path, metavar="DIR",
+        "--out", type=output, metavar="DIR",
         help="default: where engines are looked for, $KDC_ENGINES or the user's cache",
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="build it even if it is there")
@@ -41,6 +41,7 @@ def main(args: argparse.Namespace) -> int:
     from kdc_core.cuda.probe import gpu_name
     from kdc_core.engines import build
     from kdc_core.engines.model_file import read_info
+    from kdc_core.source import open_source
 
     model = args.model or default_model()
     if not model.is_file():
@@ -56,7 +57,9 @@ def main(args: argparse.Namespace) -> int:
         print(f"{path} is there already{CALIBRATED if args.precision == 'int8' else ''}")
         return 0
     start = time.perf_counter()
-    images = calibration(args.images, args.count, info) if args.precision == "int8" else ()
+    images = (
+        calibration(open_source(args.images), args.count, info) if args.precision == "int8" else ()
+    )
     with tqdm(unit="step", leave=False, disable=None) as bar:
         plan = build.build_kept(trt, wanted, model, images, args.out, _watch(bar))
     print(

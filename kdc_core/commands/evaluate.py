@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 from kdc_core.commands.options import (
     add_annotated,
     add_decoder,
     add_engine,
+    check_output,
     decode_from,
     engine_from,
     natural,
+    output,
     refuse_network,
 )
 from kdc_core.config import EXACT, ModelInfo
@@ -32,13 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "for fields without error: the ceiling at the input size and strides of --model, else of "
         "the default preset",
     )  # fmt: skip
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write figures and protocol")
+    parser.add_argument("--json", type=output, metavar="FILE", help="write figures and protocol")
     parser.add_argument(
         "--bootstrap", type=natural, default=0, metavar="N",
         help="95 %% intervals of AP from N resamples of the images",
     )  # fmt: skip
     parser.add_argument(
-        "--worst", type=Path, metavar="FILE",
+        "--worst", type=output, metavar="FILE",
         help="a picture of the 40 worst pictures, annotations beside predictions, and a table of "
         "the kinds of errors by size of person",
     )  # fmt: skip
@@ -56,7 +57,10 @@ def main(args: argparse.Namespace) -> int:
 
     if args.worst and args.worst.suffix.lower() not in IMAGE_SUFFIXES:
         raise ValueError(f"{args.worst}: expected one of {' '.join(IMAGE_SUFFIXES)}")
-    dataset = load(args.images, args.annotations).first(args.limit)
+    dataset = load(args.images, args.annotations)
+    for file in filter(None, (args.json, args.worst)):
+        check_output(file, (*dataset.reads, args.model))
+    dataset = dataset.first(args.limit)
     config = decode_from(args, EXACT) if args.oracle else decode_from(args)
     pipeline = Pipeline(_engine(args, dataset), config)
     start = time.perf_counter()
@@ -72,6 +76,9 @@ def main(args: argparse.Namespace) -> int:
     summary = results.summary(args.bootstrap)
     conditions = protocol(dataset, pipeline.engine, pipeline.config, seconds)
     pipeline.close()
+    if args.json:  # before anything is printed: stdout may be closed
+        write_json(args.json, {**summary, "protocol": conditions})
+    shown = worst.write(args.worst) if args.worst else 0
     print(figures(summary))
     print(
         f"{len(dataset)} images of {dataset.file.name}, {conditions['engine']}, longest side "
@@ -79,11 +86,9 @@ def main(args: argparse.Namespace) -> int:
     )
     pseudo = conditions["masks_not_drawn_by_people"]
     print(f"masks: {conditions['masks']}, of them {pseudo} not drawn by people")
-    if args.json:
-        write_json(args.json, {**summary, "protocol": conditions})
     if args.worst:
         print(error_table(made))
-        print(f"{worst.write(args.worst)} pictures: {args.worst}")
+        print(f"{shown} pictures: {args.worst}")
     return 0
 
 

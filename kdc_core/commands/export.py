@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from kdc_core.commands.options import natural
+from kdc_core.commands.options import check_output, natural, output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="checkpoint of kdc train, or a float32 ONNX file of kdc export",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, metavar="FILE",
+        "--out", type=output, metavar="FILE",
         help="the ONNX file; default: the checkpoint's name with .onnx",
     )  # fmt: skip
     parser.add_argument(
@@ -39,8 +39,7 @@ def main(args: argparse.Namespace) -> int:
     if not args.source.is_file():
         raise ValueError(f"{args.source}: no such file")
     out = args.out or args.source.with_suffix(".onnx")
-    if out.resolve() == args.source.resolve():
-        raise ValueError(f"{out}: expected another file than the one that is read, name it: --out")
+    check_output(out, [args.source])
     difference = export(args.source, out, args.long_side, args.octaves)
     size = out.stat().st_size / 1e6
     print(f"{out}: {size:.1f} MB, largest difference to torch {difference:.1e}")

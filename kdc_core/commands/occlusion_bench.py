@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from kdc_core.commands.options import add_engine, amount, engine_from, natural, refuse_network
+from kdc_core.commands.options import (
+    add_engine,
+    amount,
+    check_output,
+    engine_from,
+    natural,
+    output,
+    refuse_network,
+)
 from kdc_core.config import ModelInfo
 
 RENDERED = 12  # people in a cast, when they are rendered; about two seconds each
@@ -30,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="from the known truth, or from the network; default: %(default)s",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="gets tables, JSON, plots and clips"
+        "--out", type=output, metavar="DIR", help="gets tables, JSON, plots and clips"
     )
     parser.add_argument("--images", type=Path, metavar="DIR", help="pictures to cut people from")
     parser.add_argument(
@@ -72,6 +80,8 @@ def main(args: argparse.Namespace) -> int:
         refuse_network(args, "--fields oracle")
         if args.model or args.long_side:
             raise ValueError("--model, --long-side: expected with --fields network")
+    if args.out:
+        check_output(args.out / f"occlusion_{args.fields}.json", [args.annotations])
     engine = engine_from(args) if args.fields == "network" else None
     if args.people and args.images:
         raise ValueError("--people: expected without --images, whose people walk there")
@@ -108,12 +118,12 @@ def main(args: argparse.Namespace) -> int:
     }  # fmt: skip
     source = engine.name if engine else f"perfect fields, noise {args.noise:g}"
     text = occlusion.markdown(result, f"Occlusion benchmark: {source}")
-    print(text)
-    if args.out:
+    if args.out:  # before anything is printed: stdout may be closed
         write_json(args.out / f"occlusion_{args.fields}.json", result)
         (args.out / f"occlusion_{args.fields}.md").write_text(text, encoding="utf-8")
         for name, drawing in occlusion.drawings(result).items():
             (args.out / f"{args.fields}_{name}").write_text(drawing, encoding="utf-8")
+    print(text)
     if engine:
         engine.close()
     return 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from kdc_core.config import CENTROID_MODES, DecodeConfig, ModelInfo
 from kdc_core.engines import ENGINES, choose, default_model, open_engine
 from kdc_core.pipeline import Engine, Pipeline
+from kdc_core.sink import keep_apart
 from kdc_core.source import Source
 from kdc_core.track import VideoDecoder
 from kdc_core.track.admission import Admission
@@ -104,6 +106,18 @@ def follower(pipeline: Pipeline, source: Source, stills: bool) -> Callable[[Fram
     return lambda frame: admission(pipeline(frame, video), least)
 
 
+def check_output(path: Path, read: Iterable[Path | None] = ()) -> None:
+    """ValueError for a file that cannot be written in the end, or is one of those ``read``."""
+    there = next(place for place in (path, *path.parents) if place.exists())
+    if path.is_dir():
+        raise ValueError(f"{path}: expected a file, this is a folder")
+    if there != path and not there.is_dir():
+        raise ValueError(f"{path}: expected a folder, {there} is a file")
+    if not os.access(there, os.W_OK):
+        raise ValueError(f"{path}: you may not write there")
+    keep_apart([path], filter(None, read))
+
+
 def refuse_network(args: argparse.Namespace, instead: str) -> None:
     """ValueError for options of a network that is not run, because of the option ``instead``."""
     given = {"--engine": args.engine != "auto", "--threads": args.threads, "--flip": args.flip}
@@ -117,12 +131,11 @@ def weights_of(args: argparse.Namespace) -> Path:
     return args.model or default_model(engine)
 
 
-def calibration(source: str, count: int, info: ModelInfo) -> Iterator[np.ndarray]:
+def calibration(source: Source, count: int, info: ModelInfo) -> Iterator[np.ndarray]:
     """Network inputs from a folder of pictures or a video."""
     from kdc_core.engines.preprocess import preprocess
-    from kdc_core.source import open_source
 
-    frames = islice(open_source(source), count)
+    frames = islice(source, count)
     for frame in tqdm(frames, "calibration", count, unit="picture", leave=False, disable=None):
         yield preprocess(frame, info)[0]
 
@@ -135,6 +148,13 @@ def decode_from(args: argparse.Namespace, config: DecodeConfig | None = None) ->
         centroid=replace(config.centroid, mode=args.centroid),
         score=replace(config.score, min_score=args.min_score),
     )
+
+
+def output(text: str) -> Path:
+    """A path, for argparse; not what a shell makes of a variable that is not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, got an empty text")
+    return Path(text)
 
 
 def natural(text: str) -> int:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 from kdc_core.commands.options import (
     add_annotated,
     add_decoder,
     add_engine,
+    check_output,
     decode_from,
     engine_from,
+    output,
 )
 from kdc_core.pipeline import Pipeline
 
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``kdc predict``."""
     add_annotated(parser)
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR",
+        "--out", type=output, required=True, metavar="DIR",
         help="gets keypoints.json, segm.json (RLE at the pictures' own size) and protocol.json",
     )  # fmt: skip
     add_engine(parser)
@@ -33,7 +34,10 @@ def main(args: argparse.Namespace) -> int:
     from kdc_core.evaluate.dataset import load
     from kdc_core.evaluate.report import protocol, write_json
 
-    dataset = load(args.images, args.annotations, nobody=True).first(args.limit)
+    dataset = load(args.images, args.annotations, nobody=True)
+    for name in ("keypoints", "segm", "protocol"):
+        check_output(args.out / f"{name}.json", (*dataset.reads, args.model))
+    dataset = dataset.first(args.limit)
     pipeline = Pipeline(engine_from(args), decode_from(args))
     start = time.perf_counter()
     results = predictions(dataset, pipeline, "predict")

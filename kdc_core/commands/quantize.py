@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from kdc_core.commands.options import add_calibration, calibration
+from kdc_core.commands.options import add_calibration, calibration, check_output, output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the weights: 8 are more exact, and for CPUs with VNNI alone; default: 7",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="default: the model's name with _int7 or _int8"
+        "--out", type=output, metavar="FILE", help="default: the model's name with _int7 or _int8"
     )
 
 
@@ -25,14 +25,17 @@ def main(args: argparse.Namespace) -> int:
     """Quantise and write; only a whole file appears at the path."""
     from kdc_core.engines.model_file import read_info, write_whole
     from kdc_core.engines.precision import to_int8_for_cpu
+    from kdc_core.source import open_source
 
     if not args.model.is_file():
         raise ValueError(f"{args.model}: no such model file")
     out = args.out or args.model.with_stem(f"{args.model.stem}_int{args.bits}")
-    if out.resolve() == args.model.resolve():
-        raise ValueError(f"{out}: expected another file than the one that is read")
+    if out.suffix != ".onnx":
+        raise ValueError(f"{out}: expected the name of an .onnx file")
     info = read_info(args.model)
-    images = calibration(args.images, args.count, info)
+    source = open_source(args.images)
+    check_output(out, (args.model, *source.reads))
+    images = calibration(source, args.count, info)
     content = to_int8_for_cpu(args.model, images, args.bits)
     write_whole(out, content)
     print(f"{out}: {len(content) / 1e6:.1f} MB, ranges from pictures of {info.longest} pixels")

@@ -17,6 +17,7 @@ from kdc_core.commands.options import (
     decode_from,
     engine_from,
     natural,
+    output,
     share,
     weights_of,
 )
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="camera to replay, may be repeated; default: every camera of the recording",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="gets the results; default: BAG_kdc beside BAG"
+        "--out", type=output, metavar="DIR", help="gets the results; default: BAG_kdc beside BAG"
     )
     parser.add_argument(
         "--start", type=amount, default=0.0, metavar="S", help="seconds to leave out"

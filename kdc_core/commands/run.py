@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,10 +22,11 @@ from kdc_core.commands.options import (
     engine_from,
     follower,
     natural,
+    output,
 )
 from kdc_core.draw import overlay
 from kdc_core.pipeline import Pipeline, open_pipeline
-from kdc_core.sink import FolderSink, Sink, check_apart, open_sink
+from kdc_core.sink import FolderSink, Sink, check_apart, open_sink, pictures_in
 from kdc_core.skeleton import ANCHORS
 from kdc_core.source import Source, open_source
 from kdc_core.types import Frame, People
@@ -38,11 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source", help="camera index, /dev/video…, video file, stream address, picture or folder"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="PATH",
+        "--out", type=output, metavar="PATH",
         help="overlays: a video (.mp4 .avi .mkv), one picture (.jpg .png) or a folder",
     )  # fmt: skip
     parser.add_argument(
-        "--save-masks", type=Path, metavar="DIR",
+        "--save-masks", type=output, metavar="DIR",
         help="label images, 16-bit PNG: pixel = id of the person, 0 = nobody",
     )  # fmt: skip
     add_stills(parser)
@@ -70,10 +70,13 @@ def main(args: argparse.Namespace) -> int:
             stack.callback(sink.close)
         for frame in progress(source, args.max_frames):
             people = tally.process(frame)
-            if not _emit(frame, people, args.view, *sinks):
-                break
-            if source.kind == "image" and not args.view:
+            more = _emit(frame, people, args.view, *sinks)
+            if source.kind == "image":
                 print(describe(people))
+                if args.view and more:
+                    hold_window()
+            if not more:
+                break
     return 0
 
 
@@ -144,13 +147,21 @@ def check_window() -> None:
         ) from None
 
 
+def hold_window() -> None:
+    """Wait until a key is pressed or the window is closed, in parts, so that Ctrl-C is heard."""
+    while cv2.waitKey(100) < 0 and cv2.getWindowProperty("kdc", cv2.WND_PROP_VISIBLE) > 0:
+        pass
+
+
 def _sinks(args: argparse.Namespace, source: Source) -> tuple[Sink | None, Sink | None]:
     """Overlay and mask output, None where not asked for."""
     if args.save_masks:
         check_apart(args.save_masks, source, ".png")
+        masks = pictures_in(args.save_masks, source, ".png")
+        if args.out and args.out.resolve() in (path.resolve() for path in masks):
+            raise ValueError(f"{args.out}: expected another name, the masks get this one")
     overlays = open_sink(args.out, source) if args.out else None
-    masks = FolderSink(args.save_masks, ".png") if args.save_masks else None
-    return overlays, masks
+    return overlays, FolderSink(args.save_masks, ".png") if args.save_masks else None
 
 
 def _emit(

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from kdc_core.commands.options import natural, share
+from kdc_core.commands.options import natural, output, share
 from kdc_core.synth import SynthConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``kdc synth``."""
     default = SynthConfig()
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    parser.add_argument("--out", type=output, required=True, metavar="DIR", help="a new folder")
     parser.add_argument(
         "--count", type=natural, default=100, metavar="N",
         help="pictures, or clips with --video; default: %(default)s",

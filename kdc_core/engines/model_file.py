@@ -40,7 +40,11 @@ def check_cpu(model: Path, metadata: dict[str, str]) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that another process sees the whole of it or none."""
+    """Write a file so that another process sees the whole of it or none; makes its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + f".{os.getpid()}")
-    draft.write_bytes(content)
-    draft.replace(path)
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -34,6 +34,11 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """The annotation file and the pictures."""
+        return (self.file, *(self.folder / entry["file_name"] for entry in self.images))
+
     def frames(self) -> Iterator[tuple[int, Frame]]:
         """(image id, frame) of every picture; the frame's ``frame_id`` is its file name.
 

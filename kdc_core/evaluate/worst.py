@@ -13,6 +13,7 @@ from kdc_core.draw import colour_of, overlay
 from kdc_core.evaluate.coco import as_rle
 from kdc_core.evaluate.dataset import Dataset
 from kdc_core.evaluate.errors import SURE, Errors
+from kdc_core.sink import write_image
 from kdc_core.types import Frame, People
 
 COUNT = 40  # pictures on a sheet
@@ -34,7 +35,7 @@ class Worst:
         if found.badness and (len(self._kept) < COUNT or found.badness > self._kept[0][0]):
             sure = people[np.maximum(people.score, people.mask_score) >= SURE]
             cell = np.hstack([_fit(self._truth(image, frame)), _fit(overlay(frame.image, sure))])
-            words = f"{frame.frame_id}: {found.badness}"
+            words = f"{frame.frame_id}: {found.badness}".encode("ascii", "replace").decode()
             cv2.putText(cell, words, (4, 12), cv2.FONT_HERSHEY_PLAIN, 0.8, (255, 255, 255), 1)
             keep = heapq.heappush if len(self._kept) < COUNT else heapq.heappushpop
             keep(self._kept, (found.badness, -self._seen, cell))
@@ -54,7 +55,7 @@ class Worst:
         """Write the sheet, worst first; number of pictures on it.
 
         Raises:
-            ValueError: OpenCV cannot write such a file.
+            ValueError: OpenCV makes no such picture.
         """
         cells = [cell for _, _, cell in sorted(self._kept, key=lambda one: one[:2], reverse=True)]
         if not cells:
@@ -62,12 +63,7 @@ class Worst:
         cells += [np.zeros_like(cells[0])] * (-len(cells) % COLUMNS)
         rows = [np.hstack(cells[i : i + COLUMNS]) for i in range(0, len(cells), COLUMNS)]
         file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            done = cv2.imwrite(str(file), np.vstack(rows))
-        except cv2.error:
-            done = False
-        if not done:
-            raise ValueError(f"{file}: expected the name of a picture that can be written (.jpg)")
+        write_image(file, np.vstack(rows))
         return len(self._kept)
 
 

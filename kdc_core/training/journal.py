@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 
+from kdc_core.sink import write_image
 from kdc_core.skeleton import LIMBS
 from kdc_core.training.batch import POSE_UNKNOWN, SEG_UNKNOWN, Batch
 
@@ -49,7 +50,7 @@ class Journal:
 
     def picture(self, step: int, name: str, image: np.ndarray) -> None:
         """A picture (H, W, 3) RGB: TensorBoard and ``name.jpg``, the latest of its name."""
-        cv2.imwrite(str(self.folder / f"{name}.jpg"), np.ascontiguousarray(image[..., ::-1]))
+        write_image(self.folder / f"{name}.jpg", np.ascontiguousarray(image[..., ::-1]))
         if self._board:
             self._board.add_image(name, image, step, dataformats="HWC")
 

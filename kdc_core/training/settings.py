@@ -63,6 +63,8 @@ class TrainConfig:
     tune_every: int = _option(1000, "steps between losses on the tuning split")
 
     def __post_init__(self) -> None:
+        if not self.out:
+            raise ValueError("--out: expected a folder, got an empty text")
         choices = {
             "preset": tuple(LONGEST), "device": ("auto", "cpu", "cuda"),
             "precision": ("auto", "bf16", "fp32"), "resident": ("auto", "yes", "no"),

@@ -18,6 +18,7 @@ from kdc_core.config import ModelInfo
 from kdc_core.cuda import probe
 from kdc_core.engines import build as building
 from kdc_core.engines.progress import monitor
+from kdc_core.source import open_source
 
 SCRIPT = str(Path(__file__).with_name("drive_cli.py"))
 
@@ -58,7 +59,7 @@ def test_int8_takes_its_ranges_from_pictures(model, libcuda, tmp_path):
 
 def test_calibration_inputs_are_network_inputs(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.full((60, 100, 3), 7, np.uint8))
-    (image,) = build_engine.calibration(str(tmp_path), 5, ModelInfo(longest=64))
+    (image,) = build_engine.calibration(open_source(str(tmp_path)), 5, ModelInfo(longest=64))
     assert (image.shape, image.dtype) == ((1, 3, 64, 64), np.float32)
     assert image[0, 0, 0, 0] == 7
 
