@@ -18,6 +18,8 @@ from kdc_core.pipeline import Engine
 from kdc_core.sink import keep_apart
 from kdc_core.source import Source
 
+MOST = 2**31 - 1  # of a whole number
+
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """Which network runs on what."""
@@ -30,7 +32,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         help="ONNX file or, for torch, a checkpoint; default: the weights that come with KDC",
     )  # fmt: skip
     group.add_argument(
-        "--threads", type=natural, default=0, metavar="N", help="CPU threads; default: all"
+        "--threads", type=threads, default=0, metavar="N", help="CPU threads; default: all"
     )
     group.add_argument(
         "--long-side", type=natural, metavar="PIXELS",
@@ -137,10 +139,18 @@ def output(text: str) -> Path:
 
 
 def natural(text: str) -> int:
-    """A number from 0 on, for argparse."""
-    value = int(text) if text.isdecimal() else -1
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 on, got {text!r}")
+    """A number from 0 on, for argparse; not more than what all libraries can count to."""
+    value = int(text) if text.isdecimal() and len(text) < 20 else -1
+    if not 0 <= value <= MOST:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to {MOST}, got {text!r}")
+    return value
+
+
+def threads(text: str) -> int:
+    """A number of threads, for argparse: thousands of them take longer to start than to work."""
+    most = 4 * (os.cpu_count() or 1)
+    if (value := natural(text)) > most:
+        raise argparse.ArgumentTypeError(f"expected at most {most} on this machine, got {text}")
     return value
 
 

@@ -210,11 +210,11 @@ def _say(summary: dict[str, Any], out: Path) -> None:
 
 
 def seconds(text: str) -> float:
-    """A number from 0 on, for argparse."""
+    """A number from 0 on, for argparse; nanoseconds of it fit into 64 bits."""
     try:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number from 0 on, got {text!r}")
+    if not 0 <= value <= 1e9:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1e9, got {text!r}")
     return value
