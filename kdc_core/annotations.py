@@ -20,7 +20,7 @@ def read_annotations(file: Path) -> dict[str, Any]:
         raise ValueError(f"{file}: no such annotation file")
     try:
         content = json.loads(file.read_bytes())
-    except ValueError as error:  # also text that is not UTF-8
+    except (ValueError, RecursionError) as error:  # also text that is not UTF-8
         raise ValueError(f"{file}: not JSON, expected a COCO annotation file: {error}") from None
     for name in ("images", "annotations"):
         if not isinstance(content, dict) or not isinstance(content.get(name), list):

@@ -73,11 +73,18 @@ def main(argv: list[str] | None = None) -> int:
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     except BrokenPipeError:  # e.g. `kdc doctor | head`: nobody is left to read an error
         return code
-    except (ValueError, OSError, ImportError) as error:
-        if os.environ.get("KDC_DEBUG"):
+    except Exception as error:
+        if os.environ.get("KDC_DEBUG") or not _is_of_input(error):
             raise
         print(f"kdc: {explain(error)}", file=sys.stderr)
         return 2
+
+
+def _is_of_input(error: Exception) -> bool:
+    """True for what bad or huge input raises, False for what is our own mistake."""
+    known = (ValueError, OSError, ImportError, RecursionError, OverflowError, MemoryError)
+    cv2 = sys.modules.get("cv2")  # loaded by those commands alone that have pictures
+    return isinstance(error, (*known, *([cv2.error] if cv2 else [])))
 
 
 def explain(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from command_line import ROOT, picture, refused
 from video_files import clip
 
+import kdc_core.cli
 from kdc_core.cli import COMMANDS, explain, main
 from kdc_core.source import open_source
 
@@ -287,7 +289,9 @@ def test_options_of_a_network_that_does_not_run_are_refused(tmp_path: Path, caps
 
 def test_wrong_arguments_exit_with_2(capsys) -> None:
     for text in ("", "dance", "run", "run a.png --min-score 2", "run a.png --centroid middle",
-                 "run a.png --out=", "bench --json=", "bench --frames -3"):  # fmt: skip
+                 "run a.png --out=", "run a.png --threads 5000",
+                 "replay a --start 1e300", "synth --out a --seed 99999999999999999999",
+                 "bench --json=", "bench --frames -3"):  # fmt: skip
         argv = text.split()
         with pytest.raises(SystemExit) as exit_:
             main(argv)
@@ -303,10 +307,20 @@ def test_every_command_has_help(capsys) -> None:
         assert f"usage: kdc {command}" in capsys.readouterr().out
 
 
-def test_errors_are_explained_in_one_line(monkeypatch) -> None:
+def test_errors_are_explained_in_one_line(tmp_path, capsys, monkeypatch) -> None:
     missing = ModuleNotFoundError("No module named 'openvino'", name="openvino.runtime")
     assert explain(missing) == "openvino is not installed: pip install openvino"
     assert explain(ValueError("a\n  b")) == "a b"
+    deep = tmp_path / "deep.json"
+    deep.write_text("[" * 100_000)
+    refused(
+        capsys, ["evaluate", "--images", ".", "--annotations", str(deep)], "deep.json: not JSON"
+    )
+    refused(capsys, ["synth", "--out", str(tmp_path / "o"), "--size", "100000", "64"], "32 to 8192")
+    for error in (OverflowError("too large"), MemoryError("too large"), cv2.error("too large")):
+        monkeypatch.setattr(kdc_core.cli, "_module", Mock(side_effect=error))
+        refused(capsys, ["doctor"], "kdc: too large")
+    monkeypatch.undo()
     assert explain(PermissionError(13, "Permission denied", "x.mp4")) == "x.mp4: Permission denied"
     monkeypatch.setenv("KDC_DEBUG", "1")
     with pytest.raises(ValueError, match="no such file"):

@@ -21,6 +21,8 @@ from kdc_core.track import VideoDecoder
 from kdc_core.track.admission import Admission
 from kdc_core.types import Frame, People
 
+MOST = 2**31 - 1  # of a whole number
+
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """Which network runs on what."""
@@ -34,7 +36,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         "that come with KDC",
     )  # fmt: skip
     group.add_argument(
-        "--threads", type=natural, default=0, metavar="N", help="CPU threads; default: all"
+        "--threads", type=threads, default=0, metavar="N", help="CPU threads; default: all"
     )
     group.add_argument(
         "--long-side", type=natural, metavar="PIXELS",
@@ -158,21 +160,29 @@ def output(text: str) -> Path:
 
 
 def natural(text: str) -> int:
-    """A number from 0 on, for argparse."""
-    value = int(text) if text.isdecimal() else -1
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 on, got {text!r}")
+    """A number from 0 on, for argparse; not more than what all libraries can count to."""
+    value = int(text) if text.isdecimal() and len(text) < 20 else -1
+    if not 0 <= value <= MOST:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to {MOST}, got {text!r}")
+    return value
+
+
+def threads(text: str) -> int:
+    """A number of threads, for argparse: thousands of them take longer to start than to work."""
+    most = 4 * (os.cpu_count() or 1)
+    if (value := natural(text)) > most:
+        raise argparse.ArgumentTypeError(f"expected at most {most} on this machine, got {text}")
     return value
 
 
 def amount(text: str) -> float:
-    """A finite number from 0 on, for argparse."""
+    """A number from 0 on, for argparse; nanoseconds of so many seconds fit into 64 bits."""
     try:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number from 0 on, got {text!r}")
+    if not 0 <= value <= 1e9:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1e9, got {text!r}")
     return value
 
 

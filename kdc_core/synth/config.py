@@ -24,8 +24,8 @@ class SynthConfig:
         least, most = self.people
         if not 1 <= least <= most <= 250:
             raise ValueError(f"people: expected 1 <= fewest <= most <= 250, got {self.people}")
-        if min(self.size) < 32:
-            raise ValueError(f"size: expected (width, height) of 32 or more, got {self.size}")
+        if not 32 <= min(self.size) <= max(self.size) <= 8192:  # float maps of gigabytes
+            raise ValueError(f"size: expected (width, height) of 32 to 8192, got {self.size}")
         if self.device not in ("auto", "cpu", "cuda"):
             raise ValueError(f"device: expected auto, cpu or cuda, got {self.device!r}")
         for name in ("crowding", "occluders", "contact"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ def _option(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
+MOST = 2**31 - 1  # of any number
 _AT_LEAST_ONE = ("iterations", "batch", "accumulate", "log_every", "picture_every", "tune_every",
                  "synth_pictures")  # fmt: skip
 
@@ -78,9 +78,11 @@ class TrainConfig:
         for f in fields(self):
             least = 1 if f.name in _AT_LEAST_ONE else 0
             value = getattr(self, f.name)
-            if isinstance(value, int | float) and not least <= value < math.inf:
+            if isinstance(value, int | float) and not least <= value <= MOST:
                 option = f.name.replace("_", "-")
-                raise ValueError(f"--{option}: expected a number from {least} on, got {value}")
+                raise ValueError(
+                    f"--{option}: expected a number from {least} to {MOST}, got {value}"
+                )
         for name in ("synth", "calm"):
             if getattr(self, name) > 1:
                 got = getattr(self, name)

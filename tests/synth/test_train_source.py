@@ -193,7 +193,8 @@ def test_what_does_not_fit_is_said_in_one_line(real, cache, tmp_path):
         (["--synth", "1.5"], "share from 0 to 1"),
         (["--synth-data", str(cache)], "--synth 0.3"),
         (["--synth", "0.5", "--synth-data", str(tmp_path / "none")], "no such annotation file"),
-        (["--synth", "0.5", "--synth-pictures", "0"], "number from 1 on"),
+        (["--seed", "9" * 20], "--seed: expected a number from 0 to 2147483647"),
+        (["--synth", "0.5", "--synth-pictures", "0"], "number from 1 to 2147483647"),
     ):
         with pytest.raises(ValueError, match=words) as error:
             loop.main(parser.parse_args([*common, *more]))

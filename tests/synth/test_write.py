@@ -213,7 +213,7 @@ def test_what_does_not_fit_is_said_in_one_line(tmp_path):
         (["--out", tmp_path / "full"], "new or empty folder"),
         ([*new, "--count", 0], "from 1 on"),
         ([*new, "--people", 5, 2], "fewest <= most"),
-        ([*new, "--size", 8, 8], "32 or more"),
+        ([*new, "--size", 8, 8], "32 to 8192"),
         ([*new, "--backgrounds", tmp_path / "none"], "no such folder"),
         ([*new, "--backgrounds", tmp_path / "full"], "found none"),
         ([*new, "--video", "--fps", 0], "--fps from 1"),
