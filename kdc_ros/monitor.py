@@ -69,15 +69,14 @@ class Monitor:
             self._last_error = (self._clock(), text)
 
     def silence(self) -> float:
-        """Seconds since a picture came in, while all fail since the last result; 0 before one.
+        """Seconds since a picture came in, while all fail since the last result.
 
         Not always since the last result: one picture may take its time.
         """
         with self._lock:
-            if not self._results:
-                return 0.0
-            last = self._results[-1][0] if self._failing else self._arrivals[-1]
-            return self._clock() - last
+            results = [self._results[-1][0]] if self._results else []
+            times = results if self._failing else self._arrivals
+            return self._clock() - (times[-1] if times else self._started)
 
     def status(self, state: str, engine: str, dropped: int, stale_after: float) -> DiagnosticStatus:
         """The message; WARN where pictures fail to come or to be processed."""

@@ -59,7 +59,9 @@ def test_no_picture_is_a_warning_only_while_active(clock):
 def test_silence_is_counted_from_the_last_result_while_pictures_fail(clock):
     monitor = Monitor(clock)
     clock.now += 5
-    assert monitor.silence() == 0
+    assert monitor.silence() == 5
+    monitor.failed("image: unknown encoding")
+    assert monitor.silence() == 5
     monitor.processed(monitor.received(), people=1)
     for _ in range(3):
         clock.now += 1
