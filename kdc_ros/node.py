@@ -233,9 +233,8 @@ class KdcNode(LifecycleNode):
             return SetParametersResult(successful=False, reason=str(error))
         if self._pipeline is not None:
             self._pipeline.config = self.config.decode
-        for stream in self._streams:
-            stream.changed()
-            if self._worker is not None and self.config.threshold != before:
+        if self._worker is not None and self.config.threshold != before:
+            for stream in self._streams:
                 stream.outputs.greet(Header(stamp=self.get_clock().now().to_msg()))
         return SetParametersResult(successful=True)
 

@@ -47,15 +47,15 @@ class Outputs:
     ``tag`` is that of ``body_id``.
     """
 
-    def __init__(self, node: LifecycleNode, prefix: str, tag: str, config: NodeConfig) -> None:
+    def __init__(self, node: LifecycleNode, prefix: str, tag: str) -> None:
         """Create the publishers.
 
         Raises:
             ValueError: a parameter asks for a package that is not installed.
         """
+        config: NodeConfig = node.config
         if config.publish_hri:
             require("hri_msgs", "publish_hri")  # before there is anything to take away again
-        self.cropped_masks = config.cropped_masks
         self._node = node
         self._prefix = prefix
         self._tag = tag
@@ -141,7 +141,7 @@ class Outputs:
         return Bodies(self._node, self._tag)
 
     def _persons(self, result: Result) -> list[PersonArray]:
-        return [messages.person_array(result, self.cropped_masks, self._kept)]
+        return [messages.person_array(result, self._node.config.cropped_masks, self._kept)]
 
     def _frames(self, result: Result) -> list[TransformStamped]:
         """``body_<id>`` (REP 155) of everybody whose distance is known."""

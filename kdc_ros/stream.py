@@ -53,7 +53,7 @@ class Stream:
         self.topic = node.resolve_topic_name(topic)  # for people to read
         self._asked = topic  # rclpy remaps it itself, and a second time it may be another one's
         self.monitor = Monitor()
-        self.outputs = Outputs(node, prefix, tag, config)
+        self.outputs = Outputs(node, prefix, tag)
         self._node = node
         self._video = VideoDecoder(config.decode) if config.tracking else None
         self._admission = Admission()
@@ -92,11 +92,6 @@ class Stream:
         if self._depth is not None:
             self._depth.close()
             self._depth = None
-
-    def changed(self) -> None:
-        """Live parameters that are not asked for with every picture."""
-        config = self._node.config
-        self.outputs.cropped_masks = config.cropped_masks
 
     def follow_publishers(self) -> None:
         """Cameras come and go, and offer one reliability or the other."""

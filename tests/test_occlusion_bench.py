@@ -73,7 +73,7 @@ def test_a_replay_finds_pictures_and_truth_of_a_clip(one_short_clip, tmp_path, f
 def test_noise_is_a_number_from_0_on(level, capsys):
     with pytest.raises(SystemExit):
         run("--noise", level)
-    assert f"--noise: expected a number from 0 on, got '{level}'" in capsys.readouterr().err
+    assert f"--noise: expected a number from 0 to 1e9, got '{level}'" in capsys.readouterr().err
 
 
 def test_what_does_not_fit_is_said_in_one_line(one_short_clip, tmp_path):
