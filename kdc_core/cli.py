@@ -109,7 +109,7 @@ def _end_in_order() -> None:
 
     def end(number: int, _: FrameType | None) -> None:
         for n in numbers:  # a terminal that is closed may send two: not in the midst of closing
-            signal.signal(n, signal.SIG_IGN)
+            signal.signal(n, lambda *_: None)
         raise KeyboardInterrupt(number)
 
     for n in numbers:
