@@ -71,6 +71,9 @@ class Fields:
                 f"network output: expected (1, {CHANNELS}, h, w) and (1, 1, h', w'), "
                 f"got {fields.shape} and {seg.shape}"
             )
+        # a sum is not finite where a summand is not: half the time of looking at each
+        if not (np.isfinite(fields.sum()) and np.isfinite(seg.sum())):
+            raise ValueError("network output: expected finite numbers, got NaN or infinity")
         h, w = fields.shape[2:]
         parts = {name: fields[0, where] for name, where in channel_slices().items()}
         return cls(

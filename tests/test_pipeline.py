@@ -94,6 +94,19 @@ def test_timings_name_every_stage_of_the_last_frame() -> None:
     assert pipeline.timings is not first
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["fields", "seg"])
+def test_what_is_not_finite_is_no_answer_of_a_network(wrong: float, name: str) -> None:
+    letterbox = Letterbox.fit((64, 48), 64, 32)
+    parts = {
+        "fields": np.zeros((1, CHANNELS, 8, 8), np.float32),
+        "seg": np.zeros((1, 1, 32, 32), np.float32),
+    }
+    parts[name][0, 0, 3, 4] = wrong
+    with pytest.raises(ValueError, match="expected finite numbers, got NaN or infinity"):
+        Fields.from_tensors(parts["fields"], parts["seg"], 32.0, letterbox)
+
+
 def test_people_are_those_of_the_decoder() -> None:
     torch = pytest.importorskip("torch", reason="targets need torch: extra `train`")
     del torch

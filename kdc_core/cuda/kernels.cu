@@ -390,9 +390,14 @@ settle(const float* fields, const float* share, int width, int height, int strid
     float x = xy[2 * at], y = xy[2 * at + 1];
     int mine = min(lane, A - 1);
     const float* u = fields + (ANCHOR + 2 * mine) * cells;
+    float low = (stride - 1) / 2.0f;  // the first cell's centre
+    float right = low + (float)(stride * (width - 1)), below = low + (float)(stride * (height - 1));
     for (int i = 0; i < steps; ++i) {
         Taps here = taps_at(x, y, stride, width, height);
-        float to_x = x + radius * read(u, here), to_y = y + radius * read(u + cells, here);
+        // outside the picture the border's cell is read: it points from where it lies itself
+        float from_x = fminf(fmaxf(x, low), right), from_y = fminf(fmaxf(y, low), below);
+        float to_x = from_x + radius * read(u, here);
+        float to_y = from_y + radius * read(u + cells, here);
         float own = 0.0f, least = 3e38f;
         for (int p = 0; p < people; ++p) {
             const float* peak = xy + 2 * (p * A + mine);

@@ -24,9 +24,12 @@ def settle(fields: Fields, poses: Poses, config: GroupConfig) -> Poses:
     person, kind = np.nonzero(~poses.matched)
     place = poses.xy[person, kind]
     share = person_share(fields)
+    low = (fields.stride - 1) / 2  # input pixels, the first cell's centre
+    high = low + fields.stride * (np.array(share.shape[::-1], np.float32) - 1)
     for _ in range(config.settle_steps):
         away = np.float32(fields.radius) * sample(fields.anchor, place, fields.stride)
-        anchors = place[:, None] + away
+        # outside the picture the border's cell is read: it points from where it lies itself
+        anchors = np.clip(place, np.float32(low), high)[:, None] + away
         miss = _misses(anchors, poses)
         own = miss[np.arange(len(place)), person] <= miss.min(axis=1, initial=np.inf)
         own &= sample(share, place, fields.stride) > PERSON

@@ -31,7 +31,8 @@ class Admission:
         sure = (np.maximum(people.score, people.mask_score) >= threshold).tolist()
         self._admitted.update(one for one, is_sure in zip(ids, sure, strict=True) if is_sure)
         if len(self._admitted) > 2 * REMEMBERED:
-            self._admitted = set(sorted(self._admitted)[-REMEMBERED:])
+            newest = sorted(self._admitted)[-REMEMBERED:]
+            self._admitted = {*newest, *self._admitted.intersection(ids)}
         if self._admitted.issuperset(ids):
             return people
         keep = np.array([one in self._admitted for one in ids])

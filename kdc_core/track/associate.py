@@ -46,7 +46,7 @@ def costs(tracks: Tracks, seen: Seen, dt: float, stamp: float, config: TrackConf
     reach = (config.reach + config.speed * dt) * scale
     reach = reach + 3 * np.sqrt(tracks.motion.variance[:, BODY, 0])[:, None]
     allowed = _distance(middle(tracks.motion.xy), seen.middle) <= reach
-    allowed &= _same_size(tracks, seen, config) & (share[:2].sum(axis=0) > 0)
+    allowed &= _same_size(tracks, seen, config.scale_ratio) & (share[:2].sum(axis=0) > 0)
     return np.where(allowed, cost, np.inf)
 
 
@@ -105,7 +105,8 @@ def revival_costs(tracks: Tracks, seen: Seen, stamp: float, config: TrackConfig)
     strange = unlike(tracks.body, seen.poses.xy, seen.centroids.confidence)
     allowed = nearest <= config.reach * scale + config.speed * scale * age
     resize = abs(np.log(seen.centroids.scale[None] / scale))
-    allowed &= _same_size(tracks, seen, config) & (resize <= np.log(config.partial_ratio))
+    allowed &= _same_size(tracks, seen, config.revival_ratio)
+    allowed &= resize <= np.log(config.partial_ratio)
     allowed &= strange <= config.proportions
     allowed &= ~seen.bare | (nearest <= BARE_REACH * scale)
     other = np.nan_to_num(appearance.unlike(tracks.look, seen.look), nan=STRANGER)
@@ -175,7 +176,7 @@ def _scale(tracks: Tracks, seen: Seen) -> np.ndarray:
     return np.where(tracks.body.sized[:, None], mine, np.maximum(mine, seen.centroids.scale))
 
 
-def _same_size(tracks: Tracks, seen: Seen, config: TrackConfig) -> np.ndarray:
+def _same_size(tracks: Tracks, seen: Seen, most: float) -> np.ndarray:
     """Whether scales agree (T, P), with the average or with the last pose: people come closer.
 
     What is seen in part may have any scale.
@@ -183,4 +184,4 @@ def _same_size(tracks: Tracks, seen: Seen, config: TrackConfig) -> np.ndarray:
     known = np.stack([tracks.body.scale, tracks.size])[:, :, None]
     ratio = abs(np.log(seen.centroids.scale / known)).min(axis=0)
     unknown = ~tracks.body.sized[:, None] | ~whole(seen.centroids.confidence)
-    return unknown | (ratio <= np.log(config.scale_ratio))
+    return unknown | (ratio <= np.log(most))

@@ -28,8 +28,9 @@ class TrackConfig:
     max_weak: float = 0.5  # … for weak poses
     reach: float = 0.5  # s: how far from the prediction a person may appear
     speed: float = 3.0  # s per second: people are not faster
-    scale_ratio: float = 1.67  # largest change of scale between prediction and pose
-    partial_ratio: float = 2.5  # … of somebody who comes back and is seen in part
+    scale_ratio: float = 2.0  # largest change of scale between two poses: who turns becomes narrow
+    revival_ratio: float = 1.67  # … of somebody who comes back
+    partial_ratio: float = 2.5  # … and is seen in part
     proportions: float = 0.45  # mean |log| of bone length ratios that still is the same body
     duplicate: float = 0.7  # OKS with a tracked pose from which a free pose is its double
     apart: float = 0.3  # s: poses this close are one person, unless two tracks are expected there

@@ -9,6 +9,7 @@ from scenes import Scene, draw
 from kdc_core.config import DecodeConfig, GroupConfig
 from kdc_core.decode import find
 from kdc_core.decode.place import settle
+from kdc_core.letterbox import Letterbox
 from kdc_core.skeleton import CENTRE
 from kdc_core.types import Fields
 
@@ -62,3 +63,17 @@ def test_on_a_neighbours_pixels_nothing_moves():
         asked = replace(poses, matched=matched, xy=xy)
         settled = settle(scene.fields(), asked, GroupConfig())
         assert bool((settled.xy != xy).any()) == moves
+
+
+def test_legs_below_the_picture_do_not_run_away():
+    """The field ends at the border: what it says there is said from there."""
+    scene = draw([(300, 450)], [360])
+    whole, rows = scene.fields(), 36  # the picture ends at 288, the knees are at 350 pixels
+    cut = {name: getattr(whole, name)[..., :rows, :] for name in
+           ("heat", "short", "mid", "anchor", "log_sigma", "vis")}  # fmt: skip
+    seg = whole.seg[: rows * whole.stride // whole.seg_stride]
+    width = whole.heat.shape[2] * whole.stride
+    letterbox = Letterbox.fit((width, rows * whole.stride), width, 32)
+    fields = replace(whole, **cut, seg=seg, letterbox=letterbox)
+    assert scene.keypoints[0, LEGS, 1].min() > 320
+    assert legs_miss(scene, fields, 2).max() < 3

@@ -41,6 +41,14 @@ def test_another_threshold_is_asked_of_everybody():
     assert len(admission(scored(0.6, 0.8), 0.5)) == 2
 
 
+def test_who_stands_there_is_not_forgotten_for_newcomers():
+    admission = Admission()
+    for k in range(5 * REMEMBERED):
+        first = 0.1 if k else 0.9
+        got = admission(replace(scored(first, 1.0), ids=np.array([7, 8 + k])), 0.5)
+        assert 7 in got.ids
+
+
 def test_what_is_remembered_is_bounded():
     admission = Admission()
     for k in range(5 * REMEMBERED):

@@ -84,6 +84,12 @@ def test_a_child_is_not_an_adult():
     assert np.isinf(associate.revival_costs(tracks, seen, 2.0, CONFIG)).all()
 
 
+def test_who_turns_sideways_is_the_same_person():
+    seen, tracks = seen_and_tracks((160, 190))
+    narrow = replace(seen.centroids, scale=seen.centroids.scale / 1.9)
+    assert np.isfinite(associate.costs(tracks, replace(seen, centroids=narrow), 0.2, 0.2, CONFIG))
+
+
 def test_proportions_do_not_depend_on_the_distance_to_the_camera():
     seen, tracks = seen_and_tracks((70, 100), (220, 200))
     learned = replace(tracks.body, learned=np.ones((2, 18)))
