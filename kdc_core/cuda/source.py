@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from kdc_core.decode.assign import FINE
 from kdc_core.decode.hough import ONE
+from kdc_core.engines.model_file import write_whole
 from kdc_core.skeleton import MAX_DEGREE, OUT_EDGES, A, K, channel_slices
 
 #: -fmad=false: a fused multiply-add rounds once where the NumPy twin rounds twice
@@ -73,16 +74,9 @@ def load(
         except (ValueError, refused) as error:
             reasons.append(f"{name}: {error}")
             continue
-        _keep(path, code)
+        write_whole(path, code)
         return module
     raise ValueError(f"CUDA kernels: {'; '.join(reasons) or NO_COMPILER}")
-
-
-def _keep(path: Path, code: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(code)
-    os.replace(file.name, path)  # another process sees the whole file or none
 
 
 def operations_per_second(arch: str, multiprocessors: int, kilohertz: int) -> float:
