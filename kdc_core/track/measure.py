@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -27,7 +26,6 @@ CROWD = 3  # poses whose common correction is the camera's
 AVERAGE = 0.5  # seconds, time constant of a mask's size and sigma …
 SHRINK = 2.0  # … and of the size while it falls: whoever is being covered keeps it
 PARTIAL = 2.0  # power of the visible share by which the body's place is trusted less
-SAME_ERROR = 0.1  # seconds in which the body's place is wrong in the same way: frames are no news
 SUDDEN = 0.015  # seconds between frames from which a shift of the picture tells a speed
 
 
@@ -90,7 +88,6 @@ def absorb(
     area = np.array([len(own) for own in cells], float)
     # who is seen in part is seen in the wrong place: the network shifts the rest into sight
     noise[:, BODY] *= np.clip(area / np.maximum(mine.area, 1), 0.1, 1) ** -PARTIAL
-    noise[:, BODY] *= repeated(dt)
     motion = filter.correct(mine.motion, points, noise)
     lost = np.flatnonzero(mine.phase == Phase.LOST)
     if len(lost):  # they start anew, but go where they went
@@ -110,7 +107,7 @@ def absorb(
         area=mine.area + resize * (area - mine.area),
         spread=mine.spread + rate * (centroids.sigma / centroids.scale - mine.spread),
         visibility=visibility.carried(sight, centroids, mode, config.temporal),
-        calm=_calm(mine, relative, dt, stamp, config),
+        calm=smooth.smooth(mine.calm, relative, dt, config.min_cutoff, config.beta),
         look=appearance.learn(mine.look, seen.look[columns], fresh),
         cells=cells, cells_at=motion.xy[:, BODY],
     )  # fmt: skip
@@ -145,7 +142,6 @@ def live_on(
     origin, _ = body.locate(mine.body, found.xy[good], np.ones((len(good), A)))
     points = np.concatenate([found.xy[good], origin[:, None]], axis=1)
     noise = np.repeat(PIXELS_NOISE * mine.body.scale[:, None], POINTS, axis=1)
-    noise[:, BODY] *= repeated(dt)
     motion = filter.correct(mine.motion, points, noise)
     after = replace(
         mine, seen=np.full(len(good), stamp), motion=motion, seen_at=body.middle(motion.xy),
@@ -182,23 +178,6 @@ def _points(
     noise = config.noise / np.maximum(confidence, DOUBT)
     noise = np.concatenate([noise, error[:, None]], axis=1) * scale[:, None]
     return np.concatenate([xy, origin[:, None]], axis=1), noise
-
-
-def repeated(dt: float) -> float:
-    """By how much less a frame ``dt`` seconds after another one is trusted.
-
-    So that people are held the same at every frame rate: n frames with one error count as one.
-    """
-    return math.sqrt(max(1.0, SAME_ERROR / max(dt, 1e-3)))
-
-
-def _calm(
-    mine: Tracks, relative: np.ndarray, dt: float, stamp: float, config: TrackConfig
-) -> smooth.Calm:
-    """Published keypoints; whoever comes back does not glide to them from where they were."""
-    calm = smooth.smooth(mine.calm, relative, dt, config.min_cutoff, config.beta)
-    back = np.flatnonzero(stamp - mine.posed > dt + config.away)
-    return calm.put(back, smooth.still(relative[back]))
 
 
 def _start(points: np.ndarray, noise: np.ndarray, scale: np.ndarray) -> Motion:

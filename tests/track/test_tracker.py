@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from kdc_core.decode import find
 from kdc_core.evaluate.clips import Clip, Drawn, line
 from kdc_core.letterbox import Letterbox
 from kdc_core.skeleton import CENTRE
-from kdc_core.track import TrackConfig, Tracker, VideoDecoder, filter, measure
+from kdc_core.track import TrackConfig, Tracker, VideoDecoder, measure
 from kdc_core.track.life import LARGEST_ID, Names
 from kdc_core.track.state import nobody
 from kdc_core.types import Phase
@@ -144,20 +143,6 @@ def test_labels_are_track_ids_and_every_switch_belongs_to_a_row(found):
         assert all(event.before != event.after for event in decoder.switches)
 
 
-def test_who_comes_back_is_where_they_are_at_once(found):
-    """Published keypoints of somebody who has turned round behind a wall."""
-    tracker, hidden = Tracker(), 4
-    for k, (fields, poses, centroids, t) in enumerate(found[:12]):
-        keep = left_most(poses, 1 if k < 7 or k >= 7 + hidden else 0)
-        mine = poses[keep]
-        if k == 7 + hidden:
-            middle = mine.xy[:, CENTRE, 0]
-            mine = replace(mine, xy=np.stack([2 * middle - mine.xy[..., 0], mine.xy[..., 1]], -1))
-        frame = tracker.update(fields, mine, centroids[keep], t)
-    assert frame.ids.tolist() == [1] and frame.phase.tolist() == [Phase.CONFIRMED]
-    assert np.abs(frame.poses.xy - mine.xy).max() < 1.0  # pixels
-
-
 def test_a_shift_between_two_close_frames_tells_no_speed(found):
     tracker = Tracker()
     tracker.update(*found[0])
@@ -167,22 +152,6 @@ def test_a_shift_between_two_close_frames_tells_no_speed(found):
         np.testing.assert_allclose(moved.xy - tracks.motion.xy, [[[60, 0]] * 19] * len(tracks))
         gained = moved.velocity - tracks.motion.velocity
         np.testing.assert_allclose(gained, [[[speed, 0]] * 19] * len(tracks))
-
-
-@pytest.mark.parametrize("rate", [15, 30, 60])
-def test_a_body_is_held_alike_at_every_frame_rate(rate):
-    """A half-hidden walker of 150 px/s whose seen part stands at an edge: speed after 0.4 s."""
-
-    def left(rate: float) -> float:
-        dt, noise, wander = 1 / rate, np.full((1, 19), 5.0), np.full((1, 19), 3600.0)
-        motion = filter.begin(np.zeros((1, 19, 2)), noise, np.full((1, 19), 100.0))
-        for t in np.arange(1, 3 * rate + 1) / rate:
-            motion = filter.predict(motion, dt, wander)
-            place = np.full((1, 19, 2), 150 * min(t, 2.6))
-            motion = filter.correct(motion, place, noise * measure.repeated(dt))
-        return float(motion.velocity[0, 0, 0])
-
-    assert left(rate) == pytest.approx(left(10), abs=12)
 
 
 def test_other_settings_act_on_the_next_frame(found):
