@@ -177,21 +177,19 @@ def threads(text: str) -> int:
 
 def amount(text: str) -> float:
     """A number from 0 on, for argparse; nanoseconds of so many seconds fit into 64 bits."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1e9:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1e9, got {text!r}")
-    return value
+    return _number(text, 1e9, "1e9")
 
 
 def share(text: str) -> float:
     """A number from 0 to 1, for argparse."""
+    return _number(text, 1.0, "1")
+
+
+def _number(text: str, most: float, named: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
+    if not 0 <= value <= most:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to {named}, got {text!r}")
     return value
