@@ -12,7 +12,6 @@ from typing import Any
 
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.clock import Clock, ClockType
-from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -23,6 +22,7 @@ from kdc_core.source import Source, open_source
 from kdc_core.types import Frame
 from kdc_ros.images import to_message
 from kdc_ros.process import run
+from kdc_ros.reliability import settle
 
 PARAMETERS = {
     "source": ("0", "video file, picture, folder, stream address, or the number of a webcam"),
@@ -78,7 +78,7 @@ class CameraNode(Node):
     def _publish_next(self) -> None:
         """The next picture of a file."""
         if self._next is None:
-            self._publisher.wait_for_all_acked(Duration(seconds=5))
+            settle([self._publisher], seconds=5.0)
             self.context.try_shutdown()
         elif self._wanted():
             self._publish(self._next)

@@ -53,7 +53,7 @@ class Bodies:
     def __init__(self, node: Node, tag: str) -> None:
         """``tag`` is that of ``body_id``."""
         self._node = node
-        self._tracked = node.create_publisher(
+        self.tracked = node.create_publisher(
             IdsList, f"{BODIES}/tracked", QoSProfile(depth=1),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )  # fmt: skip
@@ -79,19 +79,19 @@ class Bodies:
                 body.cropped.publish(cropped(result, row))
             if body.skeleton.get_subscription_count():
                 body.skeleton.publish(skeleton(result, row))
-        self._tracked.publish(IdsList(header=result.header, ids=others + ids))
+        self.tracked.publish(IdsList(header=result.header, ids=others + ids))
 
     def rest(self, others: list[str]) -> None:
         """Nobody is there any more but the bodies of other cameras."""
         for name in list(self._bodies):
             self._remove(name)
-        self._tracked.publish(IdsList(ids=others))
+        self.tracked.publish(IdsList(ids=others))
 
     def destroy(self) -> None:
         """Take the topics away."""
         for name in list(self._bodies):
             self._remove(name)
-        self._node.destroy_publisher(self._tracked)
+        self._node.destroy_publisher(self.tracked)
 
     def _add(self, name: str) -> Body:
         topics = (

@@ -21,6 +21,7 @@ from kdc_msgs.msg import CentroidSwitch, Person, PersonArray
 from kdc_ros import images, markers, messages
 from kdc_ros.messages import Result
 from kdc_ros.params import NodeConfig
+from kdc_ros.reliability import settle
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -97,12 +98,14 @@ class Outputs:
             self.bodies.rest(others)
 
     def destroy(self) -> None:
-        """Take the topics away."""
+        """Take the topics away when what was said last has arrived."""
+        publishers = [publisher for publisher, _ in self._topics]
+        publishers += filter(None, (self._label_info, self._tf))
+        if self._node.context.ok():
+            settle(publishers if self.bodies is None else [self.bodies.tracked, *publishers])
         if self.bodies is not None:
             self.bodies.destroy()
-        for publisher, _ in self._topics:
-            self._node.destroy_lifecycle_publisher(publisher)
-        for publisher in filter(None, (self._label_info, self._tf)):
+        for publisher in publishers:
             self._node.destroy_lifecycle_publisher(publisher)
 
     def _create(self, kind: type, topic: str, qos: QoSProfile) -> LifecyclePublisher:

@@ -1,8 +1,13 @@
-"""Reliability of a subscription to pictures: large ones only arrive whole when it is used."""
+"""What arrives: large pictures whole where they are reliable, last words where waited for."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
+
+from rclpy.duration import Duration
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import ReliabilityPolicy
 
 
@@ -28,3 +33,14 @@ def wanted(
         return now
     reliable = offered == {ReliabilityPolicy.RELIABLE}
     return ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+
+
+def settle(publishers: Iterable[Publisher], seconds: float = 1.0) -> None:
+    """Wait until what was published reliably has arrived, as long as this together at most.
+
+    DDS sends again what a listener has missed, but only while its publisher is there: of messages
+    that were the last before theirs went, up to a fifth were lost on a busy machine.
+    """
+    end = time.monotonic() + seconds
+    for publisher in publishers:
+        publisher.wait_for_all_acked(Duration(seconds=max(0.0, end - time.monotonic())))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
@@ -11,6 +15,7 @@ import numpy as np
 import pytest
 from blobs import picture
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from farewell import ROUNDS
 from harness import PATIENCE, Running, image_message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,10 +24,12 @@ from load import Usage, sender, settled, still, values
 from rclpy.duration import Duration
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Int32
 from test_ros_images import REFERENCES, message, reference
 
 from kdc_msgs.msg import PersonArray
 from kdc_ros.images import ENCODINGS
+from kdc_ros.reliability import settle
 
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -251,6 +258,29 @@ def test_a_camera_that_does_not_offer_what_was_asked_for_is_named(probe):
         probe.until(
             lambda: "offers best effort only" in values(reports[-1])["last error"], "no complaint"
         )
+
+
+def test_the_last_word_of_a_publisher_arrives_on_a_busy_machine(probe):
+    heard = probe.listen(Int32, "/farewell")
+    with ExitStack() as stack:
+        for _ in range(2 * os.cpu_count()):
+            burner = stack.enter_context(subprocess.Popen([sys.executable, "-c", "while 1: pass"]))
+            stack.callback(burner.kill)
+        speaker = stack.enter_context(Running(str(Path(__file__).with_name("farewell.py"))))
+        probe.until(lambda: speaker.process.poll() is not None, "it does not end")
+    probe.until(lambda: len(heard) == ROUNDS, f"not all {ROUNDS}", 5.0)
+
+
+def test_who_does_not_listen_any_more_holds_nobody_up(probe):
+    with Running.blobs() as node:
+        camera = probe.advertise(Image, "/image_raw", RELIABLE)
+        node.process.send_signal(signal.SIGSTOP)
+        camera.publish(image_message(picture((20, 30, 60, 150))))
+        start = time.monotonic()
+        settle([camera, camera], seconds=1.0)
+        took = time.monotonic() - start
+        node.process.send_signal(signal.SIGCONT)
+    assert 0.9 < took < 1.9
 
 
 @pytest.mark.parametrize("late", [0.0, 0.002, 0.01])
