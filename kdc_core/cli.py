@@ -13,10 +13,10 @@ import logging
 import os
 import signal
 import sys
-from types import FrameType
 from typing import Any
 
 from kdc_core import __version__
+from kdc_core.interrupt import end_in_order
 
 #: command: (module, line for ``kdc --help``)
 COMMANDS = {
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run ``kdc`` with ``argv`` (the process's arguments by default); returns the exit code."""
     if argv is None:  # a program, whose signals are its own
         argv = sys.argv[1:]
-        _end_in_order()
+        end_in_order()
         for stream in filter(None, (sys.stdout, sys.stderr)):  # None where closed
             stream.reconfigure(errors="backslashreplace")  # σ in an ASCII locale, names in Latin-1
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -98,22 +98,6 @@ def explain(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror}"
     text = " ".join(str(error).split())
     return text or type(error).__name__
-
-
-def _end_in_order() -> None:
-    """Let SIGTERM and SIGHUP do as Ctrl-C does: a video that is not closed cannot be played.
-
-    Ignored ones stay ignored: that is what nohup is for.
-    """
-    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
-
-    def end(number: int, _: FrameType | None) -> None:
-        for n in numbers:  # a terminal that is closed may send two: not in the midst of closing
-            signal.signal(n, lambda *_: None)
-        raise KeyboardInterrupt(number)
-
-    for n in numbers:
-        signal.signal(n, end)
 
 
 def _flush() -> None:

@@ -20,7 +20,7 @@ ORDER = """
     kdc_core.skeleton
     kdc_core.config
     kdc_core.types
-    kdc_core.processes
+    kdc_core.processes kdc_core.interrupt
     kdc_core.annotations kdc_core.source kdc_core.draw kdc_core.images kdc_core.depth
     kdc_core.sink
     kdc_core.decode.sample

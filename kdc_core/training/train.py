@@ -23,6 +23,7 @@ import torch.distributed as dist
 from torch import nn
 from tqdm import tqdm
 
+from kdc_core.interrupt import deferred
 from kdc_core.network.backbones import fill, load_published, read_file
 from kdc_core.network.model import LONGEST, KdcNet, NetworkConfig, preset
 from kdc_core.training import checkpoint
@@ -45,7 +46,6 @@ from kdc_core.training.settings import (
     add_arguments,
     from_arguments,
 )
-from kdc_core.training.stop import ctrl_c
 
 MAX_SKIPPED = 20  # steps in a row without a finite loss, then the run stops
 AHEAD = 16  # steps whose pictures are begun to be rendered
@@ -73,7 +73,7 @@ def train(
     Raises:
         ValueError: nothing to train on, or a checkpoint that does not fit.
         RuntimeError: the loss stayed not finite for ``MAX_SKIPPED`` steps.
-        KeyboardInterrupt: Ctrl-C, once the step is done and the run is saved.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, once the step is done and the run is saved.
     """
     site = find_site(config)
     out = Path(config.out)
@@ -128,13 +128,13 @@ def train(
         return ahead.submit(_batches, pool, step, config, calm if over else augment, site)
 
     # closed first, the pool keeps nobody waiting for pictures of a step that will not come
-    with ThreadPoolExecutor(max_workers=1) as ahead, contextlib.closing(pool), ctrl_c() as stop:
+    with ThreadPoolExecutor(max_workers=1) as ahead, contextlib.closing(pool), deferred() as told:
         parts = ahead_of(step, _progress(step, elapsed, config, site))
         while True:
             elapsed = time.monotonic() - started
             progress = _progress(step, elapsed, config, site)
             leg_over = config.leg_minutes and time.monotonic() - leg_start > config.leg_minutes * 60
-            if progress >= 1 or _any(bool(leg_over) or stop.is_set(), site):
+            if progress >= 1 or _any(bool(leg_over or told), site):
                 break
             batches = parts.result()
             parts = ahead_of(step + 1, progress)
@@ -175,15 +175,15 @@ def train(
     bar.close()
     if site.leads:
         save()
-        if len(tuning) and step % config.tune_every and not stop.is_set():  # else it has been done
+        if len(tuning) and step % config.tune_every and not told:  # else it has been done
             _tune(average.net, loss, tuning, longest, journal, step - 1, site)
         journal.close()
         log.info("%d steps, %.1f minutes; weights: %s", step, elapsed / 60, out / "ema.pt")
     if site.world > 1:
         dist.barrier()
         dist.destroy_process_group()
-    if stop.is_set():
-        raise KeyboardInterrupt
+    if told:
+        raise KeyboardInterrupt(told[0])
     return out / "ema.pt"
 
 

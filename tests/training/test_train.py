@@ -18,6 +18,7 @@ pytest.importorskip("pycocotools", reason="reading annotations needs pycocotools
 
 from kdc_core.cli import main  # noqa: E402
 from kdc_core.engines.torch import load_checkpoint  # noqa: E402
+from kdc_core.interrupt import end_in_order  # noqa: E402
 from kdc_core.network.model import KdcNet, preset  # noqa: E402
 from kdc_core.training import checkpoint  # noqa: E402
 from kdc_core.training import train as loop  # noqa: E402
@@ -198,26 +199,34 @@ def test_a_leg_ends_early_and_can_be_resumed(small_set, tmp_path):
     assert last["lr"] < 0.5 * TrainConfig().lr
 
 
-def test_ctrl_c_is_heeded_after_the_step_and_nothing_is_lost(
-    small_set, tmp_path, monkeypatch, caplog
+@pytest.mark.parametrize("number, handler", [
+    (signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL),
+])  # fmt: skip
+def test_a_signal_is_heeded_after_the_step_and_nothing_is_lost(
+    small_set, tmp_path, monkeypatch, caplog, number, handler
 ):
     pack, _ = read_all([small_set], [], [])
     make = loop._step
 
     def interrupted(net, loss, optimizer, batches, step, *more):
         if step == 1:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         return make(net, loss, optimizer, batches, step, *more)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # else it may be ignored
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(number, handler)  # else it may be ignored
     try:
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        end_in_order()
+        usual = signal.getsignal(number)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as stop:
             patch.setattr(loop, "_step", interrupted)
             with caplog.at_level("INFO"):
                 loop.train(config(tmp_path, iterations=3), pack, resume=True)
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert stop.value.args == (number,)
+        assert signal.getsignal(number) is usual
     finally:
-        signal.signal(signal.SIGINT, before)
+        for n, was in before.items():
+            signal.signal(n, was)
     assert caplog.messages[0] == f"{tmp_path / 'run'}: nothing to resume, a new run begins"
     assert checkpoint.load(tmp_path / "run" / "state.pt")["step"] == 2
     loop.train(config(tmp_path, iterations=3), pack, resume=True)
