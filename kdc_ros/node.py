@@ -22,6 +22,7 @@ from kdc_core.engines import open_engine
 from kdc_core.pipeline import Pipeline
 from kdc_ros import params
 from kdc_ros.process import one_line, run
+from kdc_ros.reliability import settle
 from kdc_ros.stream import Arrival, Stream, places
 from kdc_ros.worker import NewestWorker
 
@@ -169,6 +170,8 @@ class KdcNode(LifecycleNode):
 
     def _release(self) -> None:
         self._stop()
+        if self.context.ok():
+            settle(one for stream in self._streams for one in stream.outputs.publishers)
         for stream in self._streams:
             stream.outputs.destroy()
         self._streams = []

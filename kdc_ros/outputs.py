@@ -10,6 +10,7 @@ import numpy as np
 from geometry_msgs.msg import TransformStamped
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.node import PublisherEventCallbacks  # its module is another in Humble
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
@@ -21,7 +22,6 @@ from kdc_msgs.msg import CentroidSwitch, Person, PersonArray
 from kdc_ros import images, markers, messages
 from kdc_ros.messages import Result
 from kdc_ros.params import NodeConfig
-from kdc_ros.reliability import settle
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -97,16 +97,21 @@ class Outputs:
         if self.bodies is not None:
             self.bodies.rest(others)
 
+    @property
+    def publishers(self) -> list[Publisher]:
+        """All but those of single bodies."""
+        return [*self._own(), *([] if self.bodies is None else [self.bodies.tracked])]
+
     def destroy(self) -> None:
-        """Take the topics away when what was said last has arrived."""
-        publishers = [publisher for publisher, _ in self._topics]
-        publishers += filter(None, (self._label_info, self._tf))
-        if self._node.context.ok():
-            settle(publishers if self.bodies is None else [self.bodies.tracked, *publishers])
+        """Take the topics away."""
         if self.bodies is not None:
             self.bodies.destroy()
-        for publisher in publishers:
+        for publisher in self._own():
             self._node.destroy_lifecycle_publisher(publisher)
+
+    def _own(self) -> list[LifecyclePublisher]:
+        topics = [publisher for publisher, _ in self._topics]
+        return [*topics, *filter(None, (self._label_info, self._tf))]
 
     def _create(self, kind: type, topic: str, qos: QoSProfile) -> LifecyclePublisher:
         """A publisher without rclpy's event handlers.
