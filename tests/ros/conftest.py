@@ -28,6 +28,14 @@ def pytest_pycollect_makemodule(module_path, parent):
     return None if HAS_ROS else _Skipped.from_parent(parent, path=module_path)
 
 
+@pytest.fixture(scope="session")
+def environment():
+    """Of nodes that need hri_msgs, vision_msgs and tf2_msgs."""
+    from standins import provide
+
+    return provide()
+
+
 @pytest.fixture
 def probe():
     """A node in this process that talks to the nodes under test."""

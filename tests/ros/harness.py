@@ -37,6 +37,8 @@ def _path() -> str:
 class Running:
     """A node in a process of its own; ended by its process id."""
 
+    _kdc: Running | None = None  # the last one with the pipeline of ``blobs.py``
+
     def __init__(self, *command: str, parameters: dict | None = None, env: dict | None = None):
         options = [f"{name}:={value}" for name, value in (parameters or {}).items()]
         arguments = [word for option in options for word in ("--ros-args", "-p", option)]
@@ -48,8 +50,13 @@ class Running:
 
     @classmethod
     def blobs(cls, env: dict | None = None, **parameters) -> Running:
-        """The node with the pipeline of ``blobs.py``."""
-        return cls(str(Path(__file__).with_name("blobs.py")), parameters=parameters, env=env)
+        """The node with the pipeline of ``blobs.py``, one at a time."""
+        alone = cls._kdc is None or cls._kdc.process.poll() is not None
+        assert alone, "two nodes of one name would answer for each other"
+        Running._kdc = cls(
+            str(Path(__file__).with_name("blobs.py")), parameters=parameters, env=env
+        )
+        return Running._kdc
 
     @classmethod
     def module(cls, name: str, **parameters) -> Running:
@@ -138,6 +145,24 @@ class Probe:
                     if answer.header.stamp.nanosec in mine:
                         return answer
         raise AssertionError("no answer")
+
+    def show(self, camera, message, heard: list):
+        """The answer to a picture that is sent as the same one until it comes.
+
+        What was heard before is forgotten.
+        """
+        heard.clear()
+
+        def answers():
+            return [answer for answer in heard if answer.header == message.header]
+
+        def sent():
+            camera.publish(message)
+            self.spin(0.15)
+            return answers()
+
+        self.until(sent, "no answer")
+        return answers()[-1]
 
     def until(self, true: Callable[[], object], failure: str, timeout: float = PATIENCE) -> None:
         """Spin until something is true; the last of nothing heard so far is not there yet."""

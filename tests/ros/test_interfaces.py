@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import signal
-import time
 
 import numpy as np
 import pytest
 from blobs import picture
 from harness import Running, header, image_message
-from lifecycle_msgs.msg import Transition
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image
-from standins import provide
 
 from kdc_core.types import Frame, People, Phase
 from kdc_msgs.msg import PersonArray
-from kdc_ros.images import to_bgr, to_message
+from kdc_ros.images import to_message
 from kdc_ros.messages import Result
 from kdc_ros.params import NodeConfig
 
@@ -30,104 +25,11 @@ pytestmark = pytest.mark.timeout(300)  # the first time it compiles
 
 
 @pytest.fixture(scope="module")
-def environment():
-    return provide()
-
-
-@pytest.fixture(scope="module")
 def node(environment):
     with Running.blobs(
         environment, publish_hri="true", depth_topic="/depth", depth_info_topic="/depth_info"
     ) as node:
         yield node
-
-
-def scene(probe, camera, boxes, index: int, heard: list) -> None:
-    """Send a picture until it is answered."""
-    heard.clear()
-    sent = image_message(picture(*boxes), index)
-
-    def answered():
-        camera.publish(sent)
-        probe.spin(0.15)
-        return [message for message in heard if message.header == sent.header]
-
-    probe.until(answered, "no answer")
-
-
-def bodies_there(probe) -> set[str]:
-    """Ids that have a topic of their own."""
-    names = [name for name, _ in probe.node.get_topic_names_and_types()]
-    return {name.split("/")[3] for name in names
-            if name.startswith("/humans/bodies/") and name.endswith("/skeleton2d")
-            and probe.node.count_publishers(name)}  # fmt: skip
-
-
-def test_bodies_come_and_go_with_their_topics(probe, node):
-    from hri_msgs.msg import IdsList, NormalizedRegionOfInterest2D, Skeleton2D
-
-    tracked = probe.listen(IdsList, "/humans/bodies/tracked")
-    camera = probe.advertise(Image, "/image_raw", RELIABLE)
-    scene(probe, camera, BOXES, 1, tracked)
-    one, two = tracked[-1].ids
-    assert re.fullmatch("[a-z]{4}a1", one) and two == f"{one[:-1]}2"
-    assert tracked[-1].header == header(1)
-    probe.until(lambda: bodies_there(probe) == {one, two}, "no topics of the bodies")
-    rois = probe.listen(NormalizedRegionOfInterest2D, f"/humans/bodies/{two}/roi")
-    crops = probe.listen(Image, f"/humans/bodies/{two}/cropped")
-    skeletons = probe.listen(Skeleton2D, f"/humans/bodies/{two}/skeleton2d")
-    scene(probe, camera, BOXES, 2, skeletons)
-    probe.until(lambda: rois and crops, "no region or no cropped picture")
-    roi = rois[-1]
-    assert (roi.xmin, roi.ymin, roi.xmax, roi.ymax) == pytest.approx(
-        (200 / 320, 120 / 240, 240 / 320, 160 / 240)
-    )
-    assert roi.c == pytest.approx(200 / 255) and roi.header == header(2)
-    assert to_bgr(crops[-1]).shape == (40, 40, 3) and (to_bgr(crops[-1]) == 200).all()
-    nose = skeletons[-1].skeleton[Skeleton2D.NOSE]
-    assert (nose.x, nose.y, nose.c) == pytest.approx((220 / 320, 140 / 240, 0.5), abs=0.003)
-
-    silent = time.monotonic()
-    probe.until(lambda: tracked[-1].ids == [], "bodies stay although no picture comes any more")
-    assert time.monotonic() - silent > NodeConfig().stale_after - 0.5
-    scene(probe, camera, BOXES[:1], 3, tracked)
-    probe.until(lambda: tracked[-1].ids == [one], "the second body stays")
-    probe.until(lambda: bodies_there(probe) == {one}, "the topics of the second body stay")
-    probe.enable(False)
-    probe.until(lambda: tracked[-1].ids == [], "somebody is tracked although it is switched off")
-    probe.until(lambda: not bodies_there(probe), "topics of bodies stay")
-    probe.enable(True)
-
-
-@pytest.mark.parametrize("signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)])
-def test_bodies_go_when_all_pictures_fail_and_when_the_node_ends(probe, environment, signals):
-    from hri_msgs.msg import IdsList
-
-    tracked = probe.listen(IdsList, "/humans/bodies/tracked")
-    with Running.blobs(environment, publish_hri="true", stale_after="0.5") as node:
-        camera = probe.advertise(Image, "/image_raw", RELIABLE)
-        scene(probe, camera, BOXES, 1, tracked)
-        assert len(tracked[-1].ids) == 2
-        unreadable = image_message(picture(*BOXES), 2)
-        unreadable.encoding = "theora"
-
-        def gone():
-            camera.publish(unreadable)
-            probe.spin(0.05)
-            return tracked[-1].ids == []
-
-        probe.until(gone, "bodies stay although no picture can be read", 5.0)
-        scene(probe, camera, BOXES, 3, tracked)
-        before = set(tracked[-1].ids)
-        assert len(before) == 2
-        for transition in "deactivate", "cleanup", "configure", "activate":
-            assert probe.change(getattr(Transition, f"TRANSITION_{transition.upper()}"))
-        scene(probe, camera, BOXES, 4, tracked)
-        assert len(tracked[-1].ids) == 2
-        assert not before & set(tracked[-1].ids), "names of others are used again"
-        code, _, err = node.end(*signals)
-        probe.until(lambda: tracked[-1].ids == [], "bodies outlive their node", 5.0)
-    assert code == 0 and "Traceback" not in err, err
 
 
 def test_detections_carry_the_ids_and_what_their_class_means_is_latched(probe, node):
@@ -139,7 +41,7 @@ def test_detections_carry_the_ids_and_what_their_class_means_is_latched(probe, n
     probe.node.create_subscription(LabelInfo, "/kdc/label_info", labels.append, LATCHED)
     probe.until(lambda: labels, "a latched message does not come late")
     camera = probe.advertise(Image, "/image_raw", RELIABLE)
-    scene(probe, camera, BOXES, 4, detections)
+    probe.show(camera, image_message(picture(*BOXES), 4), detections)
     probe.until(lambda: persons, "no persons")
     found = detections[-1].detections
     assert [one.id for one in found] == [str(p.id) for p in persons[-1].people] == ["1", "2"]
@@ -179,7 +81,7 @@ def test_depth_gives_places_in_space_and_frames(probe, node, encoding, unit):
     def placed():
         infos.publish(info)
         depths.publish(depth)
-        scene(probe, camera, BOXES, 7, persons)
+        probe.show(camera, image_message(picture(*BOXES), 7), persons)
         return persons[-1].people[0].keypoints_3d and frames
 
     probe.until(placed, "no places")
@@ -280,11 +182,3 @@ def test_skeleton2d_has_the_order_of_the_message_file(environment):
             assert getattr(Skeleton2D, name) == index
             assert point.x == pytest.approx((10 * coco + 10) / 200), name
             assert point.c == pytest.approx(keypoints[0, coco, 2])
-
-
-@pytest.mark.skipif(importlib.util.find_spec("hri_msgs") is not None, reason="hri_msgs is there")
-def test_what_is_asked_for_and_not_installed_is_named():
-    with Running.blobs(publish_hri="true") as node:
-        code, _, err = node.end()
-    assert code == 2 and "publish_hri: needs hri_msgs: apt install" in err, err
-    assert "Traceback" not in err
