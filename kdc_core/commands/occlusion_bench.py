@@ -95,7 +95,7 @@ def main(args: argparse.Namespace) -> int:
         for scenario in scenarios.scenarios(_cast(args, rng), _backgrounds(args, rng)):
             if args.only and args.only not in scenario.name:
                 continue
-            name = scenario.name if args.repeat < 2 else f"{scenario.name} #{turn + 1}"
+            name = scenario.name + (f"{occlusion.CAST}{turn + 1}" if args.repeat > 1 else "")
             recording = None
             if args.out and args.clips:
                 from kdc_core.replay.recording import Recording

@@ -70,7 +70,23 @@ def test_figures_of_a_short_crossing():
     assert default["HOTA"] > 0.9 and default["id_switches"] == 0
     assert literal["centroid_switches_per_minute"] > 5 * default["centroid_switches_per_minute"]
     text = occlusion.markdown(result, "Short")
-    assert text.count("box tracker") == 3 and "0.60-0.80" in text
+    assert text.count("box tracker") == 4 and "0.60-0.80" in text
+
+
+def test_gains_are_means_of_clips_and_casts_of_one_kind_are_drawn_together():
+    def clip(ours, theirs):
+        of = {"HOTA": ours, "iou_half_hidden": None}
+        return {occlusion.DEFAULT: of, "other": {"HOTA": theirs, "iou_half_hidden": 0.5}}
+
+    clips = {"a #1": clip(0.9, 0.6), "a #2": clip(0.8, 0.7), "b #1": clip(0.6, 0.6)}
+    clips["b #2"] = clip(0.5, None)
+    found = occlusion.gains(clips, "other")
+    assert found["iou_half_hidden"] is None
+    mean, low, high = found["HOTA"]
+    assert mean == pytest.approx(0.4 / 3, abs=1e-4)
+    assert (low, high) == pytest.approx((0.0, 0.2)), "twice b alone, twice a alone"
+    del clips["b #1"]
+    assert occlusion.gains(clips, "other")["HOTA"] is None, "one kind says nothing about others"
 
 
 def test_a_gap_is_regained_only_with_the_old_id():
