@@ -36,18 +36,19 @@ def deferred() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield told
         return
-    usual = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    ours = {n: do for n, do in usual.items() if do in (signal.default_int_handler, _end)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    usual = {n: do for n in numbers
+             if (do := signal.getsignal(n)) in (signal.default_int_handler, _end)}  # fmt: skip
 
     def note(number: int, _: FrameType | None) -> None:
         told.append(number)
         if number == signal.SIGINT:
-            signal.signal(number, ours[number])
+            signal.signal(number, usual[number])
 
-    for number in ours:
+    for number in usual:
         signal.signal(number, note)
     try:
         yield told
     finally:
-        for number, do in ours.items():
+        for number, do in usual.items():
             signal.signal(number, do)

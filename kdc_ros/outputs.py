@@ -100,7 +100,8 @@ class Outputs:
     @property
     def publishers(self) -> list[Publisher]:
         """All but those of single bodies."""
-        return [*self._own(), *([] if self.bodies is None else [self.bodies.tracked])]
+        own = self._own()
+        return own if self.bodies is None else [*own, self.bodies.tracked]
 
     def destroy(self) -> None:
         """Take the topics away."""

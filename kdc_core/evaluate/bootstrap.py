@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,3 +79,22 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     """The central 95 % of resampled values."""
     low, high = np.nanquantile(values, (0.025, 0.975))
     return float(low), float(high)
+
+
+def grouped(
+    lists: list[list[float]], draws: int, of: Callable[[Any], Any]
+) -> tuple[float | None, float | None, float | None]:
+    """A figure over all values, and the 95 % interval of their mean over the lists.
+
+    Values of one list, such as the people of an image, are drawn together, as they are not
+    independent. None without values; without ``draws`` there is no interval.
+    """
+    every = [value for values in lists for value in values]
+    if not every:
+        return None, None, None
+    low = high = None
+    if draws:
+        picks = np.random.default_rng(0).integers(len(lists), size=(draws, len(lists)))
+        sums = np.array([(sum(v), len(v)) for v in lists])[picks].sum(axis=1)
+        low, high = (round(b, 4) for b in interval(sums[:, 0] / np.maximum(sums[:, 1], 1)))
+    return round(float(of(every)), 4), low, high

@@ -13,7 +13,7 @@ import torch
 from kdc_core.config import CentroidConfig, DecodeConfig, ModelInfo, ScoreConfig
 from kdc_core.decode import find
 from kdc_core.decode.centroid import anchor_weights
-from kdc_core.evaluate.bootstrap import interval, resamples
+from kdc_core.evaluate.bootstrap import grouped
 from kdc_core.evaluate.boxes import BoxTracker
 from kdc_core.evaluate.clips import Shot
 from kdc_core.evaluate.ledger import GAP_BINS, HIDDEN_BINS, Ledger, summary
@@ -145,12 +145,8 @@ def gains(clips: dict[str, dict[str, Any]], method: str) -> dict[str, list[float
             ours, theirs = by_method[DEFAULT][figure], by_method[method][figure]
             if ours is not None and theirs is not None:
                 kinds.setdefault(name.partition(CAST)[0], []).append(ours - theirs)
-        found[figure] = None
-        if len(kinds) > 1:
-            sums = np.array([(sum(of), len(of)) for of in kinds.values()])  # (kinds, 2)
-            drawn = resamples(len(kinds), DRAWS) @ sums
-            mean, drawn = sums[:, 0].sum() / sums[:, 1].sum(), drawn[:, 0] / drawn[:, 1]
-            found[figure] = [round(float(v), 4) for v in (mean, *interval(drawn))]
+        several = len(kinds) > 1
+        found[figure] = list(grouped(list(kinds.values()), DRAWS, np.mean)) if several else None
     return found
 
 

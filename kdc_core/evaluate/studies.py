@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 
 from kdc_core.config import DecodeConfig
 from kdc_core.decode import assign, decode, people, select
-from kdc_core.evaluate.bootstrap import interval
+from kdc_core.evaluate.bootstrap import grouped
 from kdc_core.evaluate.coco import Results, as_rle, judged, progress
 from kdc_core.evaluate.dataset import Dataset
 from kdc_core.evaluate.formats import SMALL, without_small
@@ -192,8 +192,8 @@ def hiding(dataset: Dataset, engine: Engine, config: DecodeConfig, draws: int) -
         part = []
         for share in HIDDEN:
             lists = seen[mode, share]
-            mean, low, high = _resampled(lists, draws, np.mean)
-            recall, *_ = _resampled(lists, 0, lambda values: np.mean(np.array(values) >= 0.5))
+            mean, low, high = grouped(lists, draws, np.mean)
+            recall, *_ = grouped(lists, 0, lambda values: np.mean(np.array(values) >= 0.5))
             part.append([mode, share, mean_of[share], mean, low, high, recall, gone[share]])
         rows += part
         x = [row[2] or 0 for row in part]
@@ -249,21 +249,6 @@ def _mean_below_one(values: list[float]) -> float | None:
     """Mean hidden share of those of whom something is left."""
     left = [value for value in values if value < 1]
     return round(float(np.mean(left)), 4) if left else None
-
-
-def _resampled(
-    lists: list[list[float]], draws: int, of: Callable[[Any], Any]
-) -> tuple[float | None, float | None, float | None]:
-    """A figure over all people and its 95 % interval over the images."""
-    every = [value for values in lists for value in values]
-    if not every:
-        return None, None, None
-    low = high = None
-    if draws:
-        picks = np.random.default_rng(0).integers(len(lists), size=(draws, len(lists)))
-        sums = np.array([(sum(v), len(v)) for v in lists])[picks].sum(axis=1)
-        low, high = (round(b, 4) for b in interval(sums[:, 0] / np.maximum(sums[:, 1], 1)))
-    return round(float(of(every)), 4), low, high
 
 
 def _coverable(entry: dict[str, Any]) -> bool:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import TypeVar
 
 import rclpy
 from lifecycle_msgs.msg import Transition
@@ -24,6 +25,7 @@ from std_srvs.srv import SetBool
 
 from kdc_ros.images import to_message
 
+T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0  # seconds, for slow and busy machines
 _numbers = count(10**6)  # of pictures that are asked about; below are those that tests give
@@ -154,22 +156,19 @@ class Probe:
         heard.clear()
 
         def answers():
-            return [answer for answer in heard if answer.header == message.header]
-
-        def sent():
             camera.publish(message)
             self.spin(0.15)
-            return answers()
+            return [answer for answer in heard if answer.header == message.header]
 
-        self.until(sent, "no answer")
-        return answers()[-1]
+        return self.until(answers, "no answer")[-1]
 
-    def until(self, true: Callable[[], object], failure: str, timeout: float = PATIENCE) -> None:
-        """Spin until something is true; the last of nothing heard so far is not there yet."""
+    def until(self, true: Callable[[], T], failure: str, timeout: float = PATIENCE) -> T:
+        """What is true, once it is; the last of nothing heard so far is not there yet."""
         end = time.monotonic() + timeout
-        while not _now(true):
+        while not (found := _now(true)):
             assert time.monotonic() < end, failure
             self.executor.spin_once(timeout_sec=0.02)
+        return found
 
     def spin(self, seconds: float) -> None:
         """Let time pass."""

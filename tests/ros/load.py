@@ -91,8 +91,7 @@ def settled(probe: Probe, reports: list[DiagnosticArray], index: int = 0) -> dic
         return counts if counts["pictures received"] == done else False
 
     reports.clear()
-    probe.until(lambda: len(reports) >= 2 and told(), "some pictures are still unaccounted for")
-    return told()
+    return probe.until(lambda: len(reports) >= 2 and told(), "some pictures are unaccounted for")
 
 
 def drive(
