@@ -22,7 +22,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
-FETCH := $(BIN)/python -c 'import sys; from kdc_ros.clip import fetch; \
+FETCH := $(BIN)/python -c 'import sys; from kdc_ros.demo_clip import fetch; \
          print(fetch(lambda line: print(line, file=sys.stderr)))'
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 MSGS := kdc_msgs/CMakeLists.txt kdc_msgs/package.xml kdc_msgs/into_venv.sh $(wildcard kdc_msgs/msg/*.msg)
@@ -54,7 +54,7 @@ test-cuda-sim: $(STAMPS)/test $(STAMPS)/gpu-test
 	@$(RUN) -m pytest -q tests/cuda
 
 gpu-check: $(STAMPS)/kdc $(STAMPS)/gpu
-	@$(BIN)/python -m kdc_core.cuda.check --sanitize --model \
+	@$(BIN)/python -m tools.gpu_check.check --sanitize --model \
 	  kdc_core/weights/kdc_lite.onnx --out docs/gpu_results.md
 
 lint: $(STAMPS)/lint

@@ -51,8 +51,13 @@ setup(
     maintainer="KDC developers",
     maintainer_email="kdc@example.com",
     python_requires=">=3.10",
-    packages=find_packages(include=["kdc_core", "kdc_core.*", "kdc_ros", "kdc_ros.*"]),
-    package_data={"kdc_core": ["weights/*.onnx", "weights/*.md", "cuda/*.cu", "replay/msg/*.msg"]},
+    packages=find_packages(
+        include=["kdc_core", "kdc_core.*", "kdc_lab", "kdc_lab.*", "kdc_ros", "kdc_ros.*"]
+    ),
+    package_data={
+        "kdc_core": ["weights/*.onnx", "weights/*.md", "cuda/*.cu", "py.typed"],
+        "kdc_lab": ["replay/msg/*.msg"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/kdc_ros"]),
         ("share/kdc_ros", ["package.xml"]),

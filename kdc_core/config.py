@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 
+from kdc_core.errors import InputError
+
 CENTROID_MODES = ("static", "single", "nearest", "weighted", "all")
 
 
@@ -39,9 +41,9 @@ class ModelInfo:
                 for name, kind in cls.__dataclass_fields__.items()
             }
         except (KeyError, ValueError) as error:
-            raise ValueError(f"not a KDC model: metadata {error} is missing or wrong") from None
+            raise InputError(f"not a KDC model: metadata {error} is missing or wrong") from None
         if values["octaves"] not in (1, 2, 3):
-            raise ValueError(f"not a KDC model: expected 1 to 3 octaves, got {values['octaves']}")
+            raise InputError(f"not a KDC model: expected 1 to 3 octaves, got {values['octaves']}")
         return cls(**values)
 
     def to_metadata(self) -> dict[str, str]:
@@ -55,7 +57,7 @@ class HoughConfig:
 
     vote_stride: int = 4  # input pixels per cell of the vote map; coarser merges close keypoints
     min_heat: float = 0.1  # cells below do not vote; lower only costs time
-    min_score: float = 0.02  # peaks below are dropped: 0.01 for AP, higher for speed
+    peak_threshold: float = 0.02  # peaks below are dropped: 0.01 for AP, higher for speed
     max_peaks: int = 32  # per anchor type, static buffer
     refine_steps: int = 2  # times a mid-range target is corrected by the short field
 
@@ -88,7 +90,7 @@ class CentroidConfig:
 
     def __post_init__(self) -> None:
         if self.mode not in CENTROID_MODES:
-            raise ValueError(f"centroid mode: expected one of {CENTROID_MODES}, got {self.mode!r}")
+            raise InputError(f"centroid mode: expected one of {CENTROID_MODES}, got {self.mode!r}")
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,6 @@ class ScoreConfig:
     """
 
     min_presence: float = 0.02  # of ``Poses.presence``; lower only costs time
-    min_score: float = 0.0  # larger of expected OKS and IoU: 0 for AP, 0.25 on a robot
     #: weights of ``score.expected``: of 1, φ, ln size and ln votes
     oks: tuple[float, ...] = (-2.63, 2.74, 0.57, 1.06)
     iou: tuple[float, ...] = (-5.23, 5.11, 0.52, 0.31)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from kdc_core.geometry import round_up
+
 PAD_VALUE = 114  # grey: neither black nor white edges for the first convolution to see
 
 
@@ -29,7 +31,7 @@ class Letterbox:
         width, height = frame_size
         scale = longest / max(width, height)
         sides = (max(1, round(width * scale)), max(1, round(height * scale)))
-        return cls(frame_size, (padded(sides[0], multiple), padded(sides[1], multiple)), scale)
+        return cls(frame_size, (round_up(sides[0], multiple), round_up(sides[1], multiple)), scale)
 
     @property
     def inner_size(self) -> tuple[int, int]:
@@ -80,17 +82,3 @@ def cell_centres(height: int, width: int, stride: float) -> np.ndarray:
 def to_grid(xy: np.ndarray, stride: float) -> np.ndarray:
     """Input pixels → fractional cell indices of a grid, for points ``(..., 2)``."""
     return (xy - (stride - 1) / 2) / stride
-
-
-def length(vectors: np.ndarray) -> np.ndarray:
-    """Euclidean length of vectors ``(..., 2)``.
-
-    The same numbers as ``np.linalg.norm``, which is slow along an axis of two.
-    """
-    x, y = vectors[..., 0], vectors[..., 1]
-    return np.sqrt(x * x + y * y)
-
-
-def padded(side: int, multiple: int) -> int:
-    """The next multiple, pixels."""
-    return -(-side // multiple) * multiple

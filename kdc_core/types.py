@@ -11,6 +11,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from kdc_core.errors import InputError
 from kdc_core.letterbox import Letterbox
 from kdc_core.skeleton import CENTRE, CHANNELS, DIRECTED, MAX_DEGREE, A, K, channel_slices
 
@@ -26,7 +27,7 @@ class Frame:
     def __post_init__(self) -> None:
         image = self.image
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-            raise ValueError(
+            raise InputError(
                 f"frame: expected a (H, W, 3) uint8 BGR image, got {image.shape} {image.dtype}"
             )
 
@@ -67,13 +68,13 @@ class Fields:
     ) -> Fields:
         """Views into the network's two outputs ``(1, 188, h, w)`` and ``(1, 1, h', w')``."""
         if fields.ndim != 4 or fields.shape[:2] != (1, CHANNELS) or seg.shape[:2] != (1, 1):
-            raise ValueError(
+            raise InputError(
                 f"network output: expected (1, {CHANNELS}, h, w) and (1, 1, h', w'), "
                 f"got {fields.shape} and {seg.shape}"
             )
         # a sum is not finite where a summand is not: half the time of looking at each
         if not (np.isfinite(fields.sum()) and np.isfinite(seg.sum())):
-            raise ValueError("network output: expected finite numbers, got NaN or infinity")
+            raise InputError("network output: expected finite numbers, got NaN or infinity")
         h, w = fields.shape[2:]
         parts = {name: fields[0, where] for name, where in channel_slices().items()}
         return cls(
@@ -182,7 +183,7 @@ class InstanceMap:
 
     def __post_init__(self) -> None:
         if self.labels.dtype != np.uint16 or self.labels.ndim != 2:
-            raise ValueError(
+            raise InputError(
                 f"label image: expected (H, W) uint16, got {self.labels.shape} {self.labels.dtype}"
             )
         _check_shapes(self, {"ids": (len(self.ids),), "phi": (len(self.ids),)})
@@ -238,4 +239,4 @@ def _check_shapes(owner: object, expected: dict[str, tuple[int, ...]]) -> None:
     for name, shape in expected.items():
         got = getattr(owner, name).shape
         if got != shape:
-            raise ValueError(f"{type(owner).__name__}.{name}: expected shape {shape}, got {got}")
+            raise InputError(f"{type(owner).__name__}.{name}: expected shape {shape}, got {got}")

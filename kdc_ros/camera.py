@@ -18,11 +18,11 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from kdc_core.source import Source, open_source
+from kdc_core.io import Source, open_source
 from kdc_core.types import Frame
-from kdc_ros.images import to_message
-from kdc_ros.process import run
-from kdc_ros.reliability import settle
+from kdc_ros.image_messages import to_message
+from kdc_ros.node_process import run
+from kdc_ros.qos import settle
 
 PARAMETERS = {
     "source": ("0", "video file, picture, folder, stream address, or the number of a webcam"),

@@ -12,8 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-from kdc_core.source import open_source
-from kdc_ros import clip
+from kdc_core.errors import InputError
+from kdc_core.io import open_source
+from kdc_ros import demo_clip
 from kdc_ros.environment import loopback, pictures
 
 START = 60.0  # seconds until the network is loaded and everybody has found each other
@@ -54,7 +55,7 @@ class Demo:
                 return json.loads(text)
             for name, child in self._children.items():
                 if child.poll():
-                    raise ValueError(f"the {name} process ended, see above")
+                    raise InputError(f"the {name} process ended, see above")
         return None
 
     def stop(self, module: str) -> None:
@@ -98,7 +99,7 @@ def run(source: str, model: str, out: Path, seconds: float) -> dict:
         demo.start("record", "persons:=/kdc/persons", "overlay:=/kdc/overlay",
                    out=str(out), fps=fps)  # fmt: skip
         if demo.line("record", START) is None:
-            raise ValueError(f"node and recorder did not find each other in {START:.0f} s")
+            raise InputError(f"node and recorder did not find each other in {START:.0f} s")
         frames = f"{count} frames" if count else "until Ctrl-C"
         print(f"starting the camera: {source}, {frames}, {fps:g} frames/s", flush=True)
         demo.start("camera", source=source, wait_for_subscribers=1)
@@ -126,7 +127,7 @@ def main() -> int:
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the children are ended
     try:
-        source = args.source or str(clip.fetch())
+        source = args.source or str(demo_clip.fetch())
         figures = run(source, args.model, args.out, args.seconds)
     except ValueError as error:
         print(f"demo: {error}", file=sys.stderr)

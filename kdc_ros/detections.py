@@ -14,7 +14,7 @@ from vision_msgs.msg import (
     VisionClass,
 )
 
-from kdc_ros.messages import Result
+from kdc_ros.person_messages import Result
 
 PERSON = 1  # as in COCO
 

@@ -18,8 +18,8 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image
 
 from kdc_core.types import People
-from kdc_ros.images import to_message
-from kdc_ros.messages import Result, body_id
+from kdc_ros.image_messages import to_message
+from kdc_ros.person_messages import Result, body_id
 
 BODIES = "/humans/bodies"
 #: COCO's keypoints in Skeleton2D's order; NECK, at index 1, is not among them

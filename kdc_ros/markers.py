@@ -13,9 +13,9 @@ from geometry_msgs.msg import Point
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
-from kdc_core.draw import FAINT, colour_of
+from kdc_core.io import FAINT, colour_of
 from kdc_core.skeleton import LIMBS
-from kdc_ros.messages import Result
+from kdc_ros.person_messages import Result
 
 LIFETIME = Duration(sec=1)  # so that nobody stays when the node is gone
 THICK = 0.02  # metres, of limbs at a distance of one metre or with depth

@@ -19,11 +19,12 @@ from std_srvs.srv import SetBool
 
 from kdc_core import pipeline as core
 from kdc_core.engines import open_engine
+from kdc_core.errors import InputError
 from kdc_core.pipeline import Pipeline
 from kdc_ros import params
-from kdc_ros.process import one_line, run
-from kdc_ros.reliability import settle
-from kdc_ros.stream import Arrival, Stream, places
+from kdc_ros.camera_stream import Arrival, Stream, places
+from kdc_ros.node_process import one_line, run
+from kdc_ros.qos import settle
 from kdc_ros.worker import NewestWorker
 
 LOOK_EVERY = 0.5  # seconds between looks at what the publishers of the input offer
@@ -80,7 +81,7 @@ class KdcNode(LifecycleNode):
             return
         done = TransitionCallbackReturn.SUCCESS
         if self.trigger_configure() != done or self.trigger_activate() != done:
-            raise ValueError("could not start, see the error above")
+            raise InputError("could not start, see the error above")
 
     # lifecycle
 
@@ -229,14 +230,14 @@ class KdcNode(LifecycleNode):
                 self._worker.put(stream, None)
 
     def _set_parameters(self, wanted: list[Parameter]) -> SetParametersResult:
-        before = self.config.threshold
+        before = self.config.min_score
         try:
             self.config = params.changed(self.config, wanted, self._pipeline is not None)
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         if self._pipeline is not None:
             self._pipeline.config = self.config.decode
-        if self._worker is not None and self.config.threshold != before:
+        if self._worker is not None and self.config.min_score != before:
             for stream in self._streams:
                 stream.outputs.greet(Header(stamp=self.get_clock().now().to_msg()))
         return SetParametersResult(successful=True)

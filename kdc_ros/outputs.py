@@ -18,10 +18,11 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from kdc_core.depth import place, turn
+from kdc_core.errors import InputError
 from kdc_msgs.msg import CentroidSwitch, Person, PersonArray
-from kdc_ros import images, markers, messages
-from kdc_ros.messages import Result
+from kdc_ros import image_messages, markers, person_messages
 from kdc_ros.params import NodeConfig
+from kdc_ros.person_messages import Result
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -39,7 +40,7 @@ def require(package: str, wanted_by: str) -> None:
     """
     if not installed(package):
         name = package.replace("_", "-")
-        raise ValueError(f"{wanted_by}: needs {package}: apt install ros-$ROS_DISTRO-{name}")
+        raise InputError(f"{wanted_by}: needs {package}: apt install ros-$ROS_DISTRO-{name}")
 
 
 class Outputs:
@@ -64,7 +65,7 @@ class Outputs:
         self._label_info: LifecyclePublisher | None = None
         self._topics: list[tuple[LifecyclePublisher, Callable[[Result], Iterable[Any]]]] = []
         self._add("persons", PersonArray, 10, self._persons)
-        self._add("events", CentroidSwitch, 50, messages.events)
+        self._add("events", CentroidSwitch, 50, person_messages.events)
         self._add("mask", Image, 5, _mask)
         self._add("skeletons", MarkerArray, 5, lambda result: [markers.skeletons(result)])
         self._add("overlay", Image, 5, _overlay)
@@ -79,7 +80,7 @@ class Outputs:
         if self._label_info is not None:
             from kdc_ros.detections import label_info
 
-            self._label_info.publish(label_info(header, self._node.config.threshold))
+            self._label_info.publish(label_info(header, self._node.config.min_score))
 
     def publish(self, result: Result, others: list[str]) -> None:
         """Everything that somebody listens to; ``others`` are the bodies of other cameras."""
@@ -150,7 +151,7 @@ class Outputs:
         return Bodies(self._node, self._tag)
 
     def _persons(self, result: Result) -> list[PersonArray]:
-        return [messages.person_array(result, self._node.config.cropped_masks, self._kept)]
+        return [person_messages.person_array(result, self._node.config.cropped_masks, self._kept)]
 
     def _frames(self, result: Result) -> list[TransformStamped]:
         """``body_<id>`` (REP 155) of everybody whose distance is known."""
@@ -163,7 +164,7 @@ class Outputs:
         frames = []
         for identity, at, by in zip(result.people.ids[known], places, turns, strict=True):
             frame = TransformStamped(header=result.header)
-            frame.child_frame_id = f"body_{messages.body_id(self._tag, identity)}"
+            frame.child_frame_id = f"body_{person_messages.body_id(self._tag, identity)}"
             moved, turned = frame.transform.translation, frame.transform.rotation
             moved.x, moved.y, moved.z = at.tolist()
             turned.x, turned.y, turned.z, turned.w = by.tolist()
@@ -172,12 +173,12 @@ class Outputs:
 
 
 def _mask(result: Result) -> list[bytes]:
-    return [images.to_serialized(result.people.labels, "mono16", result.header)]
+    return [image_messages.to_serialized(result.people.labels, "mono16", result.header)]
 
 
 def _overlay(result: Result) -> list[bytes]:
-    return [images.to_serialized(result.overlay, "bgr8", result.header)]
+    return [image_messages.to_serialized(result.overlay, "bgr8", result.header)]
 
 
 def _overlay_jpeg(result: Result) -> list[CompressedImage]:
-    return [images.to_jpeg(result.overlay, result.header)]
+    return [image_messages.to_jpeg(result.overlay, result.header)]

@@ -17,8 +17,8 @@ from kdc_core.config import (
     CentroidConfig,
     DecodeConfig,
     HoughConfig,
-    ScoreConfig,
 )
+from kdc_core.errors import InputError
 
 DEVICES = ("auto", "cpu", "cuda")
 RELIABILITIES = ("auto", "reliable", "best_effort")
@@ -69,12 +69,13 @@ class NodeConfig:
         "auto", "QoS of pictures and depth; auto: reliable if every publisher offers it",
         choices=RELIABILITIES,
     )  # fmt: skip
-    threshold: float = _parameter(
+    min_score: float = _parameter(
         0.25, "expected OKS or mask IoU from which a person is reported",
         low=0.0, high=1.0, live=True,
     )  # fmt: skip
     peak_threshold: float = _parameter(
-        _CORE.hough.min_score, "score from which a keypoint candidate is used: higher is faster",
+        _CORE.hough.peak_threshold,
+        "score from which a keypoint candidate is used: higher is faster",
         low=0.0, high=1.0, live=True,
     )  # fmt: skip
     mask_threshold: float = _parameter(
@@ -110,21 +111,21 @@ class NodeConfig:
         for about in fields(self):
             _check(about, getattr(self, about.name))
         if not all(self.image_topics) or not self.image_topics:
-            raise ValueError(f"image_topics: expected names of topics, got {self.image_topics}")
+            raise InputError(f"image_topics: expected names of topics, got {self.image_topics}")
         if len(self.image_topics) > MOST_CAMERAS:
-            raise ValueError(f"image_topics: expected up to {MOST_CAMERAS} topics")
+            raise InputError(f"image_topics: expected up to {MOST_CAMERAS} topics")
         if len(set(self.image_topics)) < len(self.image_topics):
-            raise ValueError(f"image_topics: expected each once, got {self.image_topics}")
+            raise InputError(f"image_topics: expected each once, got {self.image_topics}")
         if bool(self.depth_topic) != bool(self.depth_info_topic):
-            raise ValueError("depth_topic, depth_info_topic: expected both or none")
+            raise InputError("depth_topic, depth_info_topic: expected both or none")
         if self.depth_topic and len(self.image_topics) > 1:
-            raise ValueError("depth_topic: expected a single topic in image_topics beside it")
+            raise InputError("depth_topic: expected a single topic in image_topics beside it")
         if self.publish_hri and not self.tracking:
-            raise ValueError("publish_hri: expected tracking, because bodies keep their ids")
+            raise InputError("publish_hri: expected tracking, because bodies keep their ids")
         if self.device == "cuda" and self.engine in CPU_ENGINES:
-            raise ValueError(f"device cuda: expected another engine, {self.engine} runs on the CPU")
+            raise InputError(f"device cuda: expected another engine, {self.engine} runs on the CPU")
         if self.device == "cpu" and self.engine in GPU_ENGINES:
-            raise ValueError(f"device cpu: expected another engine, {self.engine} runs on the GPU")
+            raise InputError(f"device cpu: expected another engine, {self.engine} runs on the GPU")
 
     @property
     def engine_name(self) -> str:
@@ -141,10 +142,9 @@ class NodeConfig:
     def decode(self) -> DecodeConfig:
         """What the decoder must know of these parameters."""
         return DecodeConfig(
-            hough=HoughConfig(min_score=self.peak_threshold),
+            hough=HoughConfig(peak_threshold=self.peak_threshold),
             centroid=CentroidConfig(mode=self.centroid_mode),
             assign=AssignConfig(min_seg=self.mask_threshold),
-            score=ScoreConfig(min_score=self.threshold),
         )
 
 
@@ -170,7 +170,7 @@ def changed(config: NodeConfig, wanted: Iterable[Parameter], configured: bool) -
     for name, value in values.items():
         fixed = configured and not about[name].metadata["live"]
         if fixed and value != getattr(config, name):
-            raise ValueError(
+            raise InputError(
                 f"{name} is read when the node is configured: deactivate and clean it up first"
             )
     return replace(config, **values)
@@ -184,9 +184,9 @@ def _plain(value: Any) -> Any:
 def _check(about: Field, value: Any) -> None:
     low, high, choices = (about.metadata[key] for key in ("low", "high", "choices"))
     if choices and value not in choices:
-        raise ValueError(f"{about.name}: expected one of {', '.join(choices)}, got {value!r}")
+        raise InputError(f"{about.name}: expected one of {', '.join(choices)}, got {value!r}")
     if low is not None and not low <= value <= high:  # also refuses NaN
-        raise ValueError(f"{about.name}: expected {low} to {high}, got {value}")
+        raise InputError(f"{about.name}: expected {low} to {high}, got {value}")
 
 
 def _descriptor(about: Field) -> ParameterDescriptor:

@@ -40,7 +40,7 @@ PARAMETERS = {
     "engine": (str, "what runs the network: auto, onnxruntime, openvino, ...", None),
     "device": (str, "auto, cpu or cuda", DEVICES),
     "long_side": (int, "longest side of the network's input, pixels; 0: the model's own", None),
-    "threshold": (float, "score from which a person is reported, 0 to 1", None),
+    "min_score": (float, "score from which a person is reported, 0 to 1", None),
     "image_transport": (str, "raw, or compressed: pictures on <image>/compressed", TRANSPORTS),
     "image_reliability": (str, "QoS of the pictures and of depth", RELIABILITIES),
     "autostart": (bool, "configure and activate at once; false: a manager does it", BOOLEANS),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from kdc_core.training.batch import Batch
+from kdc_lab.training.batch import Batch
 
 
 def two_masks(*labels: tuple[int, int, float, float, int]) -> Batch:

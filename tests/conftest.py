@@ -16,8 +16,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A small network with random weights: it runs, and says nothing of worth."""
     import torch
 
-    from kdc_core.engines.export import export_network
     from kdc_core.network.model import Inference, KdcNet, NetworkConfig
+    from kdc_lab.convert.to_onnx import export_network
 
     torch.manual_seed(0)
     config = NetworkConfig(

@@ -14,7 +14,7 @@ from kdc_core.skeleton import LIMBS, K
 from kdc_core.types import Fields
 
 if TYPE_CHECKING:
-    from kdc_core.training.batch import Batch
+    from kdc_lab.training.batch import Batch
 
 #: a standing person in units of its height, origin between the feet, y downwards
 _STANDING = np.array(
@@ -45,7 +45,7 @@ class Scene:
 
     def fields(self, info: ModelInfo | None = None) -> Fields:
         """Perfect fields of this scene, made by the training targets."""
-        from kdc_core.training.targets import oracle_fields
+        from kdc_lab.training.targets import oracle_fields
 
         return oracle_fields(self.batch(), info or ModelInfo(), self.letterbox)
 
@@ -53,7 +53,7 @@ class Scene:
         """The scene as a training batch of one black picture."""
         import torch
 
-        from kdc_core.training.batch import Batch
+        from kdc_lab.training.batch import Batch
 
         height, width = self.owner.shape
         people = len(self.keypoints)

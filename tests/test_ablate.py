@@ -19,11 +19,11 @@ from scenes import draw
 from kdc_core.cli import main
 from kdc_core.config import DecodeConfig, ModelInfo
 from kdc_core.engines import default_model
-from kdc_core.evaluate import formats, studies
-from kdc_core.evaluate.dataset import load
-from kdc_core.evaluate.noise import noisy
-from kdc_core.evaluate.oracle import Oracle
 from kdc_core.skeleton import KEYPOINTS
+from kdc_lab.evaluate import coco_variants, studies
+from kdc_lab.evaluate.annotated_images import load
+from kdc_lab.evaluate.field_noise import noisy
+from kdc_lab.evaluate.ground_truth_engine import Oracle
 
 CONFIG = DecodeConfig()
 
@@ -115,7 +115,7 @@ def crowdpose(file: Path, scenes) -> None:
 
 
 def test_coco_is_read_as_it_is(coco):
-    dataset, kind = formats.load(*coco)
+    dataset, kind = coco_variants.load(*coco)
     assert kind == "COCO" and dataset.people == load(*coco).people
 
 
@@ -126,7 +126,7 @@ def test_a_subset_as_pose2seg_makes_them(coco, tmp_path):
     content["annotations"] = content["annotations"][1:]
     file = tmp_path / "person_keypoints_val2017_pose2seg.json"
     file.write_text(json.dumps(content))
-    dataset, kind = formats.load(coco[0], file)
+    dataset, kind = coco_variants.load(coco[0], file)
     assert (kind, dataset.file) == ("COCO", file)
     assert [len(people) for people in dataset.people.values()] == [1, 1, 0]
 
@@ -134,7 +134,7 @@ def test_a_subset_as_pose2seg_makes_them(coco, tmp_path):
 def test_ochuman_keypoints_masks_and_boxes_arrive_where_they_were(coco, scenes, tmp_path):
     file = tmp_path / "ochuman.json"
     ochuman(file, scenes)
-    dataset, kind = formats.load(coco[0], file)
+    dataset, kind = coco_variants.load(coco[0], file)
     assert (kind, dataset.file) == ("OCHuman", file)
     for scene, people in zip(scenes, dataset.people.values(), strict=True):
         assert len(people) == len(scene.keypoints) + 1  # and one without keypoints and mask
@@ -153,7 +153,7 @@ def test_ochuman_keypoints_masks_and_boxes_arrive_where_they_were(coco, scenes, 
 def test_crowdpose_keypoints_arrive_by_name_and_masks_are_unknown(coco, scenes, tmp_path):
     file = tmp_path / "crowdpose_val.json"
     crowdpose(file, scenes)
-    dataset, kind = formats.load(coco[0], file)
+    dataset, kind = coco_variants.load(coco[0], file)
     assert kind == "CrowdPose"
     for scene, people in zip(scenes, dataset.people.values(), strict=True):
         for person, entry in enumerate(people):
@@ -174,7 +174,7 @@ def test_what_is_none_of_them_is_one_line(coco, tmp_path, text, complaint):
     file = tmp_path / "wrong.json"
     file.write_text(text)
     with pytest.raises(ValueError, match=complaint):
-        formats.load(coco[0], file)
+        coco_variants.load(coco[0], file)
 
 
 # the studies
@@ -229,7 +229,7 @@ def test_given_keypoints_find_people_that_the_network_did_not(oracle):
 def test_small_people_count_in_one_protocol_alone(tmp_path):
     scenes = [draw([(100, 210), (250, 110)], [180, 40], size=(320, 240))]
     dataset = load(*write(tmp_path, scenes))
-    assert dataset.people[1][1]["area"] < formats.SMALL
+    assert dataset.people[1][1]["area"] < coco_variants.SMALL
 
     class Half(Oracle):
         """Sees the large person only."""

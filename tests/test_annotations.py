@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdc_core.annotations import check_runs, person_category, read_annotations, run_lengths
+from kdc_core.io.coco_json import check_runs, person_category, read_annotations, run_lengths
 
 
 @given(st.binary(max_size=40))

@@ -15,8 +15,9 @@ from command_line import ROOT, picture, refused
 from video_files import clip
 
 import kdc_core.cli
-from kdc_core.cli import COMMANDS, explain, main
-from kdc_core.source import open_source
+from kdc_core.cli import COMMANDS, main
+from kdc_core.errors import InputError, one_line
+from kdc_core.io.source import open_source
 
 pytest.importorskip("torch", reason="the network for these tests is made with torch")
 pytest.importorskip("onnx", reason="export needs onnx: extra `train`")
@@ -211,10 +212,10 @@ def test_evaluation_of_a_network_names_its_weights(model: str, coco, tmp_path: P
 def test_predict_writes_coco_result_files(model: str, coco, tmp_path: Path, monkeypatch) -> None:
     from pycocotools import mask as rle
 
-    from kdc_core.commands import predict
     from kdc_core.config import ModelInfo
-    from kdc_core.evaluate.dataset import load
-    from kdc_core.evaluate.oracle import Oracle
+    from kdc_lab.commands import predict
+    from kdc_lab.evaluate.annotated_images import load
+    from kdc_lab.evaluate.ground_truth_engine import Oracle
 
     dataset = load(Path(coco[0]), Path(coco[1]))
     monkeypatch.setattr(predict, "engine_from", lambda args: Oracle(dataset, ModelInfo()))
@@ -309,19 +310,23 @@ def test_every_command_has_help(capsys) -> None:
 
 def test_errors_are_explained_in_one_line(tmp_path, capsys, monkeypatch) -> None:
     missing = ModuleNotFoundError("No module named 'openvino'", name="openvino.runtime")
-    assert explain(missing) == "openvino is not installed: pip install openvino"
-    assert explain(ValueError("a\n  b")) == "a b"
+    assert one_line(missing) == "openvino is not installed: pip install openvino"
+    assert one_line(ValueError("a\n  b")) == "a b"
     deep = tmp_path / "deep.json"
     deep.write_text("[" * 100_000)
     refused(
         capsys, ["evaluate", "--images", ".", "--annotations", str(deep)], "deep.json: not JSON"
     )
     refused(capsys, ["synth", "--out", str(tmp_path / "o"), "--size", "100000", "64"], "32 to 8192")
-    for error in (OverflowError("too large"), MemoryError("too large"), cv2.error("too large")):
+    for error in (InputError("too large"), MemoryError("too large")):
         monkeypatch.setattr(kdc_core.cli, "_module", Mock(side_effect=error))
         refused(capsys, ["doctor"], "kdc: too large")
+    for bug in (ValueError("shapes"), OverflowError("too large"), cv2.error("too large")):
+        monkeypatch.setattr(kdc_core.cli, "_module", Mock(side_effect=bug))
+        with pytest.raises(type(bug)):
+            main(["doctor"])
     monkeypatch.undo()
-    assert explain(PermissionError(13, "Permission denied", "x.mp4")) == "x.mp4: Permission denied"
+    assert one_line(PermissionError(13, "Permission denied", "x.mp4")) == "x.mp4: Permission denied"
     monkeypatch.setenv("KDC_DEBUG", "1")
     with pytest.raises(ValueError, match="no such file"):
         main(["run", "gone.mp4"])

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import draw
 
-from kdc_core.draw import TINT, colour_of, overlay
+from kdc_core.io.drawing import TINT, colour_of, overlay
 from kdc_core.types import People, Phase
 
 

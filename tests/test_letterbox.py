@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdc_core.config import ModelInfo
-from kdc_core.letterbox import PAD_VALUE, Letterbox, cell_centres, length, to_grid
+from kdc_core.geometry import length
+from kdc_core.letterbox import PAD_VALUE, Letterbox, cell_centres, to_grid
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip("torch", reason="perfect fields are made by the training targets")
 
-from kdc_core.commands import occlusion_bench
-from kdc_core.evaluate import scenarios
-from kdc_core.evaluate.clips import Clip, Drawn, line
+from kdc_lab.commands import occlusion_bench
+from kdc_lab.evaluate import scenarios
+from kdc_lab.evaluate.composed_clips import Clip, Drawn, line
 
 
 def run(*argv):
@@ -44,23 +44,23 @@ def test_tables_plots_and_clips_are_written(one_short_clip, tmp_path, capsys):
 @pytest.mark.parametrize("form", ["in the bag", "walk.json", "walk.txt"])
 def test_a_replay_finds_pictures_and_truth_of_a_clip(one_short_clip, tmp_path, form):
     pytest.importorskip("rosbags", reason="rosbags is not installed: pip install -e '.[replay]'")
-    from kdc_core.replay import cameras, messages, truth
-    from kdc_core.replay.bag import Bag
+    from kdc_lab.replay import cameras, cdr_messages, ground_truth
+    from kdc_lab.replay.bag import Bag
 
     run("--out", tmp_path)
     bag = Bag(tmp_path / "clips" / "walk")
     prefixes = cameras.prefixes(cameras.choose(bag, []))
     (camera,) = prefixes
     file = None if form == "in the bag" else tmp_path / "clips" / form
-    known = truth.load(bag, prefixes, file, "")
+    known = ground_truth.load(bag, prefixes, file, "")
     clip = Clip((Drawn(line(120, 220, 60), 150),))
-    pictures = [messages.decode(m.data, m.kind) for m in bag.messages({camera})]
+    pictures = [cdr_messages.decode(m.data, m.kind) for m in bag.messages({camera})]
     bag.close()
     assert len(pictures) == 6
     for index, message in enumerate(pictures):
         shot = clip.at(index / 10)
-        assert messages.picture(message).shape == shot.image.shape
-        (person,) = known.find(camera, messages.stamp_of(message.header), index)
+        assert cdr_messages.picture(message).shape == shot.image.shape
+        (person,) = known.find(camera, cdr_messages.stamp_of(message.header), index)
         assert person["area"] == (shot.owner == 1).sum() and not person["iscrowd"]
         assert person["track_id"] % 1000 == 1
         if form != "walk.txt":

@@ -20,8 +20,8 @@ from command_line import ROOT, picture, refused
 from video_files import clip
 
 from kdc_core.cli import main
-from kdc_core.engines.model_file import write_whole
-from kdc_core.source import open_source
+from kdc_core.io.files import atomic_write
+from kdc_core.io.source import open_source
 
 pytest.importorskip("torch", reason="the network for these tests is made with torch")
 pytest.importorskip("onnx", reason="export needs onnx: extra `train`")
@@ -46,7 +46,8 @@ def test_outputs_are_looked_at_before_anything_is_computed(
     model: str, coco: tuple[str, str], tmp_path: Path, capsys, monkeypatch
 ) -> None:
     for command in ("ablate", "bench", "evaluate", "occlusion_bench", "predict", "run"):
-        module = importlib.import_module(f"kdc_core.commands.{command}")
+        package = "kdc_core" if command in ("bench", "run") else "kdc_lab"
+        module = importlib.import_module(f"{package}.commands.{command}")
         monkeypatch.setattr(module, "engine_from", lambda args: pytest.fail("opened"))
     (tmp_path / "file").touch()
     (tmp_path / "d.mp4").mkdir()
@@ -62,10 +63,10 @@ def test_outputs_are_looked_at_before_anything_is_computed(
 
 
 def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
-    write_whole(tmp_path / "new" / "a.bin", b"12")
+    atomic_write(tmp_path / "new" / "a.bin", b"12")
     assert (tmp_path / "new" / "a.bin").read_bytes() == b"12"
     with pytest.raises(IsADirectoryError):
-        write_whole(tmp_path / "new", b"12")
+        atomic_write(tmp_path / "new", b"12")
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kdc_core.commands.options import follower
 from kdc_core.config import ModelInfo
 from kdc_core.decode import decode
+from kdc_core.io.source import Source
 from kdc_core.letterbox import Letterbox
-from kdc_core.pipeline import STAGES, Pipeline
+from kdc_core.pipeline import Pipeline
+from kdc_core.session import Session
 from kdc_core.skeleton import CHANNELS
-from kdc_core.source import Source
 from kdc_core.types import Fields, Frame, People
 
 
@@ -51,7 +51,7 @@ class Walkers(Nothing):
 
     def __init__(self) -> None:
         pytest.importorskip("torch", reason="targets need torch: extra `train`")
-        from kdc_core.evaluate.clips import Clip, Drawn, line
+        from kdc_lab.evaluate.composed_clips import Clip, Drawn, line
         from tests.track.clips import fields_of
 
         self.clip = Clip((Drawn(line(60, 230, 60), 190), Drawn(line(260, 210, -60), 160)))
@@ -73,9 +73,10 @@ def columns(people: People) -> dict[int, float]:
 def test_ids_last_where_the_source_moves(kind: str, stills: bool, holds: bool) -> None:
     engine = Walkers()
     stamps = np.arange(0, 3.0, 0.1).tolist()
-    people_of = follower(Pipeline(engine), Source("walkers", kind, lambda: iter(())), stills)
+    moving = Source("walkers", kind, lambda: iter(())).moving
+    session = Session(Pipeline(engine), tracking=moving and not stills)
     before, *_, after = (
-        columns(people_of(Frame(engine.clip.at(stamp).image, stamp))) for stamp in stamps
+        columns(session(Frame(engine.clip.at(stamp).image, stamp)).people) for stamp in stamps
     )
     assert set(before) == set(after) == {1, 2}
     left = min(before, key=before.__getitem__)
@@ -88,7 +89,7 @@ def test_timings_name_every_stage_of_the_last_frame() -> None:
     frame = Frame(np.zeros((48, 64, 3), np.uint8))
     pipeline(frame)
     first = pipeline.timings
-    assert tuple(first) == STAGES
+    assert tuple(first) == ("network", "hough", "group", "select", "assign", "score")
     assert all(milliseconds >= 0 for milliseconds in first.values())
     pipeline(frame)
     assert pipeline.timings is not first
@@ -112,8 +113,8 @@ def test_people_are_those_of_the_decoder() -> None:
     del torch
     from coco_files import two_scenes
 
-    from kdc_core.training.batch import Batch
-    from kdc_core.training.targets import oracle_fields
+    from kdc_lab.training.batch import Batch
+    from kdc_lab.training.targets import oracle_fields
 
     scene = two_scenes()[0]
     fields = oracle_fields(_batch(Batch, scene), ModelInfo(), scene.letterbox)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from video_files import clip
 
-from kdc_core.sink import VideoSink
-from kdc_core.source import _read, list_images, open_source, read_image
+from kdc_core.io.sink import VideoSink
+from kdc_core.io.source import _read, list_images, open_source, read_image
 
 
 def test_video_frames_are_complete_and_stamped(tmp_path: Path) -> None:

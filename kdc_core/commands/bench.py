@@ -17,19 +17,20 @@ from typing import Any
 import cv2
 import numpy as np
 
-from kdc_core.commands.options import (
+from kdc_core.commands.arguments import (
     add_decoder,
     add_engine,
     add_stills,
     check_output,
     decode_from,
     engine_from,
-    follower,
     natural,
     output,
 )
+from kdc_core.errors import InputError
+from kdc_core.io import Source, open_source
 from kdc_core.pipeline import Pipeline, open_pipeline
-from kdc_core.source import Source, open_source
+from kdc_core.session import DEFAULT_MIN_SCORE, Session
 
 SIZE = (640, 480)  # (width, height) of the synthetic clip
 FPS = 30.0
@@ -51,15 +52,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_stills(parser)
     parser.add_argument("--json", type=output, metavar="FILE", help="write the figures")
     add_engine(parser)
-    add_decoder(parser, min_score=0.25)
+    add_decoder(parser, min_score=DEFAULT_MIN_SCORE)
 
 
 def main(args: argparse.Namespace) -> int:
     """Measure and print a table."""
-    from kdc_core.evaluate.report import table, write_json
+    from kdc_core.io import table, write_json
 
     if not args.frames:
-        raise ValueError("--frames: expected at least 1")
+        raise InputError("--frames: expected at least 1")
     with tempfile.TemporaryDirectory() as folder:
         if args.source is None:
             args.source = str(synthetic_clip(Path(folder) / "figures.avi", args.frames))
@@ -67,7 +68,7 @@ def main(args: argparse.Namespace) -> int:
         if args.json:
             check_output(args.json, (*source.reads, args.model))
         pipeline = open_pipeline(engine_from(args), decode_from(args))
-        figures = measure(pipeline, source, args.frames, args.warm_up, args.stills)
+        figures = measure(pipeline, source, args.frames, args.warm_up, args.stills, args.min_score)
         pipeline.close()
     if args.json:  # before anything is printed: stdout may be closed
         write_json(args.json, figures)
@@ -83,24 +84,31 @@ def main(args: argparse.Namespace) -> int:
 
 
 def measure(
-    pipeline: Pipeline, source: Source, frames: int, warm_up: int, stills: bool = False
+    pipeline: Pipeline,
+    source: Source,
+    frames: int,
+    warm_up: int,
+    stills: bool = False,
+    min_score: float = DEFAULT_MIN_SCORE,
 ) -> dict[str, Any]:
     """Milliseconds per stage; "read" is decoding the video, "total" all of it.
 
     Raises:
         ValueError: the source ends before the warm-up does.
     """
-    people_of = follower(pipeline, source, stills)
+    tracking = source.moving and not stills
+    session = Session(pipeline, min_score, tracking)
     for frame in islice(source, warm_up):
-        people_of(frame)
-    people_of = follower(pipeline, source, stills)  # the video begins again
+        session(frame)
+    session = Session(pipeline, min_score, tracking)  # the video begins again
     times: defaultdict[str, list[float]] = defaultdict(list)
     people, start = 0, time.perf_counter()
     last = start
     size = (0, 0)
     for frame in islice(source, frames):
         times["read"].append((time.perf_counter() - last) * 1e3)
-        people += len(people_of(frame))
+        result = session(frame)
+        people += len(result.people) if result else 0
         size = frame.size
         for name, milliseconds in pipeline.timings.items():
             times[name].append(milliseconds)

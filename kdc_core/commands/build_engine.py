@@ -8,10 +8,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from kdc_core.commands.options import add_calibration, calibration, natural, output
-from kdc_core.engines import check_long_side, default_model
-from kdc_core.engines.precision import PRECISIONS
-from kdc_core.engines.progress import Watch
+from kdc_core.commands.arguments import add_calibration, calibration, natural, output
+from kdc_core.engines import PRECISIONS, Watch, check_long_side, default_model
+from kdc_core.errors import InputError
 
 CALIBRATED = ", with the ranges of its pictures; --force takes new ones"
 
@@ -38,22 +37,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Build the engine, or say that it is there."""
-    from kdc_core.cuda.probe import gpu_name
-    from kdc_core.engines import build
-    from kdc_core.engines.model_file import read_info
-    from kdc_core.source import open_source
+    from kdc_core.cuda import gpu_name
+    from kdc_core.engines import read_info, trt_build
+    from kdc_core.io import open_source
 
     model = args.model or default_model()
     if not model.is_file():
-        raise ValueError(f"{model}: no such model file")
+        raise InputError(f"{model}: no such model file")
     info = read_info(model).at(args.long_side)
     check_long_side(info.longest)
     if args.precision == "int8" and not args.images:
-        raise ValueError("int8 needs pictures like those to come: --images FOLDER")
-    trt = build.load_tensorrt()
-    wanted = build.recipe(trt, model, gpu_name(), args.precision, info.longest)
-    path = build.engine_path(wanted, args.out)
-    if not args.force and build.kept(wanted, args.out):
+        raise InputError("int8 needs pictures like those to come: --images FOLDER")
+    trt = trt_build.load_tensorrt()
+    wanted = trt_build.recipe(trt, model, gpu_name(), args.precision, info.longest)
+    path = trt_build.engine_path(wanted, args.out)
+    if not args.force and trt_build.kept(wanted, args.out):
         print(f"{path} is there already{CALIBRATED if args.precision == 'int8' else ''}")
         return 0
     start = time.perf_counter()
@@ -61,7 +59,7 @@ def main(args: argparse.Namespace) -> int:
         calibration(open_source(args.images), args.count, info) if args.precision == "int8" else ()
     )
     with tqdm(unit="step", leave=False, disable=None) as bar:
-        plan = build.build_kept(trt, wanted, model, images, args.out, _watch(bar))
+        plan = trt_build.build_kept(trt, wanted, model, images, args.out, _watch(bar))
     print(
         f"{path}: {len(plan) / 1e6:.1f} MB, {args.precision} for {wanted.gpu}, {wanted.tensorrt}, "
         f"{time.perf_counter() - start:.0f} s"

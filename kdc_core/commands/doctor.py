@@ -12,12 +12,10 @@ import subprocess
 from dataclasses import dataclass
 
 import kdc_core
-from kdc_core.cli import explain
-from kdc_core.commands.options import add_engine, engine_from, weights_of
-from kdc_core.cuda import install
-from kdc_core.engines import ENGINES, choose
-from kdc_core.engines.flip import FlipEngine
-from kdc_core.pipeline import Engine
+from kdc_core.commands.arguments import add_engine, engine_from, weights_of
+from kdc_core.cuda import install_hints
+from kdc_core.engines import ENGINES, Engine, FlipEngine, choose
+from kdc_core.errors import one_line
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Package:
     comes_with: str = ""  # what brings it, where pip alone does not
 
     @property
-    def install(self) -> str:
+    def install_hints(self) -> str:
         """The command that brings it."""
         return self.comes_with or f"pip install {self.distribution}"
 
@@ -45,8 +43,8 @@ PACKAGES = (
     Package("openvino", "openvino", "faster engine on CPUs"),
     Package("torch", "torch", "training, export, reference engine"),
     Package("pycocotools", "pycocotools", "evaluation"),
-    Package("tensorrt", "tensorrt", "engine on NVIDIA GPUs", comes_with=install.TENSORRT),
-    Package("pycuda", "pycuda", "decoder on NVIDIA GPUs", comes_with=install.PYCUDA),
+    Package("tensorrt", "tensorrt", "engine on NVIDIA GPUs", comes_with=install_hints.TENSORRT),
+    Package("pycuda", "pycuda", "decoder on NVIDIA GPUs", comes_with=install_hints.PYCUDA),
     Package("onnx", "onnx", "export, and building TensorRT engines"),
     Package("rclpy", "ros-jazzy-rclpy", "ROS 2 node", comes_with="source a ROS 2 setup"),
     Package("kdc_msgs", "kdc_msgs", "ROS 2 messages of KDC", comes_with="colcon build, or make"),
@@ -89,7 +87,7 @@ def probe(package: Package) -> tuple[str, str]:
         absent = (error.name or "").partition(".")[0] == package.module
         return "", "" if absent else str(error)
     except Exception as error:  # a broken install may raise anything, and must not stop the doctor
-        return "", f"{type(error).__name__}: {explain(error)}"[:200]
+        return "", f"{type(error).__name__}: {one_line(error)}"[:200]
     try:
         version = importlib.metadata.version(package.distribution)
     except importlib.metadata.PackageNotFoundError:  # e.g. Debian's OpenCV, a sourced ROS 2
@@ -106,7 +104,7 @@ def gpu() -> str:
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError) as error:
-        return f"nvidia-smi fails: {explain(error)}"
+        return f"nvidia-smi fails: {one_line(error)}"
     found = [", driver ".join(line.split(", ", 1)) for line in done.stdout.strip().splitlines()]
     return "; ".join(found) or "no NVIDIA GPU"
 
@@ -118,7 +116,7 @@ def _report_engine(args: argparse.Namespace) -> bool:
     except (ValueError, OSError, ImportError) as error:
         model = weights_of(args)
         print(f"weights: {model}{'' if model.is_file() else ' (missing)'}")
-        print(f"engine:  none: {explain(error)}")
+        print(f"engine:  none: {one_line(error)}")
         return False
     info = engine.info
     print(f"weights: {engine.model}")
@@ -144,7 +142,7 @@ def _reason(args: argparse.Namespace, engine: Engine) -> str:
 
 def _report_gpu() -> None:
     """What the GPU path needs, up to the first thing that is in the way."""
-    from kdc_core.cuda.probe import gpu_path
+    from kdc_core.cuda import gpu_path
 
     print("\nGPU path, step by step:")
     checks = list(gpu_path())

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
 
@@ -14,21 +14,29 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from kdc_core.commands.options import (
+from kdc_core.commands.arguments import (
     add_decoder,
     add_engine,
     add_stills,
     decode_from,
     engine_from,
-    follower,
     natural,
     output,
 )
-from kdc_core.draw import overlay
-from kdc_core.pipeline import Pipeline, open_pipeline
-from kdc_core.sink import FolderSink, Sink, check_apart, open_sink, pictures_in
+from kdc_core.errors import InputError
+from kdc_core.io import (
+    FolderSink,
+    Sink,
+    Source,
+    check_apart,
+    open_sink,
+    open_source,
+    overlay,
+    pictures_in,
+)
+from kdc_core.pipeline import open_pipeline
+from kdc_core.session import DEFAULT_MIN_SCORE, Session
 from kdc_core.skeleton import ANCHORS
-from kdc_core.source import Source, open_source
 from kdc_core.types import Frame, People
 
 
@@ -51,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-frames", type=natural, default=0, metavar="N", help="stop after N frames"
     )
     add_engine(parser)
-    add_decoder(parser, min_score=0.25)
+    add_decoder(parser, min_score=DEFAULT_MIN_SCORE)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -61,7 +69,8 @@ def main(args: argparse.Namespace) -> int:
         check_window()
     sinks = _sinks(args, source)
     pipeline = open_pipeline(engine_from(args), decode_from(args))
-    tally = Tally(pipeline, follower(pipeline, source, args.stills))
+    session = Session(pipeline, args.min_score, source.moving and not args.stills)
+    tally = Tally(session)
     with ExitStack() as stack:
         # a video that breaks off leaves a playable file and a summary of what was done
         stack.callback(lambda: print(tally.summary()))
@@ -70,6 +79,8 @@ def main(args: argparse.Namespace) -> int:
             stack.callback(sink.close)
         for frame in progress(source, args.max_frames):
             people = tally.process(frame)
+            if people is None:
+                continue
             more = _emit(frame, people, args.view, *sinks)
             if source.kind == "image":
                 print(describe(people))
@@ -83,19 +94,20 @@ def main(args: argparse.Namespace) -> int:
 class Tally:
     """Counts frames, people and milliseconds."""
 
-    def __init__(self, pipeline: Pipeline, people_of: Callable[[Frame], People]) -> None:
-        self.pipeline = pipeline
-        self._people_of = people_of
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self.milliseconds: list[float] = []
         self.people = 0
         self._start = time.perf_counter()
 
-    def process(self, frame: Frame) -> People:
-        """The frame's people, counted."""
-        people = self._people_of(frame)
-        self.milliseconds.append(sum(self.pipeline.timings.values()))
-        self.people += len(people)
-        return people
+    def process(self, frame: Frame) -> People | None:
+        """Return the people of a frame and count them; None if the frame was dropped."""
+        result = self._session(frame)
+        if result is None:
+            return None
+        self.milliseconds.append(sum(self._session.pipeline.timings.values()))
+        self.people += len(result.people)
+        return result.people
 
     def summary(self) -> str:
         """One line."""
@@ -107,7 +119,7 @@ class Tally:
         return (
             f"{frames} frames, {self.people / frames:.1f} people per frame, "
             f"{frames / seconds:.1f} frames/s, latency p50 {middle:.0f} ms p95 {high:.0f} ms, "
-            f"{self.pipeline.engine.name}"
+            f"{self._session.pipeline.engine.name}"
         )
 
 
@@ -137,11 +149,11 @@ def check_window() -> None:
     advice = "use --out instead"
     screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if sys.platform.startswith("linux") and not screen:
-        raise ValueError(f"--view: no screen (DISPLAY is not set): {advice}")
+        raise InputError(f"--view: no screen (DISPLAY is not set): {advice}")
     try:
         cv2.namedWindow("kdc", cv2.WINDOW_NORMAL)
     except cv2.error:
-        raise ValueError(
+        raise InputError(
             "--view: this OpenCV has no windows: pip uninstall opencv-python-headless && "
             f"pip install opencv-python, or {advice}"
         ) from None
@@ -159,7 +171,7 @@ def _sinks(args: argparse.Namespace, source: Source) -> tuple[Sink | None, Sink 
         check_apart(args.save_masks, source, ".png")
         masks = pictures_in(args.save_masks, source, ".png")
         if args.out and args.out.resolve() in (path.resolve() for path in masks):
-            raise ValueError(f"{args.out}: expected another name, the masks get this one")
+            raise InputError(f"{args.out}: expected another name, the masks get this one")
     overlays = open_sink(args.out, source) if args.out else None
     return overlays, FolderSink(args.save_masks, ".png") if args.save_masks else None
 

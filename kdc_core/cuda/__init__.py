@@ -1,1 +1,38 @@
 """The decoder on an NVIDIA GPU: kernels.cu and its host code. Importing it touches no GPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kdc_core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from kdc_core.cuda import install_hints
+    from kdc_core.cuda.compiler import cache_folder
+    from kdc_core.cuda.device import PycudaDriver
+    from kdc_core.cuda.gpu_decoder import find
+    from kdc_core.cuda.kernels import PEOPLE, SLOTS, Kernels, Layout
+    from kdc_core.cuda.probe import gpu_name, gpu_path, in_the_way
+    from kdc_core.cuda.trt_library import MODULES, load_tensorrt
+
+__getattr__, __all__ = lazy_exports(
+    __name__,
+    {
+        "install_hints": (),
+        "compiler": ("cache_folder",),
+        "device": ("PycudaDriver",),
+        "gpu_decoder": ("find",),
+        "kernels": (
+            "Kernels",
+            "Layout",
+            "PEOPLE",
+            "SLOTS",
+        ),
+        "trt_library": ("MODULES", "load_tensorrt"),
+        "probe": (
+            "gpu_name",
+            "gpu_path",
+            "in_the_way",
+        ),
+    },
+)

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from kdc_core.cuda import install
+from kdc_core.cuda import install_hints
+from kdc_core.cuda.compiler import load, operations_per_second
 from kdc_core.cuda.graph import Graph
-from kdc_core.cuda.source import load, operations_per_second
+from kdc_core.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +48,9 @@ class PycudaDriver:
         try:
             import pycuda.driver as cuda
         except ImportError as error:
-            raise ValueError(
+            raise InputError(
                 f"GPU decoder: PyCUDA cannot be used ({error}); "
-                f"install a driver and: {install.PYCUDA}"
+                f"install a driver and: {install_hints.PYCUDA}"
             ) from None
         self.cuda = cuda
         self._lock = threading.RLock()
@@ -63,7 +64,7 @@ class PycudaDriver:
             chip = cuda.Device(device)
             self._context = chip.retain_primary_context()
         except (cuda.Error, RuntimeError) as error:
-            raise ValueError(f"GPU decoder: no usable CUDA device {device}: {error}") from None
+            raise InputError(f"GPU decoder: no usable CUDA device {device}: {error}") from None
         self.arch = "sm_{}{}".format(*chip.compute_capability())
         self.name = f"{chip.name()} ({self.arch}), PyCUDA {_version()}"
         self.operations_per_second = operations_per_second(
@@ -83,7 +84,7 @@ class PycudaDriver:
         self._lock.acquire()
         try:
             if self._context is None or self._lost:
-                raise ValueError(self._lost or "GPU decoder: it was closed already")
+                raise InputError(self._lost or "GPU decoder: it was closed already")
             self._context.push()
         except self.cuda.Error as error:
             self._lock.release()
@@ -101,7 +102,7 @@ class PycudaDriver:
         finally:
             self._lock.release()
         if isinstance(error, self.cuda.MemoryError):
-            raise ValueError(
+            raise InputError(
                 f"GPU out of memory: {error}; choose a smaller --long-side, free some of its "
                 "memory, or use --engine onnxruntime"
             ) from error
@@ -219,7 +220,7 @@ class PycudaDriver:
                 return module.get_function(name)
             except self.cuda.LogicError:
                 continue
-        raise ValueError(f"GPU decoder: there is no kernel {name!r}")
+        raise InputError(f"GPU decoder: there is no kernel {name!r}")
 
     def extend(self, text: str | None) -> None:
         """Load more kernels from CUDA C++; None: those of the decoder."""

@@ -6,6 +6,8 @@ import ctypes
 from collections.abc import Callable
 from functools import cache
 
+from kdc_core.errors import InputError
+
 _THREAD_LOCAL = 1  # other threads of the process may allocate while this one records
 
 
@@ -28,7 +30,7 @@ class Graph:
         finally:  # the stream must come out of the recording whatever happened
             status = _function("cuStreamEndCapture")(self._stream, ctypes.byref(graph))
         if status:
-            raise ValueError(f"cuStreamEndCapture failed with status {status}")
+            raise InputError(f"cuStreamEndCapture failed with status {status}")
         try:
             flags = ctypes.c_ulonglong(0)
             _call("cuGraphInstantiateWithFlags", ctypes.byref(self._ready), graph, flags)
@@ -51,10 +53,10 @@ def _function(name: str) -> Callable[..., int]:
     try:
         function: Callable[..., int] = getattr(ctypes.CDLL("libcuda.so.1"), name)
     except (OSError, AttributeError):
-        raise ValueError(f"the CUDA driver has no {name}") from None
+        raise InputError(f"the CUDA driver has no {name}") from None
     return function
 
 
 def _call(name: str, *values: object) -> None:
     if status := _function(name)(*values):
-        raise ValueError(f"{name} failed with status {status}")
+        raise InputError(f"{name} failed with status {status}")

@@ -14,9 +14,8 @@ import numpy as np
 
 from kdc_core.config import AssignConfig, CentroidConfig, GroupConfig, HoughConfig
 from kdc_core.cuda.driver import Driver
-from kdc_core.decode.hough import ONE
-from kdc_core.decode.paint import SHARP
-from kdc_core.decode.sample import FrameGrid
+from kdc_core.decode import ONE, SHARP, FrameGrid
+from kdc_core.errors import InputError
 from kdc_core.letterbox import PAD_VALUE, Letterbox
 from kdc_core.skeleton import CHANNELS, HEADS, MAX_DEGREE, A
 from kdc_core.types import Centroids, Fields, InstanceMap, Peaks, Poses
@@ -38,7 +37,7 @@ class Layout:
 
     def __post_init__(self) -> None:
         if not 1 <= self.hough.max_peaks <= SLOTS:
-            raise ValueError(
+            raise InputError(
                 f"max_peaks on the GPU: expected 1 to {SLOTS}, got {self.hough.max_peaks}; "
                 "lower it or use the CPU decoder"
             )
@@ -154,7 +153,7 @@ class Kernels:
     def load_frame(self, frame: np.ndarray) -> None:
         """Copy a (H, W, 3) uint8 BGR frame to the GPU."""
         if frame.shape != self.frame.shape or frame.dtype != np.uint8:
-            raise ValueError(
+            raise InputError(
                 f"frame: expected {self.frame.shape} uint8, got {frame.shape} {frame.dtype}; "
                 "buffers are made for one size"
             )
@@ -193,7 +192,7 @@ class Kernels:
         grid = _blocks(self.vote_w, _TILE[0]), _blocks(self.vote_h, _TILE[1]), A
         self.driver.launch(
             "find_maxima", grid, _TILE, self.votes, self.vote_w, self.vote_h,
-            float(self.layout.hough.min_score * ONE), self.keys, self.counts,
+            float(self.layout.hough.peak_threshold * ONE), self.keys, self.counts,
         )  # fmt: skip
 
     def pick_peaks(self) -> None:
@@ -286,7 +285,7 @@ class Kernels:
         """
         self._fitting(len(centroids))
         if config.igo_sigma > SHARP:
-            raise ValueError(
+            raise InputError(
                 f"igo_sigma: the GPU decoder does not smooth, got {config.igo_sigma}; "
                 "set 0.1 or use the CPU decoder"
             )
@@ -304,7 +303,7 @@ class Kernels:
 
     def _fitting(self, people: int) -> int:
         if people > PEOPLE:
-            raise ValueError(
+            raise InputError(
                 f"GPU decoder: expected at most {PEOPLE} people, got {people}; "
                 "lower max_people or use the CPU decoder"
             )

@@ -10,8 +10,9 @@ import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from kdc_core.cuda import install
-from kdc_core.cuda.source import compiler
+from kdc_core.cuda import install_hints
+from kdc_core.cuda.compiler import compiler
+from kdc_core.errors import InputError
 
 OLDEST = (7, 5)  # compute capability that the kernels are compiled and tested for
 _DRIVER_ERRORS = {
@@ -68,13 +69,13 @@ def _library() -> ctypes.CDLL:
     try:
         return ctypes.CDLL("libcuda.so.1")
     except OSError:
-        raise ValueError("no NVIDIA driver is installed (libcuda.so.1 is missing)") from None
+        raise InputError("no NVIDIA driver is installed (libcuda.so.1 is missing)") from None
 
 
 def _driver() -> str:
     library, version = _library(), ctypes.c_int()
     if status := library.cuInit(0):
-        raise ValueError(_DRIVER_ERRORS.get(status, f"cuInit fails with CUDA error {status}"))
+        raise InputError(_DRIVER_ERRORS.get(status, f"cuInit fails with CUDA error {status}"))
     library.cuDriverGetVersion(ctypes.byref(version))
     return f"speaks CUDA {version.value // 1000}.{version.value % 1000 // 10}"
 
@@ -83,19 +84,19 @@ def _device() -> str:
     library, count, chip = _library(), ctypes.c_int(), ctypes.c_int()
     status = library.cuDeviceGetCount(ctypes.byref(count))
     if status or not count.value or library.cuDeviceGet(ctypes.byref(chip), 0):
-        raise ValueError("the driver finds no GPU (is CUDA_VISIBLE_DEVICES set?)")
+        raise InputError("the driver finds no GPU (is CUDA_VISIBLE_DEVICES set?)")
     name = ctypes.create_string_buffer(100)
     major, minor = ctypes.c_int(), ctypes.c_int()
     library.cuDeviceGetName(name, len(name), chip)
     library.cuDeviceComputeCapability(ctypes.byref(major), ctypes.byref(minor), chip)
     text = f"{name.value.decode()} (sm_{major.value}{minor.value})"
     if (major.value, minor.value) < OLDEST:
-        raise ValueError(f"{text} is too old: expected sm_{OLDEST[0]}{OLDEST[1]} or newer")
+        raise InputError(f"{text} is too old: expected sm_{OLDEST[0]}{OLDEST[1]} or newer")
     return text
 
 
 def _tensorrt() -> str:
-    from kdc_core.engines.build import load_tensorrt
+    from kdc_core.cuda.trt_library import load_tensorrt
 
     trt = load_tensorrt()
     return f"{trt.__name__} {trt.__version__}"
@@ -106,11 +107,11 @@ def _pycuda() -> str:
         importlib.import_module("pycuda.driver")
         return str(importlib.import_module("pycuda").VERSION_TEXT)
     except ImportError as error:
-        raise ValueError(f"cannot be imported ({error}); {install.PYCUDA}") from None
+        raise InputError(f"cannot be imported ({error}); {install_hints.PYCUDA}") from None
 
 
 def _onnx() -> str:
     try:
         return str(importlib.import_module("onnx").__version__)
     except ImportError:
-        raise ValueError("is not installed; pip install onnx") from None
+        raise InputError("is not installed; pip install onnx") from None

@@ -1,48 +1,40 @@
-"""Fields to people: Hough votes, peaks, grouping, centroids, pixels (NumPy; the kernels' twins)."""
+"""Decode fields to people: votes, peaks, poses, centroids, pixels.
 
-from __future__ import annotations
+These NumPy functions are the reference implementations of the CUDA kernels in ``kdc_core.cuda``.
+"""
 
-from collections.abc import Callable
-
-import numpy as np
-
-from kdc_core.config import DecodeConfig
-from kdc_core.decode.assign import assign
-from kdc_core.decode.centroid import select
-from kdc_core.decode.group import group
-from kdc_core.decode.hough import find_peaks, smooth, vote
-from kdc_core.decode.place import rank, settle, votes_at
+from kdc_core.decode.assign import FINE, assign, foreground, membership, reach_boxes
+from kdc_core.decode.centroid import anchor_weights, carriers, select
+from kdc_core.decode.decoder import decode, find
+from kdc_core.decode.group import distinct, group
+from kdc_core.decode.hough import ONE, find_peaks, smooth, vote
+from kdc_core.decode.paint import SHARP
+from kdc_core.decode.refine import rank, settle
+from kdc_core.decode.sample import PERSON, FrameGrid, person_share
 from kdc_core.decode.score import people
-from kdc_core.types import Centroids, Fields, People, Poses
 
-
-def find(
-    fields: Fields, config: DecodeConfig, lap: Callable[[str], None] = lambda stage: None
-) -> tuple[Poses, Centroids]:
-    """Skeletons of one frame and what attracts their pixels: all that comes before the masks."""
-    votes = vote(fields, config.hough)
-    heights = smooth(votes)
-    peaks = find_peaks(fields, votes, heights, config.hough)
-    lap("hough")
-    poses = group(peaks, fields.radius, config.group)
-    poses = settle(fields, poses, config.group)
-    read = votes_at(heights, poses.xy, config.hough.vote_stride)
-    poses, _ = rank(poses, np.where(poses.matched, poses.disk, read), fields.radius)
-    poses = poses[poses.presence >= config.score.min_presence]
-    lap("group")
-    centroids = select(fields, poses, config.centroid)
-    lap("select")
-    return poses, centroids
-
-
-def decode(
-    fields: Fields, config: DecodeConfig, lap: Callable[[str], None] = lambda stage: None
-) -> People:
-    """All people of one frame; ``lap`` is called with the name of each stage that has finished."""
-    poses, centroids = find(fields, config, lap)
-    ids = np.arange(1, len(poses) + 1)
-    instances = assign(fields, centroids, ids, config.assign, config.centroid.mode)
-    lap("assign")
-    found = people(poses, centroids, instances, fields.letterbox, config.score)
-    lap("score")
-    return found
+__all__ = [
+    "FINE",
+    "ONE",
+    "PERSON",
+    "SHARP",
+    "FrameGrid",
+    "anchor_weights",
+    "assign",
+    "carriers",
+    "decode",
+    "distinct",
+    "find",
+    "find_peaks",
+    "foreground",
+    "group",
+    "membership",
+    "people",
+    "person_share",
+    "rank",
+    "reach_boxes",
+    "select",
+    "settle",
+    "smooth",
+    "vote",
+]

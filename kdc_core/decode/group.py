@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdc_core.config import GroupConfig
-from kdc_core.decode.place import rank
-from kdc_core.letterbox import length
+from kdc_core.decode.refine import rank
+from kdc_core.geometry import length
 from kdc_core.skeleton import CENTRE, DIRECTED, OUT_EDGES, A, K
 from kdc_core.types import Peaks, Poses
 

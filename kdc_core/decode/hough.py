@@ -75,7 +75,7 @@ def find_peaks(
     ``heights`` are the smoothed ``votes``.
     """
     n = config.max_peaks
-    kind, slot, rows, columns = _maxima(heights, config.min_score, n)
+    kind, slot, rows, columns = _maxima(heights, config.peak_threshold, n)
     xy = np.zeros((A, n, 2), np.float32)
     score = np.zeros((A, n), np.float32)
     xy[kind, slot] = _refined(votes, kind, rows, columns, config.vote_stride)

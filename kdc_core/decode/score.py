@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kdc_core.config import ScoreConfig
+from kdc_core.labels import erase
 from kdc_core.letterbox import Letterbox
 from kdc_core.skeleton import K
 from kdc_core.types import Centroids, InstanceMap, People, Phase, Poses
@@ -17,9 +18,9 @@ def people(
     poses: Poses, centroids: Centroids, instances: InstanceMap, letterbox: Letterbox,
     config: ScoreConfig, phase: np.ndarray | None = None,
 ) -> People:  # fmt: skip
-    """One row per person that reaches ``min_score``.
+    """Return one row per person; masks smaller than ``min_mask`` are erased.
 
-    Pixels of the others, and masks smaller than ``min_mask``, are taken out of the label image.
+    Nobody is dropped for a low score: ``kdc_core.session.Session`` decides who is reported.
     """
     count, around = _extents(instances.labels, instances.ids)
     side = np.sqrt(count) * letterbox.scale
@@ -27,14 +28,12 @@ def people(
     score = expected(instances.phi, centroids.scale, poses.score, config.oks)
     side = np.maximum(side, 1.0)  # pixel; of who has no mask
     mask_score = expected(instances.phi, side, poses.score, config.iou) * has_mask
-    sure = np.maximum(score, mask_score) >= config.min_score
-    drawn = has_mask & sure
-    labels = without(instances.labels, instances.ids[(count > 0) & ~drawn])
+    labels = erase(instances.labels, instances.ids[(count > 0) & ~has_mask])
     points = letterbox.to_frame(poses.xy)
-    boxes = np.where(drawn[:, None], around, _boxes(points[:, :K], labels.shape))
+    boxes = np.where(has_mask[:, None], around, _boxes(points[:, :K], labels.shape))
     if phase is None:
         phase = np.full(len(poses), Phase.UNTRACKED, np.uint8)
-    everyone = People(
+    return People(
         ids=instances.ids,
         score=score,
         mask_score=mask_score,
@@ -46,16 +45,6 @@ def people(
         labels=labels,
         phase=phase,
     )
-    return everyone[sure]
-
-
-def without(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """The label image (H, W) with the pixels of ``ids`` set to nobody."""
-    if not len(ids):
-        return labels
-    keep = np.ones(1 + max(int(labels.max(initial=0)), int(ids.max())), np.uint16)
-    keep[ids] = 0
-    return labels * keep[labels]
 
 
 def expected(

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from kdc_core.engines.base import Engine
+from kdc_core.errors import InputError
 from kdc_core.letterbox import Letterbox
-from kdc_core.pipeline import Engine
 from kdc_core.skeleton import DIRECTED, FIELDS, FLIP, K
 from kdc_core.types import Fields, Frame
 
@@ -27,7 +28,7 @@ class FlipEngine:
         """
         info = engine.info
         if info.longest % info.multiple:
-            raise ValueError(
+            raise InputError(
                 f"flip test: expected a long side that is a multiple of {info.multiple}, "
                 f"got {info.longest}"
             )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from kdc_core import cpu
 from kdc_core.config import ModelInfo
+from kdc_core.errors import InputError
+from kdc_core.system import cpu
 
 #: metadata of a file whose sums overflow on x86 without VNNI
 NEEDS_VNNI = {"kdc_cpu": "vnni"}
@@ -23,28 +23,17 @@ def read_info(model: Path) -> ModelInfo:
     try:
         properties = onnx.load(model, load_external_data=False).metadata_props
     except Exception as error:  # protobuf has its own family of exceptions
-        raise ValueError(f"{model}: expected an ONNX file, cannot read it: {error}") from None
+        raise InputError(f"{model}: expected an ONNX file, cannot read it: {error}") from None
     try:
         return ModelInfo.from_metadata({p.key: p.value for p in properties})
     except ValueError as error:
-        raise ValueError(f"{model}: {error}") from None
+        raise InputError(f"{model}: {error}") from None
 
 
 def check_cpu(model: Path, metadata: dict[str, str]) -> None:
     """ValueError for a file that would give other answers here than where it was made for."""
     if metadata.items() >= NEEDS_VNNI.items() and cpu.is_x86() and not cpu.has_vnni():
-        raise ValueError(
+        raise InputError(
             f"{model}: expected a CPU with VNNI, on this one its sums overflow; "
             "take weights of 7 bits: kdc_lite_int7.onnx, or kdc quantize --bits 7"
         )
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that another process sees the whole of it or none; makes its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + f".{os.getpid()}")
-    try:
-        draft.write_bytes(content)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

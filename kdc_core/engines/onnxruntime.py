@@ -8,7 +8,8 @@ import onnxruntime
 
 from kdc_core.config import ModelInfo
 from kdc_core.engines.model_file import check_cpu
-from kdc_core.engines.preprocess import preprocess
+from kdc_core.engines.network_input import preprocess
+from kdc_core.errors import InputError
 from kdc_core.types import Fields, Frame
 
 
@@ -30,12 +31,12 @@ class OnnxRuntimeEngine:
             )
         except Exception as error:  # its exceptions have no common base but this one
             reason = " ".join(str(error).split())[:120]
-            raise ValueError(f"{model}: expected an ONNX file, cannot read it: {reason}") from None
+            raise InputError(f"{model}: expected an ONNX file, cannot read it: {reason}") from None
         try:
             metadata = self.session.get_modelmeta().custom_metadata_map
             self.info = ModelInfo.from_metadata(metadata).at(long_side)
         except ValueError as error:
-            raise ValueError(f"{model}: {error}") from None
+            raise InputError(f"{model}: {error}") from None
         check_cpu(model, metadata)
         self.model = model
         self.name = f"onnxruntime {onnxruntime.__version__}, {threads or 'all'} threads"

@@ -10,7 +10,8 @@ from openvino.frontend import FrontEndManager
 
 from kdc_core.config import ModelInfo
 from kdc_core.engines.model_file import check_cpu
-from kdc_core.engines.preprocess import preprocess
+from kdc_core.engines.network_input import preprocess
+from kdc_core.errors import InputError
 from kdc_core.types import Fields, Frame
 
 
@@ -52,13 +53,13 @@ def _read(path: Path) -> tuple[openvino.Model, ModelInfo]:
         network = reader.convert(reader.load(str(path)))
     except Exception as error:  # its exceptions have no common base but this one
         reason = (str(error).splitlines() or [type(error).__name__])[-1][:120]
-        raise ValueError(f"{path}: expected an ONNX file, cannot read it: {reason}") from None
+        raise InputError(f"{path}: expected an ONNX file, cannot read it: {reason}") from None
     try:
         # the ONNX metadata lies under "framework"
         stored = network.get_rt_info(["framework"]) if network.has_rt_info(["framework"]) else None
         text = {name: str(value) for name, value in stored.value.items()} if stored else {}
         info = ModelInfo.from_metadata(text)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {error}") from None
     check_cpu(path, text)
     return network, info

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from kdc_core.engines.model_file import NEEDS_VNNI
+from kdc_core.errors import InputError
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
@@ -90,10 +91,10 @@ def _quantize(
 
     reader = _Reader(images)
     if reader.first is None:
-        raise ValueError("int8: expected calibration images, got none; name a folder of pictures")
+        raise InputError("int8: expected calibration images, got none; name a folder of pictures")
     model = onnx.load(path)
     if any(node.op_type == "DequantizeLinear" for node in model.graph.node):
-        raise ValueError(f"{path}: quantised already, expected a float32 file of kdc export")
+        raise InputError(f"{path}: quantised already, expected a float32 file of kdc export")
     kept = outer_nodes(model)
     with tempfile.TemporaryDirectory() as folder, _quiet():
         # a copy: quantize_static writes beside the file that it reads

@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from kdc_core.config import DecodeConfig, HoughConfig
-from kdc_core.cuda.device import PycudaDriver
-from kdc_core.cuda.kernels import Kernels, Layout
-from kdc_core.cuda.probe import gpu_name, in_the_way
-from kdc_core.engines.build import build_kept, kept, load_tensorrt, recipe
+from kdc_core.config import HoughConfig
+from kdc_core.cuda import Kernels, Layout, PycudaDriver, gpu_name, in_the_way, load_tensorrt
 from kdc_core.engines.model_file import read_info
+from kdc_core.engines.trt_build import build_kept, kept, recipe
+from kdc_core.errors import InputError
 from kdc_core.letterbox import Letterbox
-from kdc_core.pipeline import Pipeline
 from kdc_core.types import Fields, Frame
 
 log = logging.getLogger(__name__)
@@ -44,7 +42,7 @@ class TensorrtEngine:
         """
         del threads
         if obstacle := in_the_way():
-            raise ValueError(f"engine tensorrt cannot be used: {obstacle}")
+            raise InputError(f"engine tensorrt cannot be used: {obstacle}")
         precision = precision or os.environ.get("KDC_PRECISION") or "fp16"
         self.model, self.info = model, read_info(model).at(long_side)
         self.trt = load_tensorrt()
@@ -71,7 +69,7 @@ class TensorrtEngine:
         try:
             return self.trt.Runtime(self.trt.Logger(self.trt.Logger.WARNING))
         except TypeError:  # the factory returned a null pointer
-            raise ValueError("TensorRT cannot start: it finds no usable GPU") from None
+            raise InputError("TensorRT cannot start: it finds no usable GPU") from None
 
     def _load(self, model: Path, precision: str) -> Any:
         """The engine from the cache; one that TensorRT refuses is built again, once."""
@@ -85,7 +83,7 @@ class TensorrtEngine:
             plan = build_kept(self.trt, wanted, model)
             engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
-            raise ValueError(
+            raise InputError(
                 f"TensorRT {self.trt.__version__} cannot load the engine that it has just built "
                 f"for {gpu}; is this GPU supported?"
             )
@@ -100,7 +98,7 @@ class TensorrtEngine:
             options, self._record = [settings], False
         context = self._engine.create_execution_context(*options)
         if context is None:
-            raise ValueError("TensorRT: the GPU's memory does not suffice for the engine")
+            raise InputError("TensorRT: the GPU's memory does not suffice for the engine")
         return context
 
     def __call__(self, frame: Frame) -> Fields:
@@ -112,12 +110,6 @@ class TensorrtEngine:
         return Fields.from_tensors(
             fields[None], seg[None, None], self.info.radius, kernels.layout.letterbox
         )
-
-    def pipeline(self, config: DecodeConfig | None = None) -> Pipeline:
-        """The pipeline whose decoder works where this engine's fields are."""
-        from kdc_core.cuda.pipeline import GpuPipeline
-
-        return GpuPipeline(self, config)
 
     def prepare(self, frame_size: tuple[int, int], hough: HoughConfig) -> Kernels:
         """Buffers for frames of a size; those of a few sizes are kept, one per kind of camera."""
@@ -141,7 +133,7 @@ class TensorrtEngine:
         with self.driver:
             self._forget_graph()
             if not self._context.set_input_shape("image", kernels.image.shape):
-                raise ValueError(
+                raise InputError(
                     f"TensorRT: the engine does not take inputs of {kernels.image.shape}"
                 )
             for name in ("image", "fields", "seg"):
@@ -152,7 +144,7 @@ class TensorrtEngine:
     def submit(self, frame: Frame) -> None:
         """Queue a frame's way to the kernels' ``fields`` and ``seg``, after ``prepare``."""
         if self.kernels is None:
-            raise ValueError("TensorRT: expected prepare() before submit()")
+            raise InputError("TensorRT: expected prepare() before submit()")
         self.kernels.load_frame(frame.image)
         self.kernels.preprocess()
         self.run()
@@ -178,7 +170,7 @@ class TensorrtEngine:
 
     def _enqueue(self) -> None:
         if not self._context.execute_async_v3(self.driver.stream.handle):
-            raise ValueError("TensorRT could not run the engine; its log says why")
+            raise InputError("TensorRT could not run the engine; its log says why")
 
     def _forget_graph(self) -> None:
         self._runs = 0
@@ -193,7 +185,7 @@ class TensorrtEngine:
         kind = self._engine.get_tensor_dtype(name)
         # not trt.nptype: that of TensorRT 8.5 fails with every NumPy from 1.24 on
         if kind != self.trt.DataType.FLOAT or int(np.prod(shape)) * 4 != buffer.size:
-            raise ValueError(
+            raise InputError(
                 f"TensorRT: expected {name} to be {buffer.shape} {buffer.dtype}, got {shape} {kind}"
             )
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from kdc_core.config import ModelInfo
-from kdc_core.engines.preprocess import preprocess
-from kdc_core.network.backbones import fill, read_file
-from kdc_core.network.model import Inference, KdcNet, NetworkConfig, for_inference
+from kdc_core.engines.network_input import preprocess
+from kdc_core.errors import InputError
+from kdc_core.network import Inference, KdcNet, NetworkConfig, fill, for_inference, read_file
 from kdc_core.types import Fields, Frame
 
 
@@ -48,12 +48,12 @@ def load_checkpoint(path: Path) -> tuple[KdcNet, ModelInfo]:
     content = read_file(path)
     missing = {"model", "info", "network"} - set(content if isinstance(content, dict) else ())
     if missing:
-        raise ValueError(f"{path}: not a KDC checkpoint: lacks {', '.join(sorted(missing))}")
+        raise InputError(f"{path}: not a KDC checkpoint: lacks {', '.join(sorted(missing))}")
     try:
         config = NetworkConfig(**content["network"])
         info = replace(ModelInfo(**content["info"]), octaves=config.octaves)
     except TypeError as error:
-        raise ValueError(f"{path}: checkpoint of another version: {error}") from None
+        raise InputError(f"{path}: checkpoint of another version: {error}") from None
     net = KdcNet(for_inference(config))
     fill(net, content["model"], str(path))
     return net.eval(), info

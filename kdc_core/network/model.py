@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdc_core.config import ModelInfo
+from kdc_core.errors import InputError
 from kdc_core.network.backbones import build_backbone
 from kdc_core.skeleton import CHANNELS, HEADS, channel_slices
 
@@ -43,12 +44,12 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         if self.stride != 8 or self.seg_stride not in (2, 4, 8):
-            raise ValueError(
+            raise InputError(
                 f"network: expected stride 8 and seg_stride 2, 4 or 8, "
                 f"got {self.stride} and {self.seg_stride}"
             )
         if self.octaves not in NEAR:
-            raise ValueError(f"network: expected 1 to 3 octaves, got {self.octaves}")
+            raise InputError(f"network: expected 1 to 3 octaves, got {self.octaves}")
 
     def info(self, preset: str, longest: int) -> ModelInfo:
         """What a decoder must know of this network."""
@@ -80,7 +81,7 @@ def preset(name: str) -> NetworkConfig:
         "paper": NetworkConfig("resnet101", output_stride=16, neck_channels=0, radius=32.0),
     }
     if name not in presets:
-        raise ValueError(f"preset: expected one of {', '.join(presets)}, got {name!r}")
+        raise InputError(f"preset: expected one of {', '.join(presets)}, got {name!r}")
     return presets[name]
 
 
@@ -109,7 +110,7 @@ class KdcNet(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """RGB 0…255 ``(B, 3, H, W)`` → logits ``(B, 188, H/8, W/8)``, ``(B, 1, H/s, W/s)``."""
         if not torch.jit.is_tracing() and (image.shape[2] % COARSEST or image.shape[3] % COARSEST):
-            raise ValueError(
+            raise InputError(
                 f"network input: expected sides that are multiples of {COARSEST}, "
                 f"got {tuple(image.shape)}"
             )

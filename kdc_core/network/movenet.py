@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdc_core.errors import InputError
 from kdc_core.network.efficientnet import SameConv
 from kdc_core.network.published import convert_file
 
@@ -133,7 +134,7 @@ def convert(weights: dict[str, np.ndarray]) -> dict[str, Tensor]:
     for name, key in _names().items():
         found = [source for source in weights if source.endswith(name)]
         if len(found) != 1:
-            raise ValueError(f"MoveNet: expected one weight named …{name}, found {len(found)}")
+            raise InputError(f"MoveNet: expected one weight named …{name}, found {len(found)}")
         value = weights[found[0]]
         if value.ndim == 4:  # depthwise is (kh, kw, channels, 1), the others (kh, kw, in, out)
             depthwise = value.shape[3] == 1 and key.endswith("depthwise.weight")

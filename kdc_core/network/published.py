@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdc_core.errors import InputError
+
 _DTYPES = {"float32": "<f4", "float16": "<f2", "int32": "<i4", "bool": "|u1"}
 
 
@@ -23,7 +25,7 @@ def read_tfjs(model: Path) -> dict[str, np.ndarray]:
     """
     model = Path(model)
     if not model.is_file():
-        raise ValueError(f"{model}: expected the .json of a TensorFlow.js model, it does not exist")
+        raise InputError(f"{model}: expected the .json of a TensorFlow.js model, it does not exist")
     weights = {}
     for group in json.loads(model.read_text())["weightsManifest"]:
         data = b"".join((model.parent / path).read_bytes() for path in group["paths"])
@@ -31,13 +33,13 @@ def read_tfjs(model: Path) -> dict[str, np.ndarray]:
         for entry in group["weights"]:
             dtype = entry.get("quantization", entry)["dtype"]
             if dtype not in _DTYPES:
-                raise ValueError(f"{model}: expected floats, {entry['name']} is stored as {dtype}")
+                raise InputError(f"{model}: expected floats, {entry['name']} is stored as {dtype}")
             count = math.prod(entry["shape"])
             values = np.frombuffer(data, _DTYPES[dtype], count, start)
             weights[entry["name"]] = values.reshape(entry["shape"])
             start += values.nbytes
         if start != len(data):
-            raise ValueError(f"{model}: expected {start} bytes of weights, got {len(data)}")
+            raise InputError(f"{model}: expected {start} bytes of weights, got {len(data)}")
     return weights
 
 

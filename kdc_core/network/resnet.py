@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from kdc_core.errors import InputError
+
 _REPEATS = {
     18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3),
 }  # fmt: skip
@@ -86,7 +88,7 @@ class ResNet(nn.Module):
         """``depth`` is one of ``DEPTHS``; ``output_stride`` one of 8, 16, 32."""
         super().__init__()
         if depth not in _REPEATS or output_stride not in (8, 16, 32):
-            raise ValueError(
+            raise InputError(
                 f"ResNet: expected depth in {DEPTHS} and output stride 8, 16 or 32, "
                 f"got {depth} and {output_stride}"
             )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from kdc_core.letterbox import length
+from kdc_core.geometry import length
 from kdc_core.skeleton import OKS_SIGMAS, K
 from kdc_core.track import appearance
 from kdc_core.track.body import SURE, middle, unlike, whole
-from kdc_core.track.config import TrackConfig
-from kdc_core.track.filter import BODY
-from kdc_core.track.observe import Cells, Seen
-from kdc_core.track.state import Tracks
+from kdc_core.track.kalman import BODY
+from kdc_core.track.observation import Cells, Seen
+from kdc_core.track.track_config import TrackConfig
+from kdc_core.track.tracks import Tracks
 
 #: of skeleton, pixels and colours in the cost; renormalised over those that are known
 SHARES = np.array([0.45, 0.25, 0.6])[:, None, None]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdc_core.letterbox import length
+from kdc_core.geometry import length
 from kdc_core.skeleton import CENTRE, A, K
-from kdc_core.track.rows import Rows
+from kdc_core.track.columns import Rows
 
 SURE = 0.3  # confidence from which a keypoint is measured rather than guessed
 #: how far a joint tells where the body is: trunk and head do, hands and feet swing

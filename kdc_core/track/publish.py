@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdc_core.skeleton import A, K
-from kdc_core.track.filter import BODY
-from kdc_core.track.measure import mixed
-from kdc_core.track.observe import Seen
-from kdc_core.track.state import Tracks
+from kdc_core.track.kalman import BODY
+from kdc_core.track.observation import Seen
+from kdc_core.track.tracks import Tracks
+from kdc_core.track.update import mixed
 from kdc_core.track.visibility import CentroidSwitch
 from kdc_core.types import Centroids, Fields, Phase, Poses
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdc_core.letterbox import length
+from kdc_core.geometry import length
 from kdc_core.skeleton import CENTRE
-from kdc_core.track.filter import BODY
-from kdc_core.track.memory import KNOWN, PixelMemory, favoured
-from kdc_core.track.observe import Cells
-from kdc_core.track.state import Tracks
+from kdc_core.track.kalman import BODY
+from kdc_core.track.observation import Cells
+from kdc_core.track.pixel_prior import KNOWN, PixelMemory, favoured
+from kdc_core.track.tracks import Tracks
 from kdc_core.types import Fields
 
 ANCHORS_ASKED = 4  # the best of a person's anchors: more cost time and say the same

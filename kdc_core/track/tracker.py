@@ -6,21 +6,20 @@ import logging
 
 import numpy as np
 
-from kdc_core.letterbox import Letterbox, length
+from kdc_core.geometry import length
+from kdc_core.letterbox import Letterbox
 from kdc_core.skeleton import CENTRE
 from kdc_core.track.associate import common_shift, doubles
-from kdc_core.track.config import TrackConfig
-from kdc_core.track.filter import BODY
-from kdc_core.track.life import Names, age, cascade
-from kdc_core.track.measure import absorb, begin, live_on, predict, shift
-from kdc_core.track.memory import PixelMemory
-from kdc_core.track.observe import Seen, observe
+from kdc_core.track.kalman import BODY
+from kdc_core.track.lifecycle import Names, age, cascade
+from kdc_core.track.observation import Seen, observe
+from kdc_core.track.pixel_prior import PixelMemory
 from kdc_core.track.publish import TrackedFrame, publish
-from kdc_core.track.state import Tracks, nobody
+from kdc_core.track.track_config import TrackConfig
+from kdc_core.track.tracks import Tracks, nobody
+from kdc_core.track.update import absorb, begin, live_on, predict, shift
 from kdc_core.track.visibility import switches
 from kdc_core.types import Centroids, Fields, Phase, Poses
-
-LATE = 1.0  # s: a picture this much older than the last one came out of order
 
 _log = logging.getLogger(__name__)
 
@@ -29,14 +28,12 @@ class Tracker:
     """``tracker.update(fields, poses, centroids, stamp)`` for every frame, in order of time.
 
     Everything that is remembered between frames is in here. Positions are input pixels, so a
-    change of the letterbox starts anew, and so does time that runs backwards: who feeds it leaves
-    out pictures up to ``LATE`` too old.
+    change of the letterbox starts anew, and so does time that runs backwards.
+    ``kdc_core.session.FrameClock`` drops late frames before.
     """
 
-    def __init__(self, config: TrackConfig | None = None, mode: str = "weighted") -> None:
-        """``mode`` is one of ``CENTROID_MODES``: what the weights are made of."""
+    def __init__(self, config: TrackConfig | None = None) -> None:
         self.config = config or TrackConfig()
-        self.mode = mode
         self._names = Names()
         self.memory = PixelMemory()  # whoever paints the masks tells it
         self.reset()
@@ -55,6 +52,7 @@ class Tracker:
         centroids: Centroids,
         stamp: float,
         image: np.ndarray | None = None,
+        mode: str = "weighted",
     ) -> TrackedFrame:
         """People of this frame, among them those whose pose was missed.
 
@@ -64,6 +62,7 @@ class Tracker:
             centroids: confidences and sigmas of the poses, same rows.
             stamp: seconds, when the picture was taken.
             image: the picture, (H, W, 3) uint8 BGR; None: nobody is known by colours.
+            mode: one of ``CENTROID_MODES``: what the weights are made of.
         """
         dt, config = self._elapsed(fields, stamp), self.config
         opening, self._stamp = self._stamp is None, stamp
@@ -75,7 +74,7 @@ class Tracker:
         rows = np.flatnonzero(pose_of >= 0)
         born = self._births(tracks, seen, pose_of[rows])
         before = tracks.visibility
-        tracks = absorb(tracks, seen, rows, pose_of[rows], dt, stamp, config, self.mode,
+        tracks = absorb(tracks, seen, rows, pose_of[rows], dt, stamp, config, mode,
                         fields.radius)  # fmt: skip
         memory = self.memory if config.temporal else None
         tracks = live_on(tracks, rows, fields, seen, dt, stamp, config, memory)
@@ -83,11 +82,11 @@ class Tracker:
         tracks, pose_of = age(tracks, pose_of, stamp, fields.letterbox.inner_size, config)
         phase = Phase.CONFIRMED if opening else Phase.TENTATIVE
         if len(born):
-            tracks = tracks.join(begin(seen, born, stamp, phase, config, self.mode))
+            tracks = tracks.join(begin(seen, born, stamp, phase, config, mode))
         self._tracks = self._names.give(tracks, stamp, config)
         self.memory.keep(self._tracks.id)
         pose_of = np.concatenate([pose_of, born])
-        helped = config.temporal and self.mode in ("weighted", "nearest")
+        helped = config.temporal and mode in ("weighted", "nearest")
         return publish(self._tracks, pose_of, seen, fields, stamp, moved, helped)
 
     def _elapsed(self, fields: Fields, stamp: float) -> float:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kdc_core.decode.centroid import carriers
-from kdc_core.letterbox import length
+from kdc_core.decode import carriers
+from kdc_core.geometry import length
 from kdc_core.skeleton import ANCHORS, CENTRE, A, K
-from kdc_core.track.config import TrackConfig
-from kdc_core.track.rows import Rows
+from kdc_core.track.columns import Rows
+from kdc_core.track.track_config import TrackConfig
 from kdc_core.types import Centroids
 
 NEAR_HIDDEN, FAR = 0.2, 1.0  # scales: worth of a keypoint beside a hidden one; where it is safe

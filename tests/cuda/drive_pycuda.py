@@ -14,10 +14,10 @@ import numpy as np
 from kdc_core.config import AssignConfig, CentroidConfig, HoughConfig
 from kdc_core.cuda.device import PycudaDriver
 from kdc_core.cuda.kernels import Kernels, Layout
-from kdc_core.cuda.scene import crowd
 from kdc_core.decode.assign import assign
 from kdc_core.decode.centroid import select
 from kdc_core.decode.hough import vote
+from tools.gpu_check.crowd_fields import crowd
 
 warnings.simplefilter("error")
 FAKE = ctypes.CDLL("libcuda.so.1")

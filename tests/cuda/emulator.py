@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from kdc_core.cuda.source import source
+from kdc_core.cuda.compiler import source
 
 HEADER = Path(__file__).with_name("cuda_emu.h")
 GUARD = 64  # bytes before and after each buffer that no kernel may write

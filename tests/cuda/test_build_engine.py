@@ -16,9 +16,9 @@ from kdc_core.cli import main
 from kdc_core.commands import build_engine
 from kdc_core.config import ModelInfo
 from kdc_core.cuda import probe
-from kdc_core.engines import build as building
-from kdc_core.engines.progress import monitor
-from kdc_core.source import open_source
+from kdc_core.engines import trt_build as building
+from kdc_core.engines.trt_progress import monitor
+from kdc_core.io.source import open_source
 
 SCRIPT = str(Path(__file__).with_name("drive_cli.py"))
 

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from emulator import kernel_names
 
-from kdc_core.cuda import source
+from kdc_core.cuda import compiler
 from kdc_core.skeleton import CHANNELS, DIRECTED, OUT_EDGES
 
 ARCHS = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_120")
@@ -19,11 +19,11 @@ KERNELS = (
 
 
 def has_nvrtc() -> bool:
-    return source._nvrtc() is not None
+    return compiler._nvrtc() is not None
 
 
 def test_names_and_tables_come_from_the_skeleton():
-    text = source.source()
+    text = compiler.source()
     assert tuple(kernel_names(text)) == KERNELS
     assert "constexpr int A = 18;" in text
     assert "constexpr int VIS = 171;" in text and CHANNELS == 171 + 17
@@ -38,9 +38,9 @@ def test_names_and_tables_come_from_the_skeleton():
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc on PATH")
 def test_nvcc_uses_few_registers_and_spills_none(tmp_path):
     file = tmp_path / "kdc.cu"
-    file.write_text(source.source(), encoding="utf-8")
+    file.write_text(compiler.source(), encoding="utf-8")
     targets = [f"-gencode=arch=compute_{a[3:]},code={a}" for a in ARCHS]
-    command = ["nvcc", "-fatbin", "--threads", "2", "-Xptxas", "-v", *source.OPTIONS, *targets]
+    command = ["nvcc", "-fatbin", "--threads", "2", "-Xptxas", "-v", *compiler.OPTIONS, *targets]
     done = subprocess.run(
         [*command, "-o", str(tmp_path / "kdc.fatbin"), str(file)],
         capture_output=True, text=True, check=False,
@@ -60,7 +60,7 @@ def check_report(text: str, functions: int) -> None:
 @pytest.mark.skipif(not has_nvrtc(), reason="no NVRTC: pip install nvidia-cuda-nvrtc")
 @pytest.mark.parametrize("arch", ARCHS)
 def test_nvrtc_compiles(arch):
-    code, log = source.compile_with_nvrtc(arch, source.source(), "--ptxas-options=-v")
+    code, log = compiler.compile_with_nvrtc(arch, compiler.source(), "--ptxas-options=-v")
     check_report(log, len(KERNELS))
     assert code.startswith(b"\x7fELF")
     assert all(name.encode() in code for name in KERNELS)
@@ -69,7 +69,7 @@ def test_nvrtc_compiles(arch):
 @pytest.mark.skipif(not has_nvrtc(), reason="no NVRTC: pip install nvidia-cuda-nvrtc")
 def test_nvrtc_makes_machine_code_of_any_text():
     text = 'extern "C" __global__ void first() {}'
-    assert source.compile_with_nvrtc("sm_87", text)[0].startswith(b"\x7fELF")
+    assert compiler.compile_with_nvrtc("sm_87", text)[0].startswith(b"\x7fELF")
 
 
 class Refused(Exception):
@@ -97,36 +97,36 @@ def with_compilers(monkeypatch, tmp_path, **compilers) -> list[str]:
         return name, compile_here
 
     found = [compiler(name, answer) for name, answer in compilers.items()]
-    monkeypatch.setattr(source, "compilers", lambda: iter(found))
+    monkeypatch.setattr(compiler, "compilers", lambda: iter(found))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return asked
 
 
 def test_machine_code_is_kept_by_content(tmp_path, monkeypatch):
     asked = with_compilers(monkeypatch, tmp_path, nvcc=b"good")
-    first = source.load("sm_87", take, Refused, "one")
-    assert source.load("sm_87", take, Refused, "one") == first and asked == ["nvcc"]
+    first = compiler.load("sm_87", take, Refused, "one")
+    assert compiler.load("sm_87", take, Refused, "one") == first and asked == ["nvcc"]
     assert [path.suffix for path in (tmp_path / "kdc").iterdir()] == [".cubin"]
     for arch, text in (("sm_86", "one"), ("sm_87", "two")):
-        assert source.load(arch, take, Refused, text) == f"good{arch}{text}".encode()
+        assert compiler.load(arch, take, Refused, text) == f"good{arch}{text}".encode()
     assert asked == ["nvcc"] * 3
 
 
 def test_a_compiler_that_does_not_suit_gives_way_to_the_next(tmp_path, monkeypatch):
     old = ValueError("Unsupported gpu architecture 'compute_89'")
     asked = with_compilers(monkeypatch, tmp_path, old=old, new=b"from another CUDA", right=b"good")
-    assert source.load("sm_89", take, Refused, "one") == b"goodsm_89one"
-    assert source.load("sm_89", take, Refused, "one") == b"goodsm_89one"
+    assert compiler.load("sm_89", take, Refused, "one") == b"goodsm_89one"
+    assert compiler.load("sm_89", take, Refused, "one") == b"goodsm_89one"
     assert asked == ["old", "new", "right"]
 
 
 @pytest.mark.parametrize("damage", [b"", b"half of"])
 def test_kept_code_that_the_driver_refuses_is_made_again(tmp_path, monkeypatch, damage):
     asked = with_compilers(monkeypatch, tmp_path, nvcc=b"good")
-    code = source.load("sm_87", take, Refused, "one")
+    code = compiler.load("sm_87", take, Refused, "one")
     (kept,) = (tmp_path / "kdc").iterdir()
     kept.write_bytes(damage)
-    assert source.load("sm_87", take, Refused, "one") == code == kept.read_bytes()
+    assert compiler.load("sm_87", take, Refused, "one") == code == kept.read_bytes()
     assert asked == ["nvcc"] * 2
 
 
@@ -134,26 +134,28 @@ def test_when_no_compiler_suits_the_error_names_each(tmp_path, monkeypatch):
     old = ValueError("Unsupported gpu architecture 'compute_89'")
     with_compilers(monkeypatch, tmp_path, old=old, new=b"from another CUDA")
     with pytest.raises(ValueError, match=r"old: Unsupported.*; new: device kernel image"):
-        source.load("sm_89", take, Refused, "one")
+        compiler.load("sm_89", take, Refused, "one")
     assert not list(tmp_path.rglob("*.cubin"))
 
 
 @pytest.mark.skipif(not has_nvrtc(), reason="no NVRTC: pip install nvidia-cuda-nvrtc")
 def test_a_compiler_error_is_shown():
     with pytest.raises(ValueError, match=r"for sm_87: (?s:.)*no storage class"):
-        source.compile_with_nvrtc("sm_87", "junk")
+        compiler.compile_with_nvrtc("sm_87", "junk")
 
 
 def test_without_a_compiler_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     without_compilers(monkeypatch)
     with pytest.raises(ValueError, match="pip install nvidia-cuda-nvrtc"):
-        source.load("sm_87", take, Refused)
+        compiler.load("sm_87", take, Refused)
 
 
 def without_compilers(monkeypatch) -> None:
     """As on a machine without nvcc and NVRTC."""
-    monkeypatch.setattr(source.shutil, "which", lambda name: None)
-    monkeypatch.setattr(source.os.path, "exists", lambda path: False)
-    monkeypatch.setattr(source, "find_spec", lambda name: None)
-    monkeypatch.setattr(source.ctypes, "CDLL", lambda name, mode=0: (_ for _ in ()).throw(OSError))
+    monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
+    monkeypatch.setattr(compiler.os.path, "exists", lambda path: False)
+    monkeypatch.setattr(compiler, "find_spec", lambda name: None)
+    monkeypatch.setattr(
+        compiler.ctypes, "CDLL", lambda name, mode=0: (_ for _ in ()).throw(OSError)
+    )

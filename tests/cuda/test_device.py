@@ -33,14 +33,14 @@ def test_four_threads_no_leak_no_call_without_a_context(libcuda):
 
 def test_check_runs_on_the_fake_gpu(libcuda, tmp_path):
     out = tmp_path / "report.md"
-    done = run(["-m", "kdc_core.cuda.check", "--quick", "--out", str(out)], libcuda)
+    done = run(["-m", "tools.gpu_check.check", "--quick", "--out", str(out)], libcuda)
     assert done.returncode == 0, done.stderr
     text = out.read_text(encoding="utf-8")
     assert "emulated GPU (sm_90), PyCUDA" in text and "Everything that ran agreed." in text
 
 
 def test_without_a_gpu_the_check_says_why_and_returns_2():
-    done = run(["-m", "kdc_core.cuda.check", "--quick"], None)
+    done = run(["-m", "tools.gpu_check.check", "--quick"], None)
     if done.returncode == 0:
         pytest.skip("this machine has a GPU")
     assert done.returncode == 2

@@ -22,16 +22,16 @@ from kdc_core.config import (
     HoughConfig,
     ModelInfo,
 )
-from kdc_core.cuda import source
+from kdc_core.cuda import compiler
 from kdc_core.cuda.kernels import PEOPLE, SLOTS, Kernels, Layout
-from kdc_core.cuda.scene import crowd, static
 from kdc_core.decode.assign import assign
 from kdc_core.decode.centroid import select
 from kdc_core.decode.hough import find_peaks, smooth, vote
-from kdc_core.decode.place import settle, votes_at
-from kdc_core.engines.preprocess import preprocess
+from kdc_core.decode.refine import settle, votes_at
+from kdc_core.engines.network_input import preprocess
 from kdc_core.skeleton import CENTRE, A
 from kdc_core.types import Frame
+from tools.gpu_check.crowd_fields import crowd, static
 
 HOUGH = HoughConfig()
 ORDERS = (0, 1, 2, 3)  # forward, reverse, two shuffles
@@ -41,7 +41,7 @@ SMALL = {
     "noise": lambda seed: static(5, np.random.default_rng(seed), (97, 61), 96),
     "fine": lambda seed: static(4, np.random.default_rng(seed), (61, 97), 96, 4, 4, 7.0),
 }
-LINES = source._FILE.read_text(encoding="utf-8").splitlines()
+LINES = compiler._FILE.read_text(encoding="utf-8").splitlines()
 BARRIERS = [i + 1 for i, line in enumerate(LINES) if "__syncthreads();" in line]
 
 
@@ -97,7 +97,7 @@ def test_votes_and_peaks(gpu, scene, order):
 
 @pytest.mark.parametrize("hough", [
     HoughConfig(vote_stride=8), HoughConfig(vote_stride=2, min_heat=0.5), HoughConfig(max_peaks=1),
-    HoughConfig(max_peaks=SLOTS, min_score=0.001), HoughConfig(refine_steps=0),
+    HoughConfig(max_peaks=SLOTS, peak_threshold=0.001), HoughConfig(refine_steps=0),
 ])  # fmt: skip
 def test_votes_and_peaks_of_other_settings(gpu, hough):
     same_votes_and_peaks(gpu(), SMALL["noise"](5)[0], hough)
@@ -292,7 +292,7 @@ def test_preprocess(gpu, size, longest, tolerance):
 def test_kernels_do_not_name_what_the_host_does():
     """Block sizes that kernels.cu relies on are those that kernels.py launches with."""
     bounds = re.findall(r"__launch_bounds__\((\d+)\)\s*\n(\w+)\(", "\n".join(LINES))
-    host = Path(source.__file__).with_name("kernels.py").read_text(encoding="utf-8")
+    host = Path(compiler.__file__).with_name("kernels.py").read_text(encoding="utf-8")
     for threads, name in bounds:
         call = host[host.index(f'"{name}"') :][:120].replace("32 * A", str(32 * A))
         assert f"({threads},)" in call or "_TILE" in call

@@ -13,11 +13,12 @@ import pytest
 from test_device import run
 
 from kdc_core.config import ModelInfo
-from kdc_core.engines import build as building
+from kdc_core.cuda import MODULES, load_tensorrt
 from kdc_core.engines import default_model
-from kdc_core.engines.build import MODULES, build, build_kept, kept, load_tensorrt, onnx_text
+from kdc_core.engines import trt_build as building
 from kdc_core.engines.model_file import read_info
 from kdc_core.engines.precision import PRECISIONS, outer_nodes
+from kdc_core.engines.trt_build import build, build_kept, kept, onnx_text
 
 needs_rtx = pytest.mark.skipif(
     not any(find_spec(name) for name in MODULES),

@@ -129,7 +129,7 @@ def test_without_a_gpu_the_builder_says_so(bindings):
     module, env = bindings
     code = (
         f"import sys, {module} as trt\nfrom kdc_core.config import ModelInfo\n"
-        "from kdc_core.engines.build import build\n"
+        "from kdc_core.engines.trt_build import build\n"
         "try: build(trt, b'x' * 200, ModelInfo())\n"
         "except ValueError as error: print(error)\n"
     )

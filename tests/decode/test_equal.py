@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdc_core.config import CENTROID_MODES, AssignConfig, CentroidConfig
-from kdc_core.cuda.scene import crowd, static
 from kdc_core.decode.assign import assign, foreground, membership
 from kdc_core.decode.centroid import select
 from kdc_core.decode.group import distinct
 from kdc_core.decode.hough import smooth
-from kdc_core.decode.place import instance_scores, votes_at
+from kdc_core.decode.refine import instance_scores, votes_at
 from kdc_core.decode.score import _extents
 from kdc_core.types import Fields, Poses
+from tools.gpu_check.crowd_fields import crowd, static
 
 SEEDS = st.integers(0, 2**31)
 #: frames that are the input, shrunk ones with odd sides, enlarged ones

@@ -8,7 +8,7 @@ from scenes import Scene, draw
 
 from kdc_core.config import DecodeConfig, GroupConfig
 from kdc_core.decode import find
-from kdc_core.decode.place import settle
+from kdc_core.decode.refine import settle
 from kdc_core.letterbox import Letterbox
 from kdc_core.skeleton import CENTRE
 from kdc_core.types import Fields

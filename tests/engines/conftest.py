@@ -21,8 +21,8 @@ def models(tmp_path_factory) -> Models:
     pytest.importorskip("onnx", reason="export needs onnx")
     from networks import as_if_trained
 
-    from kdc_core.engines.export import export
     from kdc_core.network.model import KdcNet, NetworkConfig
+    from kdc_lab.convert.to_onnx import export
 
     torch.manual_seed(0)
     net = KdcNet(NetworkConfig("efficientnet_lite0", neck_channels=16, seg_channels=8))

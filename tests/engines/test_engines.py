@@ -10,7 +10,7 @@ import pytest
 
 from kdc_core.config import ModelInfo
 from kdc_core.engines import default_model, open_engine
-from kdc_core.engines.preprocess import preprocess, to_tensor
+from kdc_core.engines.network_input import preprocess, to_tensor
 from kdc_core.types import Fields, Frame
 
 

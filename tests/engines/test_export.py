@@ -11,11 +11,11 @@ torch = pytest.importorskip("torch", reason="export needs torch")
 onnx = pytest.importorskip("onnx", reason="export needs onnx")
 
 from kdc_core.config import ModelInfo  # noqa: E402
-from kdc_core.engines import export as module  # noqa: E402
-from kdc_core.engines.export import export, fold_pads, largest_difference  # noqa: E402
 from kdc_core.engines.torch import load_checkpoint  # noqa: E402
 from kdc_core.network.model import Inference  # noqa: E402
 from kdc_core.skeleton import channel_slices  # noqa: E402
+from kdc_lab.convert import to_onnx as module  # noqa: E402
+from kdc_lab.convert.to_onnx import export, fold_pads, largest_difference  # noqa: E402
 
 
 def test_difference_to_torch(models):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from kdc_core.config import DecodeConfig
-from kdc_core.cuda.scene import crowd
 from kdc_core.decode import decode
 from kdc_core.engines import open_engine
 from kdc_core.engines.flip import FlipEngine, mirror
 from kdc_core.skeleton import FLIP, K
 from kdc_core.types import Fields, Frame
+from tools.gpu_check.crowd_fields import crowd
 
 HEADS = ("heat", "short", "mid", "anchor", "log_sigma", "vis", "seg")
 

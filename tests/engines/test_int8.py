@@ -10,10 +10,11 @@ import pytest
 
 onnx = pytest.importorskip("onnx", reason="quantising needs onnx")
 
-from kdc_core import cpu, engines  # noqa: E402
+from kdc_core import engines  # noqa: E402
 from kdc_core.cli import main  # noqa: E402
 from kdc_core.engines import default_model, open_engine  # noqa: E402
 from kdc_core.engines.precision import outer_nodes, to_int8_for_cpu  # noqa: E402
+from kdc_core.system import cpu  # noqa: E402
 from kdc_core.types import Frame  # noqa: E402
 
 WEIGHTS = default_model("tensorrt").parent

@@ -10,14 +10,14 @@ pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: extra `
 from coco_files import perfect, write
 from scenes import Scene, draw
 
-from kdc_core.evaluate.bootstrap import (
+from kdc_lab.evaluate.annotated_images import load
+from kdc_lab.evaluate.bootstrap import (
     Matches,
     average_precision,
     interval,
     resamples,
 )
-from kdc_core.evaluate.coco import Results, coco_eval
-from kdc_core.evaluate.dataset import load
+from kdc_lab.evaluate.coco_metrics import Results, coco_eval
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from coco_files import perfect, run_lengths, two_scenes, write
 from pycocotools import mask as rle
 from scenes import draw
 
-from kdc_core.evaluate.coco import Results, coco_eval, coco_results, oks, predictions
-from kdc_core.evaluate.dataset import Dataset, load
 from kdc_core.types import Frame, People
+from kdc_lab.evaluate.annotated_images import Dataset, load
+from kdc_lab.evaluate.coco_metrics import Results, coco_eval, coco_results, oks, predictions
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from coco_files import two_scenes, write
 
-from kdc_core.evaluate.dataset import load
+from kdc_lab.evaluate.annotated_images import load
 
 PERSON = {"id": 4, "image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}
 PICTURE = {"id": 1, "file_name": "0.png", "width": 320, "height": 240}

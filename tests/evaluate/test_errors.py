@@ -14,10 +14,10 @@ pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: extra `
 from coco_files import run_lengths, two_scenes, write
 
 from kdc_core.cli import main
-from kdc_core.evaluate.dataset import Dataset
-from kdc_core.evaluate.errors import Errors, error_table, errors
-from kdc_core.evaluate.worst import CELL, COLUMNS, COUNT, Worst
 from kdc_core.types import Frame, People
+from kdc_lab.evaluate.annotated_images import Dataset
+from kdc_lab.evaluate.error_analysis import Errors, error_table, errors
+from kdc_lab.evaluate.failure_gallery import CELL, COLUMNS, COUNT, Worst
 
 SIZE = (200, 300)  # height, width
 Box = tuple[int, int, int, int]  # x1, y1, x2, y2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kdc_core.evaluate.identity import ALPHAS, Frame, anybody, hota, idf1, switches
+from kdc_lab.evaluate.identity_metrics import ALPHAS, Frame, anybody, hota, idf1, switches
 
 
 def frames(answers, similarity=0.9):

@@ -10,11 +10,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="perfect fields are made by the training targets")
 
 from kdc_core.config import ModelInfo  # noqa: E402
-from kdc_core.evaluate import occlusion  # noqa: E402
-from kdc_core.evaluate.clips import Clip, Drawn, line  # noqa: E402
-from kdc_core.evaluate.cutouts import Cutout  # noqa: E402
-from kdc_core.evaluate.ledger import Ledger, summary  # noqa: E402
-from kdc_core.evaluate.scenarios import Scenario, drawn, scenarios  # noqa: E402
+from kdc_lab.evaluate import occlusion  # noqa: E402
+from kdc_lab.evaluate.clip_metrics import Ledger, summary  # noqa: E402
+from kdc_lab.evaluate.composed_clips import Clip, Drawn, line  # noqa: E402
+from kdc_lab.evaluate.cutouts import Cutout  # noqa: E402
+from kdc_lab.evaluate.scenarios import Scenario, drawn, scenarios  # noqa: E402
 
 
 def test_a_clip_knows_who_is_hidden():

@@ -14,14 +14,14 @@ pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: extra `
 from coco_files import two_scenes, write
 
 from kdc_core.config import CENTROID_MODES, DecodeConfig, ModelInfo
-from kdc_core.evaluate.ablation import ablate, markdown
-from kdc_core.evaluate.coco import Results
-from kdc_core.evaluate.dataset import Dataset, load
-from kdc_core.evaluate.oracle import Oracle, as_batch
 from kdc_core.letterbox import Letterbox
 from kdc_core.pipeline import Pipeline
-from kdc_core.training.batch import POSE_UNKNOWN, SEG_UNKNOWN
 from kdc_core.types import Frame
+from kdc_lab.evaluate.ablation import ablate, markdown
+from kdc_lab.evaluate.annotated_images import Dataset, load
+from kdc_lab.evaluate.coco_metrics import Results
+from kdc_lab.evaluate.ground_truth_engine import Oracle, as_batch
+from kdc_lab.training.batch import POSE_UNKNOWN, SEG_UNKNOWN
 
 DATA = Path(os.environ.get("KDC_DATA", Path(__file__).parents[3] / "shared" / "data"))
 DEV = DATA / "coco_person"

@@ -6,7 +6,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from kdc_core.evaluate.report import figures, sha256, table, write_json
+from kdc_core.io.files import sha256, table, write_json
+from kdc_lab.evaluate.conditions import figures
 
 
 def test_table_aligns_and_rounds() -> None:

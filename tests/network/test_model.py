@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the network needs torch")
 
-from kdc_core.engines.preprocess import preprocess  # noqa: E402
+from kdc_core.engines.network_input import preprocess  # noqa: E402
 from kdc_core.letterbox import cell_centres  # noqa: E402
 from kdc_core.network.model import (  # noqa: E402
     COARSE_HEAT,

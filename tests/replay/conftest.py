@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,8 +17,7 @@ from kdc_core.config import DecodeConfig  # noqa: E402
 @pytest.fixture(scope="session")
 def config() -> DecodeConfig:
     """As on a robot."""
-    made = DecodeConfig()
-    return replace(made, score=replace(made.score, min_score=0.15))
+    return DecodeConfig()
 
 
 @pytest.fixture
@@ -28,11 +26,13 @@ def play(config, tmp_path):
     from recordings import Known
 
     from kdc_core.pipeline import Pipeline
-    from kdc_core.replay.play import Replay, Settings
+    from kdc_lab.replay.play import Replay, Settings
 
-    def run(recording, path, name="out", engine=None, config=config, **settings):
+    def run(recording, path, name="out", engine=None, config=config, min_score=0.15, **settings):
         out = tmp_path / name
         known = engine or Known(recording)
-        return Replay(path, out, Pipeline(known, config), Settings(**settings)).run(), out
+        return Replay(
+            path, out, Pipeline(known, config), Settings(min_score=min_score, **settings)
+        ).run(), out
 
     return run

@@ -15,10 +15,10 @@ import numpy as np
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from kdc_core.config import ModelInfo
-from kdc_core.evaluate.clips import Clip, Drawn, Shot, line
-from kdc_core.replay import messages
 from kdc_core.skeleton import CENTRE, K
 from kdc_core.types import Fields, Frame, People, Phase
+from kdc_lab.evaluate.composed_clips import Clip, Drawn, Shot, line
+from kdc_lab.replay import cdr_messages
 from tests.scenes import Scene
 
 BEGIN = 1_700_000_000_000_000_000  # ns
@@ -61,7 +61,7 @@ class Recording:
 
 
 def stamp(index: int) -> int:
-    return BEGIN + round(index / RATE * messages.NS)
+    return BEGIN + round(index / RATE * cdr_messages.NS)
 
 
 def writer(path: Path, storage: str = "mcap", compression=CompressionMode.NONE) -> Writer:
@@ -71,32 +71,32 @@ def writer(path: Path, storage: str = "mcap", compression=CompressionMode.NONE) 
 
 
 def connect(bag: Writer, topic: str, kind: str):
-    return bag.add_connection(topic, kind, typestore=messages.store())
+    return bag.add_connection(topic, kind, typestore=cdr_messages.store())
 
 
 def record(bag: Writer, recording: Recording) -> None:
     """Pictures, and the truth if asked for."""
-    kind = messages.COMPRESSED if recording.jpeg else messages.IMAGE
+    kind = cdr_messages.COMPRESSED if recording.jpeg else cdr_messages.IMAGE
     camera = connect(bag, recording.topic, kind)
     space = recording.topic.rpartition("/")[0]
     if recording.truth:
-        persons = connect(bag, f"{space}/truth/persons", messages.PERSONS)
-        mask = connect(bag, f"{space}/truth/mask", messages.IMAGE)
+        persons = connect(bag, f"{space}/truth/persons", cdr_messages.PERSONS)
+        mask = connect(bag, f"{space}/truth/mask", cdr_messages.IMAGE)
     for time, shot in recording.shots():
-        head = messages.header(recording.clock(time), "optical")
-        bag.write(camera, time, messages.encode(picture(shot.image, head, recording.jpeg)))
+        head = cdr_messages.header(recording.clock(time), "optical")
+        bag.write(camera, time, cdr_messages.encode(picture(shot.image, head, recording.jpeg)))
         if recording.truth:
-            array = messages.person_array(people_of(shot), head)
+            array = cdr_messages.person_array(people_of(shot), head)
             labels = shot.owner.astype(np.uint16)
-            bag.write(persons, time, messages.encode(array))
-            bag.write(mask, time, messages.encode(messages.label_image(labels, head)))
+            bag.write(persons, time, cdr_messages.encode(array))
+            bag.write(mask, time, cdr_messages.encode(cdr_messages.label_image(labels, head)))
 
 
 def picture(image: np.ndarray, head, jpeg: bool = False):
     if not jpeg:
-        return messages.image_message(image, head)
+        return cdr_messages.image_message(image, head)
     data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].ravel()
-    return messages.compressed_message(data, "bgr8; jpeg compressed bgr8", head)
+    return cdr_messages.compressed_message(data, "bgr8; jpeg compressed bgr8", head)
 
 
 def people_of(shot: Shot) -> People:

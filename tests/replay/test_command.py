@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,8 +17,8 @@ from recordings import Known, Recording
 from kdc_core.cli import main
 from kdc_core.engines import default_model
 from kdc_core.pipeline import Pipeline
-from kdc_core.replay import many
-from kdc_core.replay.play import Replay, Settings
+from kdc_lab.replay import parallel_replay
+from kdc_lab.replay.play import Replay, Settings
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--engine", "onnxruntime", "--long-side", "160", "--threads", "1"]
@@ -113,25 +112,25 @@ def test_a_folder_is_replayed_by_processes_and_resumed(tmp_path, capsys):
 
 def test_a_run_that_failed_is_not_taken_for_done(bag, tmp_path, config, monkeypatch):
     def task(min_score):
-        score = replace(config.score, min_score=min_score)
         engine = ("auto", None, 1, None, False)
-        asked = replace(config, score=score)
-        return many.Task(str(bag), str(tmp_path / "out"), engine, asked, Settings(), {})
+        settings = Settings(min_score=min_score)
+        return parallel_replay.Task(str(bag), str(tmp_path / "out"), engine, config, settings, {})
 
     def broken(*_):
         raise ValueError("no engine just now")
 
     first, second = task(0.15), task(0.9)
-    monkeypatch.setattr(many, "open_engine", lambda *_: Known(Recording(frames=6)))
-    assert many.run(first) == "" and (first.done(), second.done()) == (True, False)
-    monkeypatch.setattr(many, "open_engine", broken)
-    assert many.run(second) == "no engine just now"
+    monkeypatch.setattr(parallel_replay, "open_engine", lambda *_: Known(Recording(frames=6)))
+    assert parallel_replay.run(first) == "" and (first.done(), second.done()) == (True, False)
+    monkeypatch.setattr(parallel_replay, "open_engine", broken)
+    assert parallel_replay.run(second) == "no engine just now"
     assert (first.done(), second.done()) == (True, False)  # the first one's summary is still there
-    monkeypatch.setattr(many, "open_engine", lambda *_: Known(Recording(frames=6)))
-    assert many.run(second) == "" and (first.done(), second.done()) == (False, True)
-    score = replace(config.score, min_score=0.5)
-    pipeline = Pipeline(Known(Recording(frames=6)), replace(config, score=score))
-    Replay(bag, tmp_path / "out", pipeline, Settings()).run()  # alone, into the same folder
+    monkeypatch.setattr(parallel_replay, "open_engine", lambda *_: Known(Recording(frames=6)))
+    assert parallel_replay.run(second) == "" and (first.done(), second.done()) == (False, True)
+    pipeline = Pipeline(Known(Recording(frames=6)), config)
+    Replay(
+        bag, tmp_path / "out", pipeline, Settings(min_score=0.5)
+    ).run()  # alone, into the same folder
     assert not second.done()
 
 

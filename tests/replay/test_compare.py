@@ -9,10 +9,10 @@ import pytest
 from recordings import InOrder, Known, Recording, record, stamp, writer
 
 from kdc_core.cli import main
-from kdc_core.replay import baseline
-from kdc_core.replay.compare import compare, difference, people_in
-from kdc_core.replay.messages import NS
 from kdc_core.types import Frame
+from kdc_lab.replay import baseline
+from kdc_lab.replay.cdr_messages import NS
+from kdc_lab.replay.comparison import compare, difference, people_in
 
 
 class Blind(Known):

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from recordings import InOrder, Recording, connect, picture, stamp, writer
 from rosbags.rosbag2 import CompressionMode
 
-from kdc_core.replay import messages
-from kdc_core.replay.bag import Bag, bags_in
+from kdc_lab.replay import cdr_messages
+from kdc_lab.replay.bag import Bag, bags_in
 
 CAMERA = "/camera/image_raw"
-NS = messages.NS
+NS = cdr_messages.NS
 
 
 def storage_of(path):
@@ -85,19 +85,21 @@ def test_bad_messages_are_counted_and_the_rest_is_evaluated(play, tmp_path):
     recording = Recording(frames=4)
     shots = list(recording.shots())
     path = tmp_path / "bag"
-    good = [messages.encode(picture(shot.image, messages.header(t, ""))) for t, shot in shots]
-    wrong = picture(shots[0][1].image, messages.header(stamp(9), ""))
+    good = [
+        cdr_messages.encode(picture(shot.image, cdr_messages.header(t, ""))) for t, shot in shots
+    ]
+    wrong = picture(shots[0][1].image, cdr_messages.header(stamp(9), ""))
     wrong.encoding = "bayer_unheard_of"
-    back = picture(shots[3][1].image, messages.header(stamp(1), ""))
-    empty = messages.image_message(shots[0][1].image[:0, :0], messages.header(stamp(9), ""))
+    back = picture(shots[3][1].image, cdr_messages.header(stamp(1), ""))
+    empty = cdr_messages.image_message(shots[0][1].image[:0, :0], cdr_messages.header(stamp(9), ""))
     with writer(path) as bag:
-        camera = connect(bag, CAMERA, messages.IMAGE)
+        camera = connect(bag, CAMERA, cdr_messages.IMAGE)
         lidar = bag.add_connection(
             "/lidar", "our_msgs/msg/Sweep", msgdef="uint8[] data\n", rihs01="RIHS01_0"
         )
         for index, data in enumerate([
-            good[0], good[1], b"", good[2], good[2][:50], messages.encode(wrong), good[3],
-            messages.encode(back), good[3], messages.encode(empty),
+            good[0], good[1], b"", good[2], good[2][:50], cdr_messages.encode(wrong), good[3],
+            cdr_messages.encode(back), good[3], cdr_messages.encode(empty),
         ]):  # fmt: skip
             bag.write(camera, stamp(index), data)
             bag.write(lidar, stamp(index), b"\x00\x01\x00\x00abcd")
@@ -121,10 +123,10 @@ def test_pictures_without_a_stamp_get_the_time_of_recording(play, tmp_path):
     recording = Recording(frames=3)
     path = tmp_path / "bag"
     with writer(path) as bag:
-        camera = connect(bag, CAMERA, messages.IMAGE)
+        camera = connect(bag, CAMERA, cdr_messages.IMAGE)
         for time, shot in recording.shots():
-            message = picture(shot.image, messages.header(0, ""))
-            bag.write(camera, time, messages.encode(message))
+            message = picture(shot.image, cdr_messages.header(0, ""))
+            bag.write(camera, time, cdr_messages.encode(message))
     summary, out = play(recording, path)
     assert summary["frames"] == 3 and summary["skipped"] == []
     assert str(stamp(2)) in (out / "images.json").read_text()
@@ -213,8 +215,8 @@ def test_no_damage_raises_anything_but_one_line(whole, tmp_path, data):
         return
     for message in bag.messages(set(bag.topics)):
         try:
-            content = messages.decode(message.data, message.kind)
-            messages.picture(content)
+            content = cdr_messages.decode(message.data, message.kind)
+            cdr_messages.picture(content)
         except (ValueError, AttributeError):
             pass
     bag.close()

@@ -11,13 +11,13 @@ from pycocotools import mask as rle
 from recordings import Known, Recording, record, stamp, writer
 from scipy.optimize import linear_sum_assignment
 
-from kdc_core.evaluate.clips import Clip, Drawn
-from kdc_core.replay import many, messages
-from kdc_core.replay.judge import Judge
-from kdc_core.replay.recording import truth_of
-from kdc_core.replay.truth import of_people
 from kdc_core.skeleton import OKS_SIGMAS
 from kdc_core.types import Phase
+from kdc_lab.evaluate.composed_clips import Clip, Drawn
+from kdc_lab.replay import cdr_messages, parallel_replay
+from kdc_lab.replay.clip_files import truth_of
+from kdc_lab.replay.evaluator import Judge
+from kdc_lab.replay.ground_truth import of_people
 
 LEVELS = np.arange(0.5, 1.0, 0.05)
 
@@ -112,7 +112,7 @@ def hota(truth, answers):
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory, config):
     from kdc_core.pipeline import Pipeline
-    from kdc_core.replay.play import Replay, Settings
+    from kdc_lab.replay.play import Replay, Settings
 
     folder = tmp_path_factory.mktemp("judged")
     recording = Recording(frames=24, truth=True)
@@ -181,7 +181,7 @@ def test_truth_beside_the_recording_gives_the_same_figures(judged, play, tmp_pat
     recording, expected, _, bag = judged
     images, annotations, lines = [], [], []
     for index, (time, shot) in enumerate(recording.shots()):
-        seconds = f"{time // messages.NS}.{time % messages.NS:09d}"
+        seconds = f"{time // cdr_messages.NS}.{time % cdr_messages.NS:09d}"
         images.append({"id": index, "width": 320, "height": 240, "file_name": "", "stamp": seconds})
         for w in range(2):
             own = np.asfortranarray(shot.owner == w + 1, np.uint8)
@@ -308,7 +308,7 @@ def test_a_recording_of_nobody_has_no_figures_and_no_part_in_means():
         {"segm": {}, "keypoints": {}, "same_person": {}, "tracks": {"HOTA": hota, "IDF1": idf1}}
         for hota, idf1 in ((0.8, 0.9), (None, None), (0.6, 0.5))
     ]
-    assert many._mean(truths)["tracks"] == {"HOTA": 0.7, "IDF1": 0.7}
+    assert parallel_replay._mean(truths)["tracks"] == {"HOTA": 0.7, "IDF1": 0.7}
 
 
 @pytest.mark.parametrize("masks", ["all", "one", "none"])

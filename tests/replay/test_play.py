@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -12,12 +11,11 @@ import pytest
 from recordings import Known, Recording, record, stamp, writer
 from rosbags.rosbag2 import CompressionMode
 
-from kdc_core.config import DecodeConfig, ScoreConfig
-from kdc_core.replay import messages
-from kdc_core.replay.bag import Bag
-from kdc_core.replay.cameras import paced, prefixes
-from kdc_core.replay.compare import people_in
 from kdc_core.types import Frame
+from kdc_lab.replay import cdr_messages
+from kdc_lab.replay.bag import Bag
+from kdc_lab.replay.cameras import paced, prefixes
+from kdc_lab.replay.comparison import people_in
 
 RESULTS = ("keypoints.json", "masks.json", "images.json", "mot_camera_image_raw.txt",
            "mots_camera_image_raw.txt")  # fmt: skip
@@ -69,7 +67,7 @@ def test_output_bag_keeps_stamps_and_says_what_the_files_say(play, tmp_path):
     bag = Bag(out / "people")
     assert bag.topics["/camera/kdc/persons"] == "kdc_msgs/msg/PersonArray"
     message = next(bag.messages({"/camera/kdc/persons"}))
-    assert (message.time, messages.decode(message.data, message.kind).header.frame_id) == (
+    assert (message.time, cdr_messages.decode(message.data, message.kind).header.frame_id) == (
         stamp(0), "optical",
     )  # fmt: skip
     bag.close()
@@ -139,8 +137,7 @@ def test_what_was_asked_for_and_is_not_there_is_counted(play, tmp_path):
 def test_people_below_the_threshold_are_not_reported(play, tmp_path):
     recording = Recording(frames=6, truth=True)
     bag = recording.write(tmp_path / "bag")
-    sure = replace(DecodeConfig(), score=replace(ScoreConfig(), min_score=0.99))
-    _, out = play(recording, bag, "a", config=sure)
+    _, out = play(recording, bag, "a", min_score=0.99)
     assert all(len(people) == 0 for _, people in people_in(out / "people"))
     assert json.loads((out / "keypoints.json").read_text()) == []
 

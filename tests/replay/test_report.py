@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from recordings import Recording
 
-from kdc_core.evaluate.plots import Bar, Series, curves, histogram, timeline
+from kdc_lab.evaluate.plots import Bar, Series, curves, histogram, timeline
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""

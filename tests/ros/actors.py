@@ -11,9 +11,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from kdc_core.evaluate.clips import Clip, Drawn, line
 from kdc_core.pipeline import Pipeline
 from kdc_core.types import Fields, Frame
+from kdc_lab.evaluate.composed_clips import Clip, Drawn, line
 
 CROSSING = Clip((Drawn(line(70, 215, 80), 150), Drawn(line(250, 225, -80), 165, 1.1)))
 START = 1_700_000_000  # seconds

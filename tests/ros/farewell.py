@@ -7,7 +7,7 @@ import time
 import rclpy
 from std_msgs.msg import Int32
 
-from kdc_ros.reliability import settle
+from kdc_ros.qos import settle
 
 ROUNDS = 60
 

@@ -23,7 +23,7 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 
-from kdc_ros.images import to_message
+from kdc_ros.image_messages import to_message
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from kdc_ros.images import to_message
+from kdc_ros.image_messages import to_message
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from kdc_ros.images import to_message
+from kdc_ros.image_messages import to_message
 
 RCLError = rclpy_implementation.RCLError
 

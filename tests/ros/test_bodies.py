@@ -14,7 +14,7 @@ from lifecycle_msgs.msg import Transition
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from kdc_ros.images import to_bgr
+from kdc_ros.image_messages import to_bgr
 from kdc_ros.params import NodeConfig
 
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)

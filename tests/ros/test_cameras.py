@@ -20,7 +20,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from kdc_core.types import Phase
 from kdc_msgs.msg import CentroidSwitch, PersonArray
-from kdc_ros.images import compressed_to_bgr
+from kdc_ros.image_messages import compressed_to_bgr
 
 BLOBS = str(Path(__file__).with_name("blobs.py"))
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -170,7 +170,7 @@ def test_people_who_cross_keep_their_ids_and_their_switches_are_events(probe):
             crossed.append(answer(message))
         assert node.process.poll() is None
         for threshold, expected in [(0.97, 0), (0.25, 2)]:
-            assert probe.set("threshold", threshold).successful
+            assert probe.set("min_score", threshold).successful
             message.header.stamp.nanosec += 1000
             last = answer(message)
             assert len(last.people) == expected, threshold

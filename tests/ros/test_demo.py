@@ -17,12 +17,12 @@ from rclpy.time import Time
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from kdc_core.source import Source, open_source
+from kdc_core.io.source import Source, open_source
 from kdc_core.types import Frame
 from kdc_ros import camera as camera_module
 from kdc_ros import demo
-from kdc_ros.images import to_bgr, to_message
-from kdc_ros.record import RecordNode
+from kdc_ros.image_messages import to_bgr, to_message
+from kdc_ros.recorder import RecordNode
 
 
 @pytest.fixture(scope="module")

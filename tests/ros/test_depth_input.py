@@ -10,8 +10,8 @@ from harness import header
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from kdc_ros import depth
-from kdc_ros.images import to_message
+from kdc_ros import depth_input
+from kdc_ros.image_messages import to_message
 from kdc_ros.params import NodeConfig
 
 
@@ -24,14 +24,14 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch):
-    monkeypatch.setattr(depth, "time", Clock())
-    return depth.time
+    monkeypatch.setattr(depth_input, "time", Clock())
+    return depth_input.time
 
 
 @pytest.fixture
 def camera(clock):
     """Not subscribed: pictures are given by hand."""
-    made = depth.DepthInput(SimpleNamespace(config=NodeConfig()), "/depth", "/info", "auto")
+    made = depth_input.DepthInput(SimpleNamespace(config=NodeConfig()), "/depth", "/info", "auto")
     made._keep_info(CameraInfo(k=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]))
     return made
 
@@ -64,10 +64,10 @@ def test_of_pictures_without_stamps_the_newest_is_taken(camera):
 
 
 def test_large_pictures_are_fewer(camera, monkeypatch):
-    monkeypatch.setattr(depth, "MOST", 100)  # bytes: three pictures of 4 x 4
+    monkeypatch.setattr(depth_input, "MOST", 100)  # bytes: three pictures of 4 x 4
     for index in range(10):
         give(camera, 1000 + index, header(index * 1_000_000))
     assert taken(camera, header(0)) == pytest.approx(1.007)
-    monkeypatch.setattr(depth, "MOST", 10)
+    monkeypatch.setattr(depth_input, "MOST", 10)
     give(camera, 2000, header(10_000_000))
     assert taken(camera, header(0)) == pytest.approx(2.0)

@@ -14,9 +14,9 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from kdc_core.types import Frame, People, Phase
 from kdc_msgs.msg import PersonArray
-from kdc_ros.images import to_message
-from kdc_ros.messages import Result
+from kdc_ros.image_messages import to_message
 from kdc_ros.params import NodeConfig
+from kdc_ros.person_messages import Result
 
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -52,10 +52,10 @@ def test_detections_carry_the_ids_and_what_their_class_means_is_latched(probe, n
     assert hypothesis.score == pytest.approx(200 / 255)
     (person,) = labels[-1].class_map
     assert (str(person.class_id), person.class_name) == (hypothesis.class_id, "person")
-    usual = NodeConfig().threshold
+    usual = NodeConfig().min_score
     assert labels[-1].threshold == pytest.approx(usual)
     for threshold in (0.5, usual):
-        assert probe.set("threshold", threshold).successful
+        assert probe.set("min_score", threshold).successful
         probe.until(lambda t=threshold: labels[-1].threshold == pytest.approx(t), "not told")
 
 

@@ -100,7 +100,7 @@ def test_every_argument_is_described():
     described = get_launch_description_from_python_launch_file(str(FILE)).get_launch_arguments()
     names = {argument.name for argument in described}
     assert names >= {
-        "namespace", "image", "params_file", "model", "engine", "device", "threshold",
+        "namespace", "image", "params_file", "model", "engine", "device", "min_score",
         "image_reliability", "image_transport", "use_sim_time", "autostart", "respawn",
         "log_level", "publish_hri", "source", "shm_profile", "long_side",
     }  # fmt: skip
@@ -108,7 +108,7 @@ def test_every_argument_is_described():
 
 
 def test_camera_and_node_find_each_other_and_end_cleanly(launch, clip, probe):
-    launched = launch(source=str(clip), namespace="robot", image="eye/image_raw", threshold="0.4")
+    launched = launch(source=str(clip), namespace="robot", image="eye/image_raw", min_score="0.4")
     pid = launched.until(r"kdc_node-1\]: process started with pid \[(\d+)\]")[1]
     launched.until("waiting for pictures on /robot/eye/image_raw")
     assert b"MALLOC_TOP_PAD_=33554432" in Path(f"/proc/{pid}/environ").read_bytes()

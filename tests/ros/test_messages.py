@@ -9,7 +9,7 @@ from kdc_core.skeleton import ANCHORS, KEYPOINTS
 from kdc_core.track import CentroidSwitch
 from kdc_core.types import Frame, People, Phase
 from kdc_msgs.msg import Keypoint, Person
-from kdc_ros.messages import Result, events, person_array
+from kdc_ros.person_messages import Result, events, person_array
 from tests.people import two_people
 
 

@@ -75,18 +75,18 @@ class TestOneNode:
         camera = probe.advertise(Image, "/image_raw", qos("reliable"))
         dim = image_message(picture(BOXES[0], value=100))
         assert len(probe.ask(camera, dim, persons).people) == 1
-        assert probe.set("threshold", 0.6).successful
+        assert probe.set("min_score", 0.6).successful
         assert len(probe.ask(camera, dim, persons).people) == 0
 
         for name, value, reason in (
-            ("threshold", 1.5, "out of range"),
-            ("threshold", "high", "type"),
+            ("min_score", 1.5, "out of range"),
+            ("min_score", "high", "type"),
             ("centroid_mode", "best", "centroid_mode: expected one of static, "),
             ("engine", "torch", "engine is read when the node is configured"),
         ):
             result = probe.set(name, value)
             assert not result.successful and reason in result.reason, result
-        assert probe.set("threshold", 0.15).successful
+        assert probe.set("min_score", 0.15).successful
 
     def test_bad_pictures_are_reported_and_the_next_one_is_processed(self, probe, node):
         persons = probe.listen(PersonArray, "/kdc/persons")
@@ -220,8 +220,8 @@ def test_a_signal_while_the_network_loads_ends_it_cleanly(number):
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"threshold": "1.5"}, "threshold"),
-        ({"threshold": "high"}, "threshold"),
+        ({"min_score": "1.5"}, "min_score"),
+        ({"min_score": "high"}, "min_score"),
         ({"centroid_mode": "best"}, "centroid_mode: expected one of static, single"),
         ({"model": "/nowhere/net.onnx"}, "/nowhere/net.onnx"),
         ({"engine": "abacus"}, "abacus"),

@@ -29,11 +29,10 @@ def test_every_parameter_is_described():
 
 def test_the_decoder_is_the_default_one_but_for_the_reported_score():
     default = DecodeConfig()
-    config = NodeConfig(threshold=default.score.min_score)
+    config = NodeConfig()
     assert config.decode == default
-    config = NodeConfig(threshold=0.4, peak_threshold=0.1, mask_threshold=0.6, centroid_mode="all")
-    assert config.decode.score.min_score == 0.4
-    assert config.decode.hough.min_score == 0.1
+    config = NodeConfig(min_score=0.4, peak_threshold=0.1, mask_threshold=0.6, centroid_mode="all")
+    assert config.decode.hough.peak_threshold == 0.1
     assert config.decode.assign.min_seg == 0.6
     assert config.decode.centroid.mode == "all"
 
@@ -41,8 +40,8 @@ def test_the_decoder_is_the_default_one_but_for_the_reported_score():
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"threshold": 1.01}, "threshold: expected 0.0 to 1.0, got 1.01"),
-        ({"threshold": -0.1}, "threshold: expected"),
+        ({"min_score": 1.01}, "min_score: expected 0.0 to 1.0, got 1.01"),
+        ({"min_score": -0.1}, "min_score: expected"),
         ({"mask_threshold": math.nan}, "mask_threshold: expected .* got nan"),
         ({"threads": -1}, "threads: expected 0 to 256, got -1"),
         ({"centroid_mode": "best"}, "centroid_mode: expected one of static, .* got 'best'"),
@@ -77,8 +76,8 @@ def test_the_device_chooses_the_engine_unless_one_is_named():
 
 def test_live_parameters_change_while_configured_and_others_do_not():
     before = NodeConfig()
-    wanted = [Parameter("threshold", value=0.3), Parameter("use_sim_time", value=True)]
-    assert changed(before, wanted, configured=True) == NodeConfig(threshold=0.3)
+    wanted = [Parameter("min_score", value=0.3), Parameter("use_sim_time", value=True)]
+    assert changed(before, wanted, configured=True) == NodeConfig(min_score=0.3)
     engine = [Parameter("engine", value="torch")]
     with pytest.raises(ValueError, match="engine is read when the node is configured"):
         changed(before, engine, configured=True)

@@ -27,8 +27,8 @@ from std_msgs.msg import Int32
 from test_ros_images import REFERENCES, message, reference
 
 from kdc_msgs.msg import PersonArray
-from kdc_ros.images import ENCODINGS
-from kdc_ros.reliability import settle
+from kdc_ros.image_messages import ENCODINGS
+from kdc_ros.qos import settle
 
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -146,8 +146,8 @@ def test_fifty_rounds_through_the_lifecycle(probe):
 
 
 WRONG = [
-    ("threshold", 1.5), ("threshold", -0.1), ("threshold", float("nan")), ("threshold", "high"),
-    ("threshold", True), ("threshold", 1), ("peak_threshold", 2.0), ("mask_threshold", -1.0),
+    ("min_score", 1.5), ("min_score", -0.1), ("min_score", float("nan")), ("min_score", "high"),
+    ("min_score", True), ("min_score", 1), ("peak_threshold", 2.0), ("mask_threshold", -1.0),
     ("centroid_mode", "best"), ("centroid_mode", 3), ("stale_after", 0.0), ("stale_after", 1e9),
     ("depth_slop", -0.5), ("threads", -1), ("threads", 100000), ("long_side", 5000),
     ("engine", "torch"), ("model", "other.onnx"), ("image_transport", "theora"),
@@ -174,7 +174,7 @@ def test_a_changed_threshold_acts_on_the_next_picture(probe):
         camera = probe.advertise(Image, "/image_raw", RELIABLE)
         dim = image_message(picture((20, 30, 60, 150), value=100))
         for turn, (threshold, expected) in enumerate([(0.2, 1), (0.6, 0), (0.3, 1), (0.5, 0)] * 3):
-            assert probe.set("threshold", threshold).successful
+            assert probe.set("min_score", threshold).successful
             assert len(probe.ask(camera, dim, persons).people) == expected, (turn, threshold)
 
 

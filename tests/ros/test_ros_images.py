@@ -14,7 +14,7 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from kdc_ros.images import (
+from kdc_ros.image_messages import (
     ENCODINGS,
     compressed_to_bgr,
     to_bgr,

@@ -17,9 +17,9 @@ sys.path.insert(0, str(ROOT))
 import cv2  # noqa: E402
 
 from kdc_core.engines import open_engine  # noqa: E402
-from kdc_core.evaluate.clips import Clip, Drawn, line  # noqa: E402
 from kdc_core.track import VideoDecoder  # noqa: E402
 from kdc_core.types import Fields, Frame  # noqa: E402
+from kdc_lab.evaluate.composed_clips import Clip, Drawn, line  # noqa: E402
 from tests.track.clips import fields_of, stamps  # noqa: E402
 
 PEOPLE = (1, 10, 20)

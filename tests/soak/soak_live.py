@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,7 @@ def live(bag: Path) -> dict[str, str]:
     from rclpy.serialization import deserialize_message
     from sensor_msgs.msg import Image
 
-    from kdc_core.replay.bag import Bag
+    from kdc_lab.replay.bag import Bag
 
     env = {"BLOB_SECONDS": str(SECONDS)}
     with (
@@ -71,10 +70,8 @@ def test_drops_and_latency_agree_with_the_live_node(tmp_path):
 def replayed(path: Path, out: Path) -> dict:
     from blobs import BlobPipeline
 
-    from kdc_core.replay.play import Replay, Settings
+    from kdc_lab.replay.play import Replay, Settings
 
-    config = DecodeConfig()
-    config = replace(config, score=replace(config.score, min_score=0.15))
-    pipeline = BlobPipeline(config, SECONDS)
-    summary = Replay(path, out, pipeline, Settings(realtime=True)).run()
+    pipeline = BlobPipeline(DecodeConfig(), SECONDS)
+    summary = Replay(path, out, pipeline, Settings(realtime=True, min_score=0.15)).run()
     return summary["cameras"]["/camera/image_raw"]

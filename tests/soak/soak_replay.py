@@ -28,8 +28,8 @@ SPEEDUP = 0.65  # of the time of one worker, with two
 def test_memory_stays_flat_over_ten_minutes(tmp_path, storage):
     from blobs import BlobPipeline
 
-    from kdc_core.evaluate.clips import Clip, Drawn
-    from kdc_core.replay.play import Replay, Settings
+    from kdc_lab.evaluate.composed_clips import Clip, Drawn
+    from kdc_lab.replay.play import Replay, Settings
 
     def way(start: float, speed: float):
         return lambda t: (start + (speed * t) % 200, 220.0)

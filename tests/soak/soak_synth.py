@@ -13,13 +13,13 @@ pytest.importorskip("anny", reason="renders people: pip install -e '.[synth]'")
 pytest.importorskip("warp", reason="renders people: pip install -e '.[synth]'")
 
 from kdc_core.config import EXACT, ModelInfo
-from kdc_core.evaluate.coco import predictions
-from kdc_core.evaluate.dataset import load
-from kdc_core.evaluate.oracle import Oracle
 from kdc_core.pipeline import Pipeline
-from kdc_core.processes import Processes
-from kdc_core.synth import SynthConfig
-from kdc_core.synth.write import picture, write_stills
+from kdc_core.system.worker_pool import Processes
+from kdc_lab.evaluate.annotated_images import load
+from kdc_lab.evaluate.coco_metrics import predictions
+from kdc_lab.evaluate.ground_truth_engine import Oracle
+from kdc_lab.synth import SynthConfig
+from kdc_lab.synth.synthetic_stills import picture, write_stills
 
 CPU = SynthConfig(device="cpu")
 PICTURES, WARM_UP, PACED = 40, 8, 120

@@ -8,19 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 
-from kdc_core.evaluate.clips import Clip, Drawn, line
-from kdc_core.synth import Shot, SynthConfig
+from kdc_lab.evaluate.composed_clips import Clip, Drawn, line
+from kdc_lab.synth import Shot, SynthConfig
 
 
 class Threads(ThreadPoolExecutor):
-    """As ``kdc_core.processes.Processes``; threads see what a test has put in place."""
+    """As ``kdc_core.system.worker_pool.Processes``; threads see what a test has put in place."""
 
     def close(self) -> None:
         self.shutdown()
 
 
 def still(seed: int, config: SynthConfig, background: np.ndarray | None = None) -> Shot:
-    """As ``kdc_core.synth.still``: the fewest people, and one more if it may be, side by side."""
+    """As ``kdc_lab.synth.still``: the fewest people, and one more if it may be, side by side."""
     return next(clip(seed, config, background=background))
 
 
@@ -28,7 +28,7 @@ def clip(
     seed: int, config: SynthConfig, seconds: float = 0.2, fps: float = 10.0,
     background: np.ndarray | None = None,
 ) -> Iterator[Shot]:  # fmt: skip
-    """As ``kdc_core.synth.clip``: they walk to the right, in colours that depend on the seed."""
+    """As ``kdc_lab.synth.clip``: they walk to the right, in colours that depend on the seed."""
     rng = np.random.default_rng(seed)
     width, height = config.size
     count = min(config.people[0] + 1, config.people[1])

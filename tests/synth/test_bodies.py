@@ -14,12 +14,12 @@ pytest.importorskip("warp", reason="synthetic people need pip install -e '.[synt
 import anny.paths
 
 from kdc_core.skeleton import KEYPOINTS
-from kdc_core.synth import bodies
-from kdc_core.synth.attachments import shoe, skirt
-from kdc_core.synth.bodies import BONE, BONES, Body
-from kdc_core.synth.clothes import BOTTOM, HAIR, SHOES, TOP, dress
-from kdc_core.synth.joints import Posture, Rig
-from kdc_core.synth.volume import Volume, overlap, overlap_box
+from kdc_lab.synth import bodies
+from kdc_lab.synth.attachments import shoe, skirt
+from kdc_lab.synth.bodies import BONE, BONES, Body
+from kdc_lab.synth.clothes import BOTTOM, HAIR, SHOES, TOP, dress
+from kdc_lab.synth.joints import Posture, Rig
+from kdc_lab.synth.volume import Volume, overlap, overlap_box
 
 ADULT = {
     "gender": 0.5,
@@ -37,7 +37,7 @@ def adult() -> Body:
 
 
 def test_importing_the_generator_is_light() -> None:
-    program = "import sys, kdc_core.synth\nprint({'torch', 'anny', 'warp'} & set(sys.modules))"
+    program = "import sys, kdc_lab.synth\nprint({'torch', 'anny', 'warp'} & set(sys.modules))"
     run = subprocess.run(
         [sys.executable, "-c", program], text=True, capture_output=True, check=True
     )

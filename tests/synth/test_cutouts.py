@@ -14,10 +14,10 @@ pytest.importorskip("pycocotools", reason="cut-outs are read with pycocotools")
 
 import drawn_shots
 
-from kdc_core.evaluate import cutouts
-from kdc_core.evaluate.clips import Clip, line
-from kdc_core.evaluate.scenarios import real, scenarios
-from kdc_core.synth import Shot
+from kdc_lab.evaluate import cutouts
+from kdc_lab.evaluate.composed_clips import Clip, line
+from kdc_lab.evaluate.scenarios import real, scenarios
+from kdc_lab.synth import Shot
 
 
 @pytest.fixture
@@ -86,8 +86,8 @@ def test_they_play_the_whole_benchmark(drawn_people):
 
 def test_the_command_casts_rendered_people(drawn_people, monkeypatch, tmp_path, capsys):
     pytest.importorskip("torch", reason="perfect fields are made by the training targets")
-    from kdc_core.commands import occlusion_bench
-    from kdc_core.evaluate import scenarios as module
+    from kdc_lab.commands import occlusion_bench
+    from kdc_lab.evaluate import scenarios as module
 
     taken = []
 

@@ -8,12 +8,12 @@ import pytest
 pytest.importorskip("anny", reason="synthetic people need pip install -e '.[synth]'")
 pytest.importorskip("warp", reason="synthetic people need pip install -e '.[synth]'")
 
-from kdc_core.synth import bodies
-from kdc_core.synth.activities import STAYING, going, staying
-from kdc_core.synth.bodies import BONE
-from kdc_core.synth.contacts import arm_to
-from kdc_core.synth.gait import two_bones
-from kdc_core.synth.joints import LIMITS, Arm, Leg, Posture, Rig, mirrored
+from kdc_lab.synth import bodies
+from kdc_lab.synth.activities import STAYING, going, staying
+from kdc_lab.synth.bodies import BONE
+from kdc_lab.synth.contacts import arm_to
+from kdc_lab.synth.gait import two_bones
+from kdc_lab.synth.joints import LIMITS, Arm, Leg, Posture, Rig, mirrored
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ import pytest
 pytest.importorskip("anny", reason="synthetic people need pip install -e '.[synth]'")
 pytest.importorskip("warp", reason="synthetic people need pip install -e '.[synth]'")
 
-from kdc_core.synth import SynthConfig, bodies
-from kdc_core.synth.camera import Camera
-from kdc_core.synth.mesh import Mesh, box, uncovered
-from kdc_core.synth.render import Light, Picture, Room, render
-from kdc_core.synth.stills import still_scene
-from kdc_core.synth.truth import covered, label_keypoints
+from kdc_lab.synth import SynthConfig, bodies
+from kdc_lab.synth.keypoint_truth import covered, label_keypoints
+from kdc_lab.synth.mesh import Mesh, box, uncovered
+from kdc_lab.synth.pinhole import Camera
+from kdc_lab.synth.renderer import Light, Picture, Room, render
+from kdc_lab.synth.still_sampling import still_scene
 
 ROW = np.array([0, 1, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0, 1], np.float32)
 LIGHT = Light(np.array([0.0, -0.6, 0.8]), np.ones(3), np.full(3, 0.4), np.full(3, 0.2))

@@ -10,14 +10,14 @@ import pytest
 pytest.importorskip("anny", reason="synthetic people need pip install -e '.[synth]'")
 pytest.importorskip("warp", reason="synthetic people need pip install -e '.[synth]'")
 
-from kdc_core.synth import Shot, SynthConfig, bodies, clip, still
-from kdc_core.synth.activities import staying
-from kdc_core.synth.clips import clip_scene
-from kdc_core.synth.contacts import alike, hold_hands, hug
-from kdc_core.synth.paths import walk
-from kdc_core.synth.scene import Scene
-from kdc_core.synth.stills import BESIDE, frozen, random_actor, shared, still_scene
-from kdc_core.synth.volume import TOUCH, overlap
+from kdc_lab.synth import Shot, SynthConfig, bodies, clip, still
+from kdc_lab.synth.activities import staying
+from kdc_lab.synth.clip_sampling import clip_scene
+from kdc_lab.synth.contacts import alike, hold_hands, hug
+from kdc_lab.synth.paths import walk
+from kdc_lab.synth.scene import Scene
+from kdc_lab.synth.still_sampling import BESIDE, frozen, random_actor, shared, still_scene
+from kdc_lab.synth.volume import TOUCH, overlap
 
 SMALL = SynthConfig(size=(240, 180), people=(1, 8))
 

@@ -15,15 +15,15 @@ pytest.importorskip("pycocotools", reason="annotations need pycocotools")
 import drawn_shots  # noqa: E402
 from training_set import annotation, entry, write_set  # noqa: E402
 
-from kdc_core.synth import SynthConfig, write  # noqa: E402
-from kdc_core.training import rendered, settings  # noqa: E402
-from kdc_core.training import train as loop  # noqa: E402
-from kdc_core.training.augment import AugmentConfig, draw  # noqa: E402
-from kdc_core.training.data import Pack, Pool, mixed_order, order  # noqa: E402
-from kdc_core.training.hardware import Site  # noqa: E402
-from kdc_core.training.read import LoadReport, read_coco  # noqa: E402
-from kdc_core.training.render import make_batch  # noqa: E402
-from kdc_core.training.settings import TrainConfig  # noqa: E402
+from kdc_lab.synth import SynthConfig, synthetic_stills  # noqa: E402
+from kdc_lab.training import synthetic_pool, train_config  # noqa: E402
+from kdc_lab.training import train as loop  # noqa: E402
+from kdc_lab.training.augment import AugmentConfig, draw  # noqa: E402
+from kdc_lab.training.augment_torch import make_batch  # noqa: E402
+from kdc_lab.training.coco_reader import LoadReport, read_coco  # noqa: E402
+from kdc_lab.training.data import Pack, Pool, mixed_order, order  # noqa: E402
+from kdc_lab.training.hardware import Site  # noqa: E402
+from kdc_lab.training.train_config import TrainConfig  # noqa: E402
 
 HERE = Site(torch.device("cpu"), bf16=False)
 AUGMENT = AugmentConfig(crop=64, longest=64)
@@ -32,8 +32,8 @@ AUGMENT = AugmentConfig(crop=64, longest=64)
 @pytest.fixture(autouse=True)
 def drawn_people(monkeypatch):
     """Drawings instead of renderings, by threads instead of processes."""
-    monkeypatch.setattr(write, "still", drawn_shots.still)
-    monkeypatch.setattr(rendered, "Processes", drawn_shots.Threads)
+    monkeypatch.setattr(synthetic_stills, "still", drawn_shots.still)
+    monkeypatch.setattr(synthetic_pool, "Processes", drawn_shots.Threads)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def real(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
-    write.write_stills(tmp_path / "synth", 5, 3, SynthConfig(), [], workers=1)
+    synthetic_stills.write_stills(tmp_path / "synth", 5, 3, SynthConfig(), [], workers=1)
     return tmp_path / "synth"
 
 
@@ -70,28 +70,28 @@ def test_every_step_has_its_share_and_every_epoch_all_pictures(share):
 def test_without_a_share_the_order_is_the_one_of_real_pictures_alone(real, cache):
     config = TrainConfig(batch=4, seed=3)
     pack = read(real)
-    pool = rendered.open_pool(config, pack, None, [], HERE)
+    pool = synthetic_pool.open_pool(config, pack, None, [], HERE)
     assert len(pool) == len(pack.training()) == 5 and not pool.rendered
     for step in range(4):
-        assert np.array_equal(rendered.order_of(pool, step, config), order(5, 4, step, 3))
-    assert rendered.iterations(TrainConfig(batch=4, epochs=8), pool) == 10
+        assert np.array_equal(synthetic_pool.order_of(pool, step, config), order(5, 4, step, 3))
+    assert synthetic_pool.iterations(TrainConfig(batch=4, epochs=8), pool) == 10
 
 
 def test_epochs_count_passes_over_real_pictures_or_over_rendered_ones_alone(real, cache):
-    pack, made = read(real), rendered.read_rendered(cache, LoadReport())
-    mixed = rendered.open_pool(TrainConfig(batch=4, synth=0.5), pack, made, [], HERE)
+    pack, made = read(real), synthetic_pool.read_rendered(cache, LoadReport())
+    mixed = synthetic_pool.open_pool(TrainConfig(batch=4, synth=0.5), pack, made, [], HERE)
     assert len(mixed) == 10
-    assert rendered.iterations(TrainConfig(batch=4, synth=0.5, epochs=8), mixed) == 20
-    alone = rendered.open_pool(TrainConfig(batch=4, synth=1.0), pack, made, [], HERE)
+    assert synthetic_pool.iterations(TrainConfig(batch=4, synth=0.5, epochs=8), mixed) == 20
+    alone = synthetic_pool.open_pool(TrainConfig(batch=4, synth=1.0), pack, made, [], HERE)
     assert len(alone) == alone.rendered == 5
-    assert rendered.iterations(TrainConfig(batch=5, synth=1.0, epochs=8), alone) == 8
+    assert synthetic_pool.iterations(TrainConfig(batch=5, synth=1.0, epochs=8), alone) == 8
 
 
 def test_a_resumed_run_sees_the_pictures_of_an_unbroken_one(real):
     config = TrainConfig(batch=4, synth=0.5, synth_pictures=3, seed=5)
 
-    def open_pool() -> rendered.LivePool:
-        return rendered.open_pool(config, read(real), None, [], HERE)
+    def open_pool() -> synthetic_pool.LivePool:
+        return synthetic_pool.open_pool(config, read(real), None, [], HERE)
 
     whole, resumed = open_pool(), open_pool()
     unbroken = [loop._batches(whole, step, config, AUGMENT, HERE)[0] for step in range(4)]
@@ -105,8 +105,8 @@ def test_a_resumed_run_sees_the_pictures_of_an_unbroken_one(real):
 
 def test_rendering_while_training_gives_the_pictures_that_kdc_synth_writes(real, cache):
     config = TrainConfig(synth=1.0, synth_pictures=5, seed=3)
-    live = rendered.open_pool(config, read(real), None, [], HERE)
-    stored = Pool(rendered.read_rendered(cache, LoadReport()), HERE.device, resident=False)
+    live = synthetic_pool.open_pool(config, read(real), None, [], HERE)
+    stored = Pool(synthetic_pool.read_rendered(cache, LoadReport()), HERE.device, resident=False)
     all_five = np.arange(5)
     one, two = live.sources(all_five), stored.sources(all_five)
     assert torch.equal(one.image, two.image) and torch.equal(one.maps, two.maps)
@@ -117,9 +117,9 @@ def test_rendering_while_training_gives_the_pictures_that_kdc_synth_writes(real,
 
 def test_a_pack_of_them_is_the_same_as_their_folder(cache, tmp_path):
     report = LoadReport()
-    pack = rendered.read_rendered(cache, report)
+    pack = synthetic_pool.read_rendered(cache, report)
     pack.save(tmp_path / "pack.npz")
-    again = rendered.read_rendered(tmp_path / "pack.npz", report)
+    again = synthetic_pool.read_rendered(tmp_path / "pack.npz", report)
     assert (report.pictures, report.people) == (10, 20) and not report.problems
     assert np.array_equal(again.jpeg, pack.jpeg) and np.array_equal(again.maps, pack.maps)
 
@@ -130,15 +130,15 @@ def test_negatives_become_backgrounds(real, tmp_path):
     (tmp_path / "nobody").mkdir()
     cv2.imwrite(str(tmp_path / "nobody" / "a.png"), np.full((40, 60, 3), (10, 20, 250), np.uint8))
     config = TrainConfig(synth=1.0, synth_pictures=2)
-    pool = rendered.open_pool(config, read(real), None, [tmp_path / "nobody"], HERE)
+    pool = synthetic_pool.open_pool(config, read(real), None, [tmp_path / "nobody"], HERE)
     corner = pool.sources(np.arange(2)).image[:, :, :8, :8].float().mean(dim=(2, 3))
     assert torch.allclose(corner, torch.tensor([250.0, 20.0, 10.0]), atol=4)
     pool.close()
 
 
 def test_rendered_people_are_pasted_in_front_of_real_ones_and_hide_them(real, cache):
-    pack, made = read(real), rendered.read_rendered(cache, LoadReport())
-    pool = rendered.open_pool(TrainConfig(batch=8, synth=0.5), pack, made, [], HERE)
+    pack, made = read(real), synthetic_pool.read_rendered(cache, LoadReport())
+    pool = synthetic_pool.open_pool(TrainConfig(batch=8, synth=0.5), pack, made, [], HERE)
     augment = AugmentConfig(
         crop=256, longest=256, paste=1.0, occlude=0.0, zoom=(1.0, 1.0), strong_tilt=0.0
     )
@@ -168,7 +168,7 @@ def test_rendered_people_are_pasted_in_front_of_real_ones_and_hide_them(real, ca
 
 def test_the_command_trains_on_a_mixture(real, cache, tmp_path):
     parser = argparse.ArgumentParser()
-    settings.add_arguments(parser)
+    train_config.add_arguments(parser)
     out = tmp_path / "run"
     given = (
         f"--data {real} --synth 0.5 --synth-data {cache} --out {out} --iterations 2 --batch 4 "
@@ -183,7 +183,7 @@ def test_the_command_trains_on_a_mixture(real, cache, tmp_path):
 
 def test_what_does_not_fit_is_said_in_one_line(real, cache, tmp_path):
     parser = argparse.ArgumentParser()
-    settings.add_arguments(parser)
+    train_config.add_arguments(parser)
     common = ["--data", str(real), "--out", str(tmp_path / "run"), "--device", "cpu"]
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.png").touch()

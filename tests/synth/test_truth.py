@@ -10,13 +10,13 @@ pytest.importorskip("warp", reason="renders people: extra `synth`")
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: extra `synth`")
 
 from kdc_core.config import ModelInfo
-from kdc_core.evaluate.coco import predictions
-from kdc_core.evaluate.dataset import Dataset, load
-from kdc_core.evaluate.oracle import Oracle
 from kdc_core.pipeline import Pipeline
-from kdc_core.processes import Processes
-from kdc_core.synth import SynthConfig
-from kdc_core.synth.write import picture, write_stills
+from kdc_core.system.worker_pool import Processes
+from kdc_lab.evaluate.annotated_images import Dataset, load
+from kdc_lab.evaluate.coco_metrics import predictions
+from kdc_lab.evaluate.ground_truth_engine import Oracle
+from kdc_lab.synth import SynthConfig
+from kdc_lab.synth.synthetic_stills import picture, write_stills
 
 #: with more people, and arms around each other, the decoder's grid would be measured, not the truth
 FEW = SynthConfig(people=(1, 2), contact=0.0, device="cpu")

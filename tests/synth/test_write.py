@@ -22,18 +22,18 @@ pytest.importorskip("torch", reason="the training reader needs torch")
 
 import drawn_shots  # noqa: E402
 
-from kdc_core import processes  # noqa: E402
-from kdc_core.commands import synth as command  # noqa: E402
-from kdc_core.evaluate import dataset  # noqa: E402
-from kdc_core.evaluate.coco import as_rle  # noqa: E402
-from kdc_core.replay import truth  # noqa: E402
-from kdc_core.replay.bag import Bag  # noqa: E402
-from kdc_core.replay.cameras import choose, prefixes  # noqa: E402
-from kdc_core.source import open_source  # noqa: E402
-from kdc_core.synth import Shot, SynthConfig, inputs, record, write  # noqa: E402
-from kdc_core.synth.coco import annotate  # noqa: E402
-from kdc_core.training.batch import POSE_UNKNOWN, SEG_UNKNOWN  # noqa: E402
-from kdc_core.training.read import LoadReport, read_coco  # noqa: E402
+from kdc_core.io.source import open_source  # noqa: E402
+from kdc_core.system import worker_pool  # noqa: E402
+from kdc_lab.commands import synth as command  # noqa: E402
+from kdc_lab.evaluate import annotated_images  # noqa: E402
+from kdc_lab.evaluate.coco_metrics import as_rle  # noqa: E402
+from kdc_lab.replay import ground_truth, synthetic_clips  # noqa: E402
+from kdc_lab.replay.bag import Bag  # noqa: E402
+from kdc_lab.replay.cameras import choose, prefixes  # noqa: E402
+from kdc_lab.synth import Shot, SynthConfig, inputs, synthetic_stills  # noqa: E402
+from kdc_lab.synth.coco_truth import annotate  # noqa: E402
+from kdc_lab.training.batch import POSE_UNKNOWN, SEG_UNKNOWN  # noqa: E402
+from kdc_lab.training.coco_reader import LoadReport, read_coco  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,9 +41,9 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(autouse=True)
 def drawn_people(monkeypatch):
     """Drawings instead of renderings, and threads, that see them, instead of processes."""
-    monkeypatch.setattr(write, "still", drawn_shots.still)
-    monkeypatch.setattr(record, "clip", drawn_shots.clip)
-    monkeypatch.setattr(processes, "Processes", drawn_shots.Threads)
+    monkeypatch.setattr(synthetic_stills, "still", drawn_shots.still)
+    monkeypatch.setattr(synthetic_clips, "clip", drawn_shots.clip)
+    monkeypatch.setattr(worker_pool, "Processes", drawn_shots.Threads)
 
 
 def run(*argv) -> int:
@@ -90,8 +90,8 @@ def test_annotations_say_what_is_seen_hidden_and_to_be_ignored():
 
 
 def test_training_learns_nothing_where_too_little_is_seen(monkeypatch, tmp_path):
-    monkeypatch.setattr(write, "still", lambda seed, config, background: crowd_of_four())
-    made = write.write_stills(tmp_path, 1, 0, SynthConfig(), [], workers=1)
+    monkeypatch.setattr(synthetic_stills, "still", lambda seed, config, background: crowd_of_four())
+    made = synthetic_stills.write_stills(tmp_path, 1, 0, SynthConfig(), [], workers=1)
     assert made == {"pictures": 1, "people": 3, "ignored": 2, "hidden": 1}
     content = json.loads((tmp_path / "annotations.json").read_text())
     assert [p["track_id"] for p in content["hidden_people"]] == [9]
@@ -109,9 +109,9 @@ def test_pictures_and_truth_are_read_back_as_they_were_made(tmp_path, capsys):
     out = tmp_path / "new"
     assert run("--out", out, "--count", 3, "--seed", 4, "--people", 2, 5, "--workers", 1) == 0
     assert "3 pictures, 9 people, 0 ignored, 0 hidden" in capsys.readouterr().out
-    people = dataset.load(out / "images", out / "annotations.json")
+    people = annotated_images.load(out / "images", out / "annotations.json")
     for (image, frame), index in zip(people.frames(), range(3), strict=True):
-        shot, _ = write.picture(4, SynthConfig(people=(2, 5)), [], index)
+        shot, _ = synthetic_stills.picture(4, SynthConfig(people=(2, 5)), [], index)
         assert image == index + 1
         assert np.abs(frame.image.astype(int) - shot.image).mean() < 4  # JPEG
         for row, person in enumerate(people.people[image]):
@@ -148,8 +148,10 @@ def test_what_was_made_before_ctrl_c_is_of_use(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write.write_stills(tmp_path / "broken", 4, 0, SynthConfig(), [], workers=1, step=step)
-    write.write_stills(tmp_path / "two", 2, 0, SynthConfig(), [], workers=1)
+        synthetic_stills.write_stills(
+            tmp_path / "broken", 4, 0, SynthConfig(), [], workers=1, step=step
+        )
+    synthetic_stills.write_stills(tmp_path / "two", 2, 0, SynthConfig(), [], workers=1)
     broken, two = (files(tmp_path / name) for name in ("broken", "two"))
     assert len(two) == 3 and broken == two
 
@@ -173,7 +175,7 @@ def test_clips_have_the_same_truth_in_every_form(tmp_path):
     cameras = prefixes(choose(bag, []))
     assert list(cameras) == ["/camera/image_raw"]
     forms = [
-        truth.load(bag, cameras, file, "")
+        ground_truth.load(bag, cameras, file, "")
         for file in (None, folder / "truth.json", folder / "mots.txt")
     ]
     stamps = [m.time for m in bag.messages({"/camera/image_raw"})]
@@ -190,7 +192,7 @@ def test_clips_have_the_same_truth_in_every_form(tmp_path):
 
 
 def test_in_a_recording_who_is_not_seen_is_occluded_and_has_no_pixels():
-    people = record.people_of(crowd_of_four(), np.array([True, False, False, False]))
+    people = synthetic_clips.people_of(crowd_of_four(), np.array([True, False, False, False]))
     assert people.phase.tolist() == [2, 3, 3, 3]
     assert np.unique(people.labels).tolist() == [0, 7]
     assert people.boxes[1].tolist() == [35, 10, 55, 60] and not people.visible[1:].any()
@@ -239,7 +241,7 @@ def start(code: str) -> tuple[subprocess.Popen, list[int]]:
 
 SLEEP = """
 import os, time
-from kdc_core.processes import each
+from kdc_core.system.worker_pool import each
 
 def work(seconds):
     time.sleep(seconds)
@@ -280,7 +282,7 @@ def test_no_process_outlives_the_one_that_began_it(how, tmp_path):
 def test_what_is_closed_starts_nothing_more(monkeypatch):
     """A thread that was about to start a process when everything was stopped."""
     monkeypatch.undo()
-    pool = processes.Processes(1)
+    pool = worker_pool.Processes(1)
     with pool._lock:
         job = pool.submit(time.sleep, 600)  # its thread waits for the lock
         pool._closed = True
@@ -292,19 +294,19 @@ def test_what_is_closed_starts_nothing_more(monkeypatch):
 
 def test_pictures_come_in_order_from_real_processes(monkeypatch):
     monkeypatch.undo()
-    found = list(processes.each(partial(inputs.number, 3), range(5), 2))
+    found = list(worker_pool.each(partial(inputs.number, 3), range(5), 2))
     assert found == [inputs.number(3, index) for index in range(5)] and len(set(found)) == 5
 
 
 def test_a_killed_process_is_said_in_one_line(monkeypatch, tmp_path):
     monkeypatch.undo()
     with pytest.raises(ValueError, match="memory runs out: use fewer workers"):
-        list(processes.each(os._exit, [9, 9, 9], 2))
+        list(worker_pool.each(os._exit, [9, 9, 9], 2))
 
 
 def test_a_process_computes_with_one_thread_and_begins_without_numpy(monkeypatch):
     """Where numpy came first, its threads and torch's wait for each other: half the speed."""
-    code = "import sys, kdc_core.cli, kdc_core.processes; sys.exit('numpy' in sys.modules)"
+    code = "import sys, kdc_core.cli, kdc_core.system.worker_pool; sys.exit('numpy' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
     monkeypatch.undo()
-    assert list(processes.each(os.getenv, ["OMP_NUM_THREADS"] * 2, 2)) == ["1", "1"]
+    assert list(worker_pool.each(os.getenv, ["OMP_NUM_THREADS"] * 2, 2)) == ["1", "1"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from kdc_core.evaluate.clips import Clip, Drawn, line
 from kdc_core.track import VideoDecoder
+from kdc_lab.evaluate.composed_clips import Clip, Drawn, line
 from tests.track.clips import fields_of
 
 MOST = 20  # people at a time

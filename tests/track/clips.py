@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kdc_core.evaluate.clips import Clip, Shot
-from kdc_core.evaluate.noise import noisy
 from kdc_core.track import VideoDecoder
 from kdc_core.types import Fields, People
+from kdc_lab.evaluate.composed_clips import Clip, Shot
+from kdc_lab.evaluate.field_noise import noisy
 from tests.scenes import Scene
 
 

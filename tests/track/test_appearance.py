@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from kdc_core.evaluate.clips import Clip, Drawn
 from kdc_core.track import VideoDecoder, appearance
+from kdc_lab.evaluate.composed_clips import Clip, Drawn
 from tests.track.clips import fields_of, id_of, stamps
 
 RED, BLUE = (40, 40, 180), (170, 60, 40)  # BGR

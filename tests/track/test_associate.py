@@ -9,11 +9,11 @@ import pytest
 
 from kdc_core.config import DecodeConfig
 from kdc_core.decode import find
-from kdc_core.evaluate.clips import Clip, Drawn
 from kdc_core.track import TrackConfig, associate, body
-from kdc_core.track.measure import begin, shift
-from kdc_core.track.observe import observe
+from kdc_core.track.observation import observe
+from kdc_core.track.update import begin, shift
 from kdc_core.types import Phase
+from kdc_lab.evaluate.composed_clips import Clip, Drawn
 from tests.track.clips import fields_of
 
 CONFIG = TrackConfig()

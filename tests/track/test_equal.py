@@ -6,12 +6,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdc_core.cuda.scene import crowd, static
 from kdc_core.letterbox import cell_centres
 from kdc_core.skeleton import CENTRE, A
-from kdc_core.track.memory import REACH, SIDE, PixelMemory
-from kdc_core.track.observe import Cells
+from kdc_core.track.observation import Cells
+from kdc_core.track.pixel_prior import REACH, SIDE, PixelMemory
 from kdc_core.track.requery import ANCHORS_ASKED, NEAR, SPARE, _phi
+from tools.gpu_check.crowd_fields import crowd, static
 
 PEOPLE = st.integers(1, 7)
 SEEDS = st.integers(0, 2**31)

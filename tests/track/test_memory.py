@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("torch", reason="perfect fields are made by the training targets")
 
-from kdc_core.evaluate.clips import Clip, Drawn
 from kdc_core.track import VideoDecoder
-from kdc_core.track.memory import PixelMemory
+from kdc_core.track.pixel_prior import PixelMemory
+from kdc_lab.evaluate.composed_clips import Clip, Drawn
 from tests.track.clips import fields_of, play, stamps
 
 FIELDS = fields_of(Clip(()).at(0.0))  # 320 x 240 pixels, 40 x 32 cells of 8 pixels

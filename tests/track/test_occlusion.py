@@ -10,9 +10,9 @@ import pytest
 pytest.importorskip("torch", reason="perfect fields are made by the training targets")
 
 from kdc_core.config import CentroidConfig, DecodeConfig
-from kdc_core.evaluate.clips import Clip, Drawn, line
 from kdc_core.track import TrackConfig, VideoDecoder
 from kdc_core.types import Phase
+from kdc_lab.evaluate.composed_clips import Clip, Drawn, line
 from tests.track.clips import fields_of, id_of, iou_of, play, stamps
 
 CROSSING = Clip((Drawn(line(70, 215, 80), 150), Drawn(line(250, 225, -80), 165, 1.1)))

@@ -9,13 +9,13 @@ import pytest
 
 from kdc_core.config import CentroidConfig, DecodeConfig, HoughConfig
 from kdc_core.decode import find
-from kdc_core.evaluate.clips import Clip, Drawn, line
 from kdc_core.letterbox import Letterbox
 from kdc_core.skeleton import CENTRE
-from kdc_core.track import TrackConfig, Tracker, VideoDecoder, measure
-from kdc_core.track.life import LARGEST_ID, Names
-from kdc_core.track.state import nobody
+from kdc_core.track import TrackConfig, Tracker, VideoDecoder, update
+from kdc_core.track.lifecycle import LARGEST_ID, Names
+from kdc_core.track.tracks import nobody
 from kdc_core.types import Phase
+from kdc_lab.evaluate.composed_clips import Clip, Drawn, line
 from tests.track.clips import fields_of, stamps
 
 CROSSING = Clip((Drawn(line(90, 215, 80), 150), Drawn(line(230, 225, -80), 165, 1.1)))
@@ -148,7 +148,7 @@ def test_a_shift_between_two_close_frames_tells_no_speed(found):
     tracker.update(*found[0])
     tracks = tracker._tracks
     for dt, speed in ((0.001, 0.0), (0.0, 0.0), (0.1, 300.0)):
-        moved = measure.shift(tracks, np.array([60.0, 0.0]), dt).motion
+        moved = update.shift(tracks, np.array([60.0, 0.0]), dt).motion
         np.testing.assert_allclose(moved.xy - tracks.motion.xy, [[[60, 0]] * 19] * len(tracks))
         gained = moved.velocity - tracks.motion.velocity
         np.testing.assert_allclose(gained, [[[speed, 0]] * 19] * len(tracks))
@@ -156,7 +156,7 @@ def test_a_shift_between_two_close_frames_tells_no_speed(found):
 
 def test_other_settings_act_on_the_next_frame(found):
     decoder, (fields, *_, t) = (
-        VideoDecoder(DecodeConfig(hough=HoughConfig(min_score=1.0))),
+        VideoDecoder(DecodeConfig(hough=HoughConfig(peak_threshold=1.0))),
         found[0],
     )
     assert len(decoder(fields, t)) == 0, "no peak is that high"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from kdc_core.decode.centroid import SEEN_CENTRE
-from kdc_core.evaluate.clips import STANDING
 from kdc_core.skeleton import ANCHORS, CENTRE, K
 from kdc_core.track import TrackConfig
 from kdc_core.track import visibility as v
+from kdc_lab.evaluate.composed_clips import STANDING
 
 PEOPLE, SECONDS = 20, 60.0
 #: where the anchors of a standing person are, in scales

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 
 from kdc_core.letterbox import Letterbox  # noqa: E402
 from kdc_core.skeleton import FLIP  # noqa: E402
-from kdc_core.training.augment import (  # noqa: E402
+from kdc_lab.training.augment import (  # noqa: E402
     PLAIN,
     AugmentConfig,
     Colour,
@@ -19,9 +19,9 @@ from kdc_core.training.augment import (  # noqa: E402
     draw,
     move_points,
 )
-from kdc_core.training.batch import POSE_UNKNOWN, SEG_UNKNOWN  # noqa: E402
-from kdc_core.training.data import Labels, Sources  # noqa: E402
-from kdc_core.training.render import render  # noqa: E402
+from kdc_lab.training.augment_torch import render  # noqa: E402
+from kdc_lab.training.batch import POSE_UNKNOWN, SEG_UNKNOWN  # noqa: E402
+from kdc_lab.training.data import Labels, Sources  # noqa: E402
 
 SIDE = 320
 #: geometry at its wildest, colours as they are

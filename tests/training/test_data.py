@@ -14,12 +14,12 @@ from training_set import annotation, entry, write_set
 torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("pycocotools", reason="reading annotations needs pycocotools")
 
-from kdc_core.training.batch import OVERLAP, POSE_UNKNOWN, SEG_UNKNOWN  # noqa: E402
-from kdc_core.training.data import Pack, Pool, is_tune, order  # noqa: E402
-from kdc_core.training.losses import less_where_pseudo  # noqa: E402
-from kdc_core.training.pack import main as pack_main  # noqa: E402
-from kdc_core.training.pack import read_all  # noqa: E402
-from kdc_core.training.read import CROWDED_FROM, LoadReport, read_coco, read_negatives  # noqa: E402
+from kdc_lab.training.batch import OVERLAP, POSE_UNKNOWN, SEG_UNKNOWN  # noqa: E402
+from kdc_lab.training.coco_reader import CROWDED_FROM, LoadReport, read_coco, read_negatives  # noqa: E402
+from kdc_lab.training.data import Pack, Pool, is_tune, order  # noqa: E402
+from kdc_lab.training.losses import less_where_pseudo  # noqa: E402
+from kdc_lab.training.pack import main as pack_main  # noqa: E402
+from kdc_lab.training.pack import read_all  # noqa: E402
 
 
 def read_one(folder: Path, labels: list[dict], **more) -> tuple[Pack, np.ndarray, LoadReport]:

@@ -12,14 +12,14 @@ onnx = pytest.importorskip("onnx", reason="exported files need onnx")
 
 from networks import as_if_trained  # noqa: E402
 
-from kdc_core.engines.export import export, export_network, largest_difference  # noqa: E402
-from kdc_core.engines.exported import _convolutions, _module_name, read_exported  # noqa: E402
 from kdc_core.engines.precision import to_int8_for_cpu  # noqa: E402
 from kdc_core.network.model import Inference, KdcNet, for_inference, preset  # noqa: E402
-from kdc_core.training import train as loop  # noqa: E402
-from kdc_core.training.exported import normalise, starting_network  # noqa: E402
-from kdc_core.training.pack import read_all  # noqa: E402
-from kdc_core.training.settings import TrainConfig  # noqa: E402
+from kdc_lab.convert.from_onnx import _convolutions, _module_name, read_exported  # noqa: E402
+from kdc_lab.convert.to_onnx import export, export_network, largest_difference  # noqa: E402
+from kdc_lab.training import train as loop  # noqa: E402
+from kdc_lab.training.init_from_onnx import normalise, starting_network  # noqa: E402
+from kdc_lab.training.pack import read_all  # noqa: E402
+from kdc_lab.training.train_config import TrainConfig  # noqa: E402
 
 
 def write(folder: Path, name: str) -> Path:

@@ -8,7 +8,7 @@ import pytest
 FAULTS = """
 import resource, sys
 import numpy as np
-from kdc_core.training.hardware import keep_memory
+from kdc_lab.training.hardware import keep_memory
 if sys.argv[1] == "kept":
     keep_memory()
 np.full(1 << 26, 1, np.uint8)

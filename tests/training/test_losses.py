@@ -13,9 +13,9 @@ from batches import two_masks  # noqa: E402
 
 from kdc_core.config import ModelInfo  # noqa: E402
 from kdc_core.skeleton import CENTRE, CHANNELS, A, channel_slices  # noqa: E402
-from kdc_core.training.batch import Batch  # noqa: E402
-from kdc_core.training.losses import Loss, LossConfig, draw_centroids, lovasz_hinge  # noqa: E402
-from kdc_core.training.targets import make_targets  # noqa: E402
+from kdc_lab.training.batch import Batch  # noqa: E402
+from kdc_lab.training.losses import Loss, LossConfig, draw_centroids, lovasz_hinge  # noqa: E402
+from kdc_lab.training.targets import make_targets  # noqa: E402
 
 INFO = ModelInfo()  # stride 8, seg_stride 2, R = 16
 WHERE = channel_slices()

@@ -15,8 +15,8 @@ from kdc_core.config import DecodeConfig, ModelInfo  # noqa: E402
 from kdc_core.decode import decode  # noqa: E402
 from kdc_core.letterbox import Letterbox  # noqa: E402
 from kdc_core.skeleton import CENTRE, DIRECTED  # noqa: E402
-from kdc_core.training.batch import OVERLAP, POSE_UNKNOWN, SEG_UNKNOWN, Batch  # noqa: E402
-from kdc_core.training.targets import coverage, make_targets, oracle_fields  # noqa: E402
+from kdc_lab.training.batch import OVERLAP, POSE_UNKNOWN, SEG_UNKNOWN, Batch  # noqa: E402
+from kdc_lab.training.targets import coverage, make_targets, oracle_fields  # noqa: E402
 
 INFO = ModelInfo()  # stride 8, seg_stride 2, R = 16
 NOSE, LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP = 0, 5, 6, 11

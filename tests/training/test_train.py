@@ -18,14 +18,14 @@ pytest.importorskip("pycocotools", reason="reading annotations needs pycocotools
 
 from kdc_core.cli import main  # noqa: E402
 from kdc_core.engines.torch import load_checkpoint  # noqa: E402
-from kdc_core.interrupt import end_in_order  # noqa: E402
 from kdc_core.network.model import KdcNet, preset  # noqa: E402
-from kdc_core.training import checkpoint  # noqa: E402
-from kdc_core.training import train as loop  # noqa: E402
-from kdc_core.training.augment import AugmentConfig  # noqa: E402
-from kdc_core.training.data import Pool, order  # noqa: E402
-from kdc_core.training.pack import read_all  # noqa: E402
-from kdc_core.training.settings import PAPER, TrainConfig, from_arguments  # noqa: E402
+from kdc_core.system.signals import end_in_order  # noqa: E402
+from kdc_lab.training import checkpoint  # noqa: E402
+from kdc_lab.training import train as loop  # noqa: E402
+from kdc_lab.training.augment import AugmentConfig  # noqa: E402
+from kdc_lab.training.data import Pool, order  # noqa: E402
+from kdc_lab.training.pack import read_all  # noqa: E402
+from kdc_lab.training.train_config import PAPER, TrainConfig, from_arguments  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 TINY = {

@@ -1,1 +1,0 @@
-"""Judging people against annotations: COCO's figures, ablations, reports."""

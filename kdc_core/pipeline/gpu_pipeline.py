@@ -1,0 +1,72 @@
+"""Frame to people with the fields staying on the GPU: candidates and label image come back."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from kdc_core.config import DecodeConfig
+from kdc_core.cuda import PEOPLE, SLOTS, find
+from kdc_core.decode import SHARP, people
+from kdc_core.engines import TensorrtEngine
+from kdc_core.pipeline.pipeline import Pipeline, stopwatch
+from kdc_core.track import VideoDecoder
+from kdc_core.types import Frame, People
+
+log = logging.getLogger(__name__)
+
+
+class GpuPipeline(Pipeline):
+    """``Pipeline`` over ``TensorrtEngine`` in which no dense field crosses the bus.
+
+    Calls from several threads wait for one another. With a ``video``, whose tracker looks into the
+    fields again, and with settings that the kernels do not have, it works as ``Pipeline`` does.
+    """
+
+    engine: TensorrtEngine
+
+    def __init__(self, engine: TensorrtEngine, config: DecodeConfig | None = None) -> None:
+        super().__init__(engine, config)
+        if reason := not_on_gpu(self.config):
+            log.warning("%s: decoding on the CPU", reason)
+
+    def __call__(
+        self, frame: Frame, video: VideoDecoder | None = None, time: float | None = None
+    ) -> People:
+        """The people of the frame; "network" in ``timings`` is the GPU's own time.
+
+        Raises:
+            ValueError: the GPU failed; it fails at once in every later call.
+        """
+        config = self.config
+        if video is not None or not_on_gpu(config):
+            return super().__call__(frame, video, time)
+        timings, lap = stopwatch()
+        with self.engine.driver as driver:
+            kernels = self.engine.prepare(frame.size, config.hough)
+            start = driver.mark()
+            self.engine.submit(frame)
+            after = driver.mark()
+            poses, centroids = find(kernels, config, lap)
+            timings["network"] = min(driver.milliseconds(start, after), timings["hough"])
+            timings["hough"] -= timings["network"]
+            del start, after  # events must go while the context is there
+            ids = np.arange(1, len(poses) + 1)
+            instances = kernels.assign(centroids, ids, config.assign, config.centroid.mode)
+            lap("assign")
+        found = people(poses, centroids, instances, kernels.layout.letterbox, config.score)
+        lap("score")
+        self.timings = timings
+        return found
+
+
+def not_on_gpu(config: DecodeConfig) -> str:
+    """What the kernels cannot do of a configuration; empty if they can do all of it."""
+    if config.hough.max_peaks > SLOTS:
+        return f"max_peaks {config.hough.max_peaks} is above the GPU's {SLOTS}"
+    if config.group.max_people > PEOPLE:
+        return f"max_people {config.group.max_people} is above the GPU's {PEOPLE}"
+    if config.assign.igo_sigma > SHARP:
+        return f"igo_sigma {config.assign.igo_sigma} smooths, which the GPU does not"
+    return ""

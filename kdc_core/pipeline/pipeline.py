@@ -1,0 +1,65 @@
+"""Frame to people with any engine, and how long each stage took."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+
+from kdc_core.config import DecodeConfig
+from kdc_core.decode import decode
+from kdc_core.engines import Engine
+from kdc_core.track import VideoDecoder
+from kdc_core.types import Frame, People
+
+
+class Pipeline:
+    """``pipeline(frame)`` is the people of that frame; every call is independent of the last.
+
+    ``pipeline(frame, video)`` follows them from frame to frame: what is remembered is in ``video``,
+    of which there is one per camera.
+    """
+
+    def __init__(self, engine: Engine, config: DecodeConfig | None = None) -> None:
+        self.engine = engine
+        self.config = config or DecodeConfig()
+        self.timings: dict[str, float] = {}  # ms per stage of the last frame
+
+    def __call__(
+        self, frame: Frame, video: VideoDecoder | None = None, time: float | None = None
+    ) -> People:
+        """Return all people of a frame; ``timings`` says afterwards how long each stage took.
+
+        Args:
+            frame: the image.
+            video: tracker and memory of the camera; None treats the frame as a still image.
+            time: seconds, when the frame was taken, for the tracker; ``frame.stamp`` by default.
+        """
+        timings, lap = stopwatch()
+        fields = self.engine(frame)
+        lap("network")
+        if video is None:
+            people = decode(fields, self.config, lap)
+        else:
+            people = video(
+                fields, frame.stamp if time is None else time, frame.image, lap, self.config
+            )
+        self.timings = timings
+        return people
+
+    def close(self) -> None:
+        """Close the engine."""
+        self.engine.close()
+
+
+def stopwatch() -> tuple[dict[str, float], Callable[[str], None]]:
+    """Return a dict of milliseconds per stage and a function that ends the current stage."""
+    timings: dict[str, float] = {}
+    last = perf_counter()
+
+    def lap(stage: str) -> None:
+        nonlocal last
+        now = perf_counter()
+        timings[stage] = timings.get(stage, 0.0) + (now - last) * 1e3
+        last = now
+
+    return timings, lap

@@ -1,1 +1,0 @@
-"""Recordings (rosbag2) to people and figures, without ROS."""

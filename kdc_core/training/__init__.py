@@ -1,1 +1,0 @@
-"""From annotated pictures to weights; needs torch."""

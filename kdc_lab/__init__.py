@@ -1,0 +1,1 @@
+"""Everything that is not needed on a robot: training, synthetic people, evaluation and replay."""

@@ -1,0 +1,1 @@
+"""Implement the ``kdc`` commands that train, measure and replay."""

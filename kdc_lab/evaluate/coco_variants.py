@@ -1,0 +1,151 @@
+"""Annotation formats that are nearly COCO's: OCHuman's own, CrowdPose, subsets as Pose2Seg's."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as rle
+
+from kdc_core.errors import InputError
+from kdc_core.io import corners, read_annotations
+from kdc_core.skeleton import KEYPOINTS, K
+from kdc_lab.evaluate import annotated_images
+from kdc_lab.evaluate.annotated_images import Dataset
+
+#: OCHuman's visibility → COCO's: hidden by oneself counts as seen, as in OCHuman's own conversion
+OCHUMAN_SEEN = {0: 0, 1: 2, 2: 2, 3: 1}
+SMALL = 32**2  # pixels², COCO's bound of small people
+
+
+def load(folder: Path, file: Path) -> tuple[Dataset, str]:
+    """A dataset in any of the formats, and the format's name.
+
+    COCO and Pose2Seg's subsets of it are read as they are. OCHuman's own file and CrowdPose are
+    converted: keypoints that COCO does not have are left out, and COCO's that they do not have are
+    unlabelled. CrowdPose has no masks.
+
+    Raises:
+        ValueError: with one line, for whatever is missing or malformed.
+    """
+    content = _read(file)
+    convert = {"OCHuman": _ochuman, "CrowdPose": _crowdpose}.get(kind := _kind(content))
+    if convert is None:
+        return annotated_images.load(folder, file), kind
+    try:
+        converted = convert(content)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise InputError(
+            f"{file}: an entry is not as in {kind}: {type(error).__name__} {error}"
+        ) from None
+    with tempfile.TemporaryDirectory() as place:
+        coco = Path(place) / file.name
+        coco.write_text(json.dumps(converted), encoding="utf-8")
+        return replace(annotated_images.load(folder, coco), file=file), kind
+
+
+def without_small(people: Dataset) -> Dataset:
+    """The same pictures with only people who have keypoints and are not small, as COCOPersons.
+
+    The others stay as regions where a prediction is neither right nor wrong.
+    """
+    chosen = {
+        image: [_ignored_if_small(entry) for entry in entries]
+        for image, entries in people.people.items()
+    }
+    return replace(people, people=chosen)
+
+
+def _ignored_if_small(entry: dict[str, Any]) -> dict[str, Any]:
+    small = entry["area"] < SMALL or not entry["num_keypoints"]
+    return {**entry, "iscrowd": 1} if small else entry
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """As ``read_annotations``, for files that keep annotations inside their images too."""
+    if file.is_file():
+        try:
+            content = json.loads(file.read_bytes())
+        except ValueError:
+            content = None
+        if isinstance(content, dict) and "keypoint_names" in content:
+            if not isinstance(content.get("images"), list):
+                raise InputError(f"{file}: expected an OCHuman file, got no list `images` in it")
+            return content
+    return read_annotations(file)
+
+
+def _kind(content: dict[str, Any]) -> str:
+    if "keypoint_names" in content:
+        return "OCHuman"
+    names = _names(content)
+    return "CrowdPose" if names and len(names) == 14 and "neck" in names else "COCO"
+
+
+def _names(content: dict[str, Any]) -> list[str]:
+    categories = content.get("categories")
+    first = categories[0] if isinstance(categories, list) and categories else {}
+    first = first if isinstance(first, dict) else {}
+    return list(first.get("keypoints") or [])
+
+
+def _crowdpose(content: dict[str, Any]) -> dict[str, Any]:
+    names = _names(content)
+    annotations = []
+    for entry in content["annotations"]:
+        x, y, width, height = entry["bbox"]
+        annotations.append({
+            "id": entry["id"], "image_id": entry["image_id"], "category_id": 1,
+            "bbox": [x, y, width, height], "iscrowd": entry.get("iscrowd", 0),
+            "area": entry.get("area") or width * height, "segmentation": [],
+            "keypoints": _by_name(entry["keypoints"], names, {0: 0, 1: 1, 2: 2}),
+        })  # fmt: skip
+    return {"images": content["images"], "annotations": annotations, "categories": _PERSON}
+
+
+def _ochuman(content: dict[str, Any]) -> dict[str, Any]:
+    names = content["keypoint_names"]
+    images, annotations = [], []
+    for number, image in enumerate(content["images"], 1):
+        images.append({**{k: image[k] for k in ("file_name", "width", "height")}, "id": number})
+        for entry in image["annotations"]:
+            x1, y1, x2, y2 = entry["bbox"]
+            points = [0] * (3 * K)
+            if entry.get("keypoints"):
+                points = _by_name(entry["keypoints"], names, OCHUMAN_SEEN)
+            annotations.append({
+                "id": len(annotations) + 1, "image_id": number, "category_id": 1, "iscrowd": 0,
+                "bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1),
+                "segmentation": _ochuman_mask(entry.get("segms")), "keypoints": points,
+            })  # fmt: skip
+    return {"images": images, "annotations": annotations, "categories": _PERSON}
+
+
+def _ochuman_mask(shape: dict[str, Any] | None) -> Any:
+    """Outer polygons without inner ones, as an RLE that JSON can hold; [] for none."""
+    if not shape or not shape["outer"]:
+        return []
+    size = (int(shape["height"]), int(shape["width"]))
+    outer, inner = (list(map(corners, shape[which])) for which in ("outer", "inner"))
+    mask = rle.decode(rle.merge(rle.frPyObjects(outer, *size)))
+    if inner:
+        mask[rle.decode(rle.merge(rle.frPyObjects(inner, *size))) > 0] = 0
+    packed = rle.encode(np.asfortranarray(mask))
+    return {"size": list(size), "counts": packed["counts"].decode()}
+
+
+def _by_name(points: list[float], names: list[str], seen: dict[int, int]) -> list[float]:
+    """COCO's keypoints from a list with other names; what is not there is 0, 0, 0."""
+    found: list[float] = []
+    for name in KEYPOINTS:
+        at = 3 * names.index(name) if name in names else -1
+        x, y, v = points[at : at + 3] if at >= 0 else (0, 0, 0)
+        found += [x, y, seen[int(v)]] if seen[int(v)] else [0, 0, 0]
+    return found
+
+
+_PERSON = [{"id": 1, "name": "person", "keypoints": list(KEYPOINTS)}]

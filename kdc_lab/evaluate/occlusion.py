@@ -1,0 +1,213 @@
+"""The occlusion benchmark: every way to carry a person through occlusion, on the same fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+
+from kdc_core.config import CentroidConfig, DecodeConfig, ModelInfo
+from kdc_core.decode import anchor_weights, find
+from kdc_core.engines import Engine
+from kdc_core.io import table
+from kdc_core.letterbox import Letterbox
+from kdc_core.track import TrackConfig, VideoDecoder, keep_duplicates
+from kdc_core.types import Centroids, Fields, Frame, People, Poses
+from kdc_lab.evaluate.bootstrap import grouped
+from kdc_lab.evaluate.box_tracker import BoxTracker
+from kdc_lab.evaluate.clip_metrics import GAP_BINS, HIDDEN_BINS, Ledger, summary
+from kdc_lab.evaluate.composed_clips import Shot
+from kdc_lab.evaluate.field_noise import noisy
+from kdc_lab.evaluate.plots import Series, curves
+from kdc_lab.evaluate.scenarios import Scenario
+from kdc_lab.training import Batch, oracle_fields
+
+Look = Callable[[Shot, float], Fields]
+MIN_SCORE = 0.25  # as on a robot: what is published, not what is ranked for AP
+DEFAULT = "weighted, temporal"
+CAST = " #"  # between a clip's name and the number of its cast
+GAINS = {"HOTA": "HOTA", "iou_half_hidden": "IoU above half hidden"}
+DRAWS = 4000  # resamples
+
+
+def methods() -> dict[str, VideoDecoder | BoxTracker]:
+    """A fresh decoder for every row of the table."""
+
+    def config(mode: str) -> DecodeConfig:
+        return DecodeConfig(centroid=CentroidConfig(mode=mode))
+
+    single = TrackConfig(temporal=False)
+    return {
+        "static (SM_c)": VideoDecoder(config("static"), single),
+        "literal argmax (DM_c)": VideoDecoder(config("single"), single),
+        "single, temporal": VideoDecoder(config("single")),
+        "weighted, per frame": VideoDecoder(config("weighted"), single),
+        DEFAULT: VideoDecoder(config("weighted")),
+        "box tracker": BoxTracker(config("weighted"), MIN_SCORE),
+    }
+
+
+def oracle(info: ModelInfo, rng: np.random.Generator, noise: float) -> Look:
+    """Fields from the truth, with the errors of a network times ``noise``."""
+
+    def look(shot: Shot, stamp: float) -> Fields:
+        seen = shot.seen()
+        height, width = seen.owner.shape
+        letterbox = Letterbox.fit((width, height), width, info.multiple)
+        fields = oracle_fields(_batch(seen), info, letterbox)
+        return noisy(fields, rng, noise) if noise else fields
+
+    return look
+
+
+def network(engine: Engine) -> Look:
+    """Fields from the pictures."""
+    return lambda shot, stamp: engine(Frame(shot.image, stamp))
+
+
+def _batch(shot: Shot) -> Batch:
+    height, width = shot.owner.shape
+    area = np.bincount(shot.owner.ravel(), minlength=len(shot.share) + 1)[1:]
+    return Batch(
+        image=torch.zeros(1, 3, height, width, dtype=torch.uint8),
+        owner=torch.from_numpy(shot.owner)[None],
+        ignore=torch.zeros(1, height, width, dtype=torch.uint8),
+        keypoints=torch.from_numpy(shot.keypoints)[None],
+        area=torch.from_numpy(area.astype(np.float32))[None],
+        mask_weight=torch.ones(1, len(area)),
+    )
+
+
+def play(
+    scenario: Scenario, look: Look, rng: np.random.Generator,
+    show: Callable[[float, Shot, People], None] = lambda stamp, shot, people: None,
+) -> dict[str, Ledger]:  # fmt: skip
+    """One clip under every method; ``show`` gets each frame as the default answers it."""
+    decoders = methods()
+    ledgers = {name: Ledger() for name in decoders}
+    for stamp in scenario.stamps(rng).tolist():
+        shot = scenario.clip.at(stamp)
+        fields = look(shot, stamp)
+        found = find(fields, keep_duplicates(decoders[DEFAULT].config))
+        for name, decoder in decoders.items():
+            people = _answer(decoder, fields, found, stamp, shot.image)
+            ledgers[name].add(stamp, shot, people)
+            if name == DEFAULT:
+                show(stamp, shot, people)
+    return ledgers
+
+
+def _answer(
+    decoder: VideoDecoder | BoxTracker, fields: Fields, found: tuple[Poses, Centroids],
+    stamp: float, image: np.ndarray,
+) -> People:  # fmt: skip
+    """People of a frame whose skeletons are known: they are the same in every centroid mode."""
+    if isinstance(decoder, BoxTracker):
+        return decoder(fields, stamp)
+    poses, centroids = found
+    weight, primary = anchor_weights(centroids.confidence, poses, decoder.config.centroid)
+    centroids = replace(centroids, weight=weight, primary=primary)
+    return decoder.follow(fields, poses, centroids, stamp, image)
+
+
+def figures(played: dict[str, dict[str, Ledger]]) -> dict[str, Any]:
+    """Figures of every method over all clips, and per clip; ``played`` is by scenario."""
+    names = list(next(iter(played.values())))
+    clips = {
+        clip: {name: summary([ledger]) for name, ledger in ledgers.items()}
+        for clip, ledgers in played.items()
+    }
+    return {
+        "all": {name: summary([ledgers[name] for ledgers in played.values()]) for name in names},
+        "gains": {name: gains(clips, name) for name in names if name != DEFAULT},
+        "clips": clips,
+    }
+
+
+def gains(clips: dict[str, dict[str, Any]], method: str) -> dict[str, list[float] | None]:
+    """By how much the default is better than a method: mean over clips, and its 95 % interval.
+
+    Clips that differ in the cast alone are resampled together, as they are not independent; None
+    where fewer than two kinds of clips have the figure.
+    """
+    found: dict[str, list[float] | None] = {}
+    for figure in GAINS:
+        kinds: dict[str, list[float]] = {}
+        for name, by_method in clips.items():
+            ours, theirs = by_method[DEFAULT][figure], by_method[method][figure]
+            if ours is not None and theirs is not None:
+                kinds.setdefault(name.partition(CAST)[0], []).append(ours - theirs)
+        several = len(kinds) > 1
+        found[figure] = list(grouped(list(kinds.values()), DRAWS, np.mean)) if several else None
+    return found
+
+
+def markdown(result: dict[str, Any], title: str) -> str:
+    """The tables of the benchmark."""
+    every = result["all"]
+    head = ["method", "HOTA", "AssA", "IDF1", "id sw.", "at centroid sw.", "centroid sw./min",
+            "on hidden", "jitter", "flicker"]  # fmt: skip
+    rows = [
+        [name, f["HOTA"], f["AssA"], f["IDF1"], f["id_switches"],
+         f["id_switches_at_centroid_switch"], f["centroid_switches_per_minute"],
+         f["centroid_on_hidden"], f["jitter"], f["flicker_per_1000"]]
+        for name, f in every.items()
+    ]  # fmt: skip
+    bins = list(next(iter(every.values()))["iou_by_hidden"])
+    iou = [
+        [name, *(f["iou_by_hidden"][part] for part in bins), f["iou_half_hidden"]]
+        for name, f in every.items()
+    ]
+    gaps = list(next(iter(every.values()))["regained"])
+    back = [[name, *(_of(f["regained"][gap]) for gap in gaps)] for name, f in every.items()]
+    better = [[name, *map(_gain, of.values())] for name, of in result["gains"].items()]
+    parts = [
+        f"# {title}", table(head, rows),
+        "Mask IoU of the visible part with the person's own id, by hidden share", 
+        table(["method", *bins, "above 0.50"], iou),
+        "Regained with the old id within 0.5 s, by length of the gap", 
+        table(["method", *gaps], back),
+        "The default's gain over each, mean of clips (95 % interval over kinds of clips)",
+        table(["method", *GAINS.values()], better),
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def drawings(result: dict[str, Any]) -> dict[str, str]:
+    """Plots as SVG by file name: what the tables say, without the rows that would hide others."""
+    every = {name.partition(" (")[0]: figures for name, figures in result["all"].items()}
+    every = {name: figures for name, figures in every.items() if name != "single, temporal"}
+    return {
+        "iou_by_hidden.svg": _plot(every, "iou_by_hidden", HIDDEN_BINS, "hidden share",
+                                   "IoU of the visible part"),
+        "regained_by_gap.svg": _plot(every, "regained", GAP_BINS, "seconds out of sight",
+                                     "regained with the old id"),
+    }  # fmt: skip
+
+
+def _plot(every: dict[str, Any], name: str, edges: tuple[float, ...], x: str, y: str) -> str:
+    middles = [(low + high) / 2 for low, high in pairwise(edges)]
+    series = []
+    for method, figures in every.items():
+        values = [v["rate"] if isinstance(v, dict) else v for v in figures[name].values()]
+        known = [(m, v) for m, v in zip(middles, values, strict=True) if v is not None]
+        if known:
+            series.append(Series(method, *zip(*known, strict=True)))
+    return curves(series, x, y) if series else ""
+
+
+def _of(regained: dict[str, Any]) -> str:
+    if not regained["gaps"]:
+        return "-"
+    return f"{round(regained['rate'] * regained['gaps'])} of {regained['gaps']}"
+
+
+def _gain(values: list[float] | None) -> str | None:
+    if values is None:
+        return None
+    mean, low, high = values
+    return f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"

@@ -1,0 +1,88 @@
+"""Clips of synthetic people on disk: a video, the truth of every frame, and a ROS recording.
+
+Truth comes in the forms that ``kdc replay`` reads: topics of the recording, COCO by stamp, MOTS
+text. In the recording, as in a camera's, people of whom too little is seen (``coco.LEAST_SHARE``)
+are occluded: a place, but no pixels; in the other two they are regions to be ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdc_core.skeleton import CENTRE
+from kdc_core.system import each
+from kdc_core.types import People, Phase
+from kdc_lab.replay import cdr_messages
+from kdc_lab.replay.clip_files import FRAME_ID, ClipFiles, ClipWriter
+from kdc_lab.synth import HIDDEN, SEEN, Shot, SynthConfig, annotate, background, clip, number
+
+START = 1_000 * cdr_messages.NS  # ns, of the first frame: a stamp of 0 means "unknown" to ROS
+
+
+def write_clips(
+    out: Path, count: int, seed: int, config: SynthConfig, backgrounds: list[Path],
+    seconds: float, fps: float, workers: int = 0, step: Callable[[], Any] = lambda: None,
+) -> dict[str, int]:  # fmt: skip
+    """Write ``count`` clips to folders ``clip1``, ``clip2``, … in ``out``.
+
+    Each gets ``clip.mp4``, ``truth.json`` (COCO, ``stamp_ns`` and ``track_id``), ``mots.txt`` and
+    ``bag``. They depend on the arguments up to ``fps`` alone. ``step`` is called after each clip.
+
+    Returns:
+        How many ``clips``, ``frames`` and ``people`` (identities) there are.
+    """
+    work = partial(_write_clip, out, seed, config, backgrounds, seconds, fps)
+    frames = people = 0
+    for of_one in each(work, range(count), workers):
+        frames, people = frames + of_one[0], people + of_one[1]
+        step()
+    return {"clips": count, "frames": frames, "people": people}
+
+
+def _write_clip(
+    out: Path, seed: int, config: SynthConfig, backgrounds: list[Path], seconds: float, fps: float,
+    index: int,
+) -> tuple[int, int]:  # fmt: skip
+    folder = out / f"clip{index + 1}"
+    folder.mkdir(parents=True, exist_ok=True)
+    own = number(seed, index)
+    names = ("clip.mp4", "bag", "truth.json", "mots.txt")
+    writer = ClipWriter(ClipFiles(*(folder / name for name in names)), fps)
+    identities: set[int] = set()
+    try:
+        for shot in clip(own, config, seconds, fps, background(backgrounds, own)):
+            stamp = START + round(shot.stamp * cdr_messages.NS)
+            _, people = annotate(shot, writer.frames + 1)
+            picture = cdr_messages.image_message(shot.image, cdr_messages.header(stamp, FRAME_ID))
+            truth = people_of(shot, np.array([not p["iscrowd"] for p in people], bool))
+            seen = [person for person in people if person["segmentation"]]
+            writer.add(stamp, shot.image, picture, truth, seen)
+            identities |= set(shot.ids.tolist())
+    finally:
+        writer.close()
+    return writer.frames, len(identities)
+
+
+def people_of(shot: Shot, seen: np.ndarray) -> People:
+    """A shot's people as a perfect node would report them; those not ``seen`` (P,) as occluded."""
+    count = len(shot)
+    v = shot.keypoints[..., 2]
+    value = np.concatenate([[0], np.where(seen, shot.ids, 0)]).astype(np.uint16)
+    labels = value[shot.labels]
+    boxes, centres = shot.box.copy(), (shot.box[:, :2] + shot.box[:, 2:] - 1) / 2
+    for row in np.flatnonzero(seen):
+        y, x = np.nonzero(shot.labels == row + 1)
+        boxes[row] = x.min(), y.min(), x.max() + 1, y.max() + 1
+        centres[row] = x.mean(), y.mean()
+    return People(
+        ids=shot.ids, score=np.ones(count, np.float32), mask_score=np.ones(count, np.float32),
+        keypoints=np.concatenate([shot.keypoints[..., :2], v[..., None] >= HIDDEN], axis=2),
+        visible=(v == SEEN) & seen[:, None], boxes=boxes, centroid=np.full(count, CENTRE),
+        centroid_xy=centres, labels=labels,
+        phase=np.where(seen, Phase.CONFIRMED, Phase.OCCLUDED).astype(np.uint8),
+    )  # fmt: skip

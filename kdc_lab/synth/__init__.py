@@ -1,0 +1,41 @@
+"""Generate synthetic people with exact masks, keypoints, visibility and ids."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kdc_core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from kdc_lab.synth.coco_truth import CATEGORY, annotate
+    from kdc_lab.synth.generator import clip, still
+    from kdc_lab.synth.inputs import background, backgrounds_in, number
+    from kdc_lab.synth.shot import HIDDEN, SEEN, Shot
+    from kdc_lab.synth.synth_config import SynthConfig
+    from kdc_lab.synth.synthetic_stills import write_stills
+
+__getattr__, __all__ = lazy_exports(
+    __name__,
+    {
+        "coco_truth": (
+            "CATEGORY",
+            "annotate",
+        ),
+        "generator": (
+            "clip",
+            "still",
+        ),
+        "inputs": (
+            "background",
+            "backgrounds_in",
+            "number",
+        ),
+        "shot": (
+            "HIDDEN",
+            "SEEN",
+            "Shot",
+        ),
+        "synth_config": ("SynthConfig",),
+        "synthetic_stills": ("write_stills",),
+    },
+)

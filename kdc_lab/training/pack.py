@@ -1,0 +1,91 @@
+"""Pack a training set into a few portable files: ``python -m kdc_lab.training.pack --out DIR``.
+
+Each file holds JPEGs, label maps and people of a share of the pictures (see ``data.Pack``), needs
+neither pycocotools nor the original files, and is read in a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from kdc_core.errors import InputError
+from kdc_lab.training.coco_reader import LoadReport, read_coco, read_negatives
+from kdc_lab.training.data import Pack
+
+log = logging.getLogger(__name__)
+
+
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to read; shared with ``kdc train``."""
+    parser.add_argument(
+        "--data", nargs="+", type=Path, default=[], metavar="FILE",
+        help="COCO annotation files (pictures in the folder 'images' beside them), or packs; "
+        "5 %% of their pictures (id %% 20 == 7) are kept for tuning",
+    )  # fmt: skip
+    parser.add_argument(
+        "--extra", nargs="+", type=Path, default=[], metavar="FILE",
+        help="more of the same, trained on in full",
+    )  # fmt: skip
+    parser.add_argument(
+        "--negatives", nargs="+", type=Path, default=[], metavar="DIR",
+        help="folders of pictures without people",
+    )  # fmt: skip
+
+
+def read_all(
+    data: list[Path], extra: list[Path], negatives: list[Path], quality: int | None = None
+) -> tuple[Pack, LoadReport]:
+    """Read every source into one pack; packs keep the tuning split they were made with."""
+    report, packs = LoadReport(), []
+    for path in (*data, *extra):
+        if path.suffix == ".npz":
+            pack = Pack.load(path)
+            report.pictures += len(pack)
+            report.people += len(pack.area)
+        else:
+            pack = read_coco(path, report, holdout=path in data, quality=quality)
+        packs.append(pack)
+    packs += [read_negatives(folder, report, quality=quality) for folder in negatives]
+    if not packs:
+        raise InputError("training data: expected --data FILE (COCO annotations or a pack)")
+    return Pack.join(packs), report
+
+
+def save_pieces(pack: Pack, folder: Path, pieces: int, seed: int = 0) -> list[Path]:
+    """Write the pictures, shuffled, as ``pieces`` files of about equal size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shuffled = np.random.default_rng(seed).permutation(len(pack))
+    paths = []
+    for number, indices in enumerate(np.array_split(shuffled, pieces), start=1):
+        paths.append(folder / f"pack{number}.npz")
+        pack.take(indices).save(paths[-1])
+    return paths
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_source_arguments(parser)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the packs")
+    parser.add_argument("--pieces", type=int, default=1, help="files to split into (1)")
+    parser.add_argument(
+        "--quality", type=int, default=None, help="write all JPEGs anew at this quality (smaller)"
+    )
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        pack, report = read_all(args.data, args.extra, args.negatives, args.quality)
+    except ValueError as error:
+        parser.error(str(error))
+    log.info("%s", report)
+    for path in save_pieces(pack, args.out, args.pieces):
+        log.info("%s: %.1f MiB", path, path.stat().st_size / 2**20)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,108 @@
+"""The demo's clip: OpenCV's sample ``vtest.avi``, people walking past, 768x576, 10 fps, 795 frames.
+
+It comes out of Debian's package ``opencv-doc`` where apt is at hand, else out of the source
+package of ``opencv-python``; its checksum is known, and it is kept in the user's cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from kdc_core.errors import InputError
+
+NAME = "vtest.avi"
+SHA256 = "45cddc9490be69345cbdab64ca583be65987e864ca408038e648db99e10516cf"
+SDIST = "4.11.0.86"  # a version of opencv-python whose source package has the samples
+
+
+def fetch(say: Callable[[str], None] = print) -> Path:
+    """Path of the clip in the cache; downloads about 95 MB the first time.
+
+    Raises:
+        ValueError: neither source could be reached, or what came has another checksum.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kdc"
+    clip = cache / NAME
+    if clip.is_file() and _sha256(clip) == SHA256:
+        return clip
+    cache.mkdir(parents=True, exist_ok=True)
+    failures = []
+    for where, download in (
+        ("Debian's package opencv-doc", _from_apt),
+        ("the source package of opencv-python", _from_sdist),
+    ):
+        say(f"fetching {NAME} from {where} (95 MB, once)")
+        part = clip.with_suffix(f".{os.getpid()}.part")
+        try:
+            download(part)
+            if (got := _sha256(part)) != SHA256:
+                raise InputError(f"expected sha256 {SHA256[:12]}…, got {got[:12]}…")
+            part.replace(clip)
+            return clip
+        except (OSError, ValueError, subprocess.SubprocessError, tarfile.TarError) as error:
+            failures.append(f"{where}: {error}")
+        finally:
+            part.unlink(missing_ok=True)
+    raise InputError(
+        f"{NAME} could not be fetched ({'; '.join(failures)}): give a video of your own: "
+        "make demo SOURCE=FILE"
+    )
+
+
+def _from_apt(target: Path) -> None:
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        raise InputError("no apt here")
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            ["apt-get", "-qq", "download", "opencv-doc"], cwd=folder, check=True,
+            capture_output=True, timeout=300,
+        )  # fmt: skip
+        package = next(Path(folder).glob("opencv-doc*.deb"))
+        with subprocess.Popen(
+            ["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE
+        ) as unpacking:
+            try:
+                _extract(unpacking.stdout, "r|", target)
+            finally:
+                unpacking.terminate()  # the rest of the package is not wanted
+
+
+def _from_sdist(target: Path) -> None:
+    """Stream the archive and stop at the clip; pip tells the address of the user's own index."""
+    listing = subprocess.run(
+        [sys.executable, "-m", "pip", "-vv", "index", "versions", "opencv-python",
+         "--no-binary", ":all:"], capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    found = re.search(
+        rf"Found link (\S+/opencv-python-{re.escape(SDIST)}\.tar\.gz)", listing.stdout
+    )
+    if found is None:
+        raise InputError(f"pip does not find opencv-python {SDIST}")
+    with urllib.request.urlopen(found[1], timeout=60) as response:
+        _extract(response, "r|gz", target)
+
+
+def _extract(stream: IO[bytes], mode: str, target: Path) -> None:
+    with tarfile.open(fileobj=stream, mode=mode) as archive:
+        for member in archive:
+            if member.name.endswith("/" + NAME) and member.isfile():
+                source = archive.extractfile(member)
+                with source, target.open("wb") as out:
+                    shutil.copyfileobj(source, out)
+                return
+    raise InputError(f"no {NAME} in the package")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

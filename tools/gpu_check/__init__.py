@@ -1,0 +1,1 @@
+"""Check and time the CUDA kernels and TensorRT engines on this machine."""
