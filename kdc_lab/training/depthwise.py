@@ -75,15 +75,16 @@ def input_gradient_stride_2(
 
 
 class _Depthwise(torch.autograd.Function):
-    """A depthwise convolution without bias whose backward pass is computed as described above."""
+    """A depthwise convolution whose backward pass is computed as described above."""
 
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any, x: torch.Tensor, weight: torch.Tensor, stride: int, padding: int, fast: Kernels
-    ) -> torch.Tensor:
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, stride: int,
+        padding: int, fast: Kernels,
+    ) -> torch.Tensor:  # fmt: skip
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.padding, ctx.fast = stride, padding, fast
-        return F.conv2d(x, weight, None, stride, padding, 1, x.shape[1])
+        return F.conv2d(x, weight, bias, stride, padding, 1, x.shape[1])
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
@@ -111,7 +112,8 @@ class _Depthwise(torch.autograd.Function):
                 padded = padded.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
                 found = fast.weight(padded, grad, kernel, stride)
                 grad_weight = found[:, None].to(weight.dtype)
-        return grad_x, grad_weight, None, None, None
+        grad_bias = grad.float().sum((0, 1, 2)) if ctx.needs_input_grad[2] else None
+        return grad_x, grad_weight, grad_bias, None, None, None
 
 
 def _onednn_weight_gradient(
@@ -148,19 +150,23 @@ def can_compile() -> bool:
 
 
 class FastDepthwise:
-    """Forward of a depthwise ``nn.Conv2d`` with the fast backward pass."""
+    """Replaces ``_conv_forward`` of a depthwise ``nn.Conv2d``."""
 
     def __init__(self, conv: nn.Conv2d, fast: Kernels) -> None:
-        self._conv, self._fast = conv, fast
+        self._fast = fast
         self._stride, self._padding = int(conv.stride[0]), int(conv.padding[0])
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the convolution of ``x`` (B, C, H, W)."""
-        weight = self._conv.weight
+    def __call__(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Return the convolution of ``x`` (B, C, H, W) with ``weight`` (C, 1, k, k)."""
         if torch.is_autocast_enabled(x.device.type):
             dtype = torch.get_autocast_dtype(x.device.type)
             x, weight = x.to(dtype), weight.to(dtype)
-        out: torch.Tensor = _Depthwise.apply(x, weight, self._stride, self._padding, self._fast)
+            bias = None if bias is None else bias.to(dtype)
+        out: torch.Tensor = _Depthwise.apply(
+            x, weight, bias, self._stride, self._padding, self._fast
+        )
         return out
 
 
@@ -169,7 +175,6 @@ def is_slow(conv: nn.Module) -> bool:
     return (
         isinstance(conv, nn.Conv2d)
         and conv.groups == conv.in_channels == conv.out_channels > 1
-        and conv.bias is None
         and conv.kernel_size[0] == conv.kernel_size[1]
         and (conv.stride == (1, 1) or (conv.stride == (2, 2) and conv.kernel_size == (3, 3)))
         and conv.dilation == (1, 1)
@@ -181,7 +186,7 @@ def is_slow(conv: nn.Module) -> bool:
 def use_fast_depthwise(net: nn.Module) -> int:
     """Let the depthwise convolutions of ``net`` train with the fast gradients.
 
-    The forward method of the modules is replaced on this instance, so names and weights stay.
+    The modules of this instance compute differently; their names and weights stay.
 
     Returns:
         Number of convolutions; 0 if nothing can be compiled here.
@@ -191,6 +196,6 @@ def use_fast_depthwise(net: nn.Module) -> int:
     fast, count = Kernels(), 0
     for module in net.modules():
         if is_slow(module):
-            module.forward = FastDepthwise(module, fast)  # type: ignore[method-assign]
+            module._conv_forward = FastDepthwise(module, fast)  # type: ignore[method-assign]
             count += 1
     return count
