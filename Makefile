@@ -6,7 +6,7 @@
 #   make install PYTHON=python3.12
 #   make test TORCH_INDEX=URL a package index for torch alone, such as PyTorch's CPU builds
 #   make test-cuda-sim        the GPU code over a fake GPU; needs a CUDA toolkit to build PyCUDA
-#   make gpu-check            on a machine with a GPU: compare, time, write docs/gpu_results.md
+#   make gpu-check            on a machine with a GPU: compare, time, write docs/reports/gpu_results.md
 
 PYTHON ?= python3
 SOURCE ?=
@@ -55,7 +55,7 @@ test-cuda-sim: $(STAMPS)/test $(STAMPS)/gpu-test
 
 gpu-check: $(STAMPS)/kdc $(STAMPS)/gpu
 	@$(BIN)/python -m tools.gpu_check.check --sanitize --model \
-	  kdc_core/weights/kdc_lite.onnx --out docs/gpu_results.md
+	  kdc_core/weights/kdc_lite.onnx --out docs/reports/gpu_results.md
 
 lint: $(STAMPS)/lint
 	@$(BIN)/ruff check .
