@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kdc_core.cuda.device import PycudaDriver
     from kdc_core.cuda.gpu_decoder import find_poses
     from kdc_core.cuda.kernels import PEOPLE, SLOTS, Kernels, Layout
-    from kdc_core.cuda.probe import gpu_name, gpu_path, in_the_way
+    from kdc_core.cuda.probe import gpu_checks, gpu_name, gpu_unavailable_reason
     from kdc_core.cuda.trt_library import MODULES, load_tensorrt
 
 __getattr__, __all__ = lazy_exports(
@@ -31,8 +31,8 @@ __getattr__, __all__ = lazy_exports(
         "trt_library": ("MODULES", "load_tensorrt"),
         "probe": (
             "gpu_name",
-            "gpu_path",
-            "in_the_way",
+            "gpu_checks",
+            "gpu_unavailable_reason",
         ),
     },
 )

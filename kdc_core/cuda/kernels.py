@@ -54,7 +54,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class PoseReadings:
+class AnchorReadings:
     """What votes and fields say at the anchors of P people."""
 
     anchor_score: np.ndarray  # (P, 18) float64: share of the disk that votes here, 0…1
@@ -62,8 +62,8 @@ class PoseReadings:
     scale: np.ndarray  # (P,) s_j, input pixels
     confidence: np.ndarray  # (P, 18) c_k
 
-    def __getitem__(self, index: np.ndarray) -> PoseReadings:
-        return PoseReadings(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+    def __getitem__(self, index: np.ndarray) -> AnchorReadings:
+        return AnchorReadings(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
 
 class Kernels:
@@ -218,7 +218,7 @@ class Kernels:
         parts = self.driver.download_all(list(self.peaks.values()))
         return Peaks(**dict(zip(self.peaks, parts, strict=True)))
 
-    def measure(self, poses: Poses, config: CentroidConfig) -> PoseReadings:
+    def measure(self, poses: Poses, config: CentroidConfig) -> AnchorReadings:
         """The twin of ``person_size`` and ``anchor_confidence``, and the votes at the anchors.
 
         Args:
@@ -228,13 +228,13 @@ class Kernels:
         Raises:
             ValueError: more than 64 people.
         """
-        people = self._fitting(len(poses))
+        people = self._checked_count(len(poses))
         if people:
             self.load_poses(poses)
             self.pool()
             self.read_poses(people, config)
         buffers = (self.anchor_score, self.sigma, self.scale, self.confidence)
-        return PoseReadings(*(part[:people] for part in self.driver.download_all(buffers)))
+        return AnchorReadings(*(part[:people] for part in self.driver.download_all(buffers)))
 
     def refine_unmatched(self, poses: Poses, config: GroupConfig) -> Poses:
         """The twin of ``decode.refine_unmatched``.
@@ -242,7 +242,7 @@ class Kernels:
         Raises:
             ValueError: more than 64 people.
         """
-        people = self._fitting(len(poses))
+        people = self._checked_count(len(poses))
         if not people or not config.unmatched_steps:
             return poses
         self.load_poses(poses)
@@ -284,7 +284,7 @@ class Kernels:
         Raises:
             ValueError: more than 64 people, or a smoothing that only the CPU decoder has.
         """
-        self._fitting(len(centroids))
+        self._checked_count(len(centroids))
         if config.igo_sigma > SHARP:
             raise InputError(
                 f"igo_sigma: the GPU decoder does not smooth, got {config.igo_sigma}; "
@@ -293,7 +293,7 @@ class Kernels:
         if not len(centroids):
             labels = np.zeros(self.labels.shape, np.uint16)
             return InstanceMap(labels, ids, np.zeros(0, np.float32))
-        self.load_people(centroids, ids)
+        self.load_centroids(centroids, ids)
         self.pool()
         self.membership(len(ids), config, mode)
         for _ in range(config.mean_shift_steps):
@@ -302,7 +302,7 @@ class Kernels:
         self.paint(config)
         return self.download_map(ids)
 
-    def _fitting(self, people: int) -> int:
+    def _checked_count(self, people: int) -> int:
         if people > PEOPLE:
             raise InputError(
                 f"GPU decoder: expected at most {PEOPLE} people, got {people}; "
@@ -310,7 +310,7 @@ class Kernels:
             )
         return people
 
-    def load_people(self, centroids: Centroids, ids: np.ndarray) -> None:
+    def load_centroids(self, centroids: Centroids, ids: np.ndarray) -> None:
         """Copy the people's centroids and labels to the GPU."""
         for name in ("xy", "weight", "sigma", "scale"):
             column = np.ascontiguousarray(getattr(centroids, name), np.float32)

@@ -143,7 +143,8 @@ def from_keypoints(fields: Fields, persons: list[dict[str, Any]], config: Decode
     vis[:, :K] = np.where(points[..., 2] == 2, 1.0, 0.5) * known
     poses = Poses(
         xy=fields.letterbox.to_input(xy).astype(np.float32),
-        anchor_score=matched.astype(np.float32), vis=vis, matched=matched, score=np.ones(len(xy), np.float32),
+        anchor_score=matched.astype(np.float32), vis=vis, matched=matched,
+        score=np.ones(len(xy), np.float32),
     )  # fmt: skip
     centroids = select(fields, poses, config.centroid)
     ids = np.arange(1, len(xy) + 1)

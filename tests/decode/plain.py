@@ -1,7 +1,7 @@
 """The decoder's rules, one person and one map of the frame at a time: slow and easy to check.
 
-What is shared with the decoder (``decay``, ``spread``, ``smooth_votes``, ``sample``) has tests of its
-own.
+What is shared with the decoder (``decay``, ``spread``, ``smooth_votes``, ``sample``) has
+tests of its own.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ extern "C" __global__ void __launch_bounds__(256) copy(const float4* from, float
 
 def time_all(driver: Any, report: Report) -> None:
     """Every stage on the GPU, and the decoder as a whole."""
-    driver.extend(_DELAY)
+    driver.load_kernels(_DELAY)
     rate = _copy_rate(driver)
     empty = _microseconds(driver, lambda: driver.launch("nothing", (1,), (32,), 0))
     report.add("\n## Time per stage, 640 × 480, µs\n")
@@ -94,7 +94,7 @@ def _prepared(driver: Any, fields: Fields, poses: Poses) -> Kernels:
     centroids = select(fields, poses, CentroidConfig())
     # as if every second anchor had no peak
     kernels.load_poses(replace(poses, matched=poses.matched & (np.arange(A) % 2 > 0)))
-    kernels.load_people(centroids, np.arange(1, len(poses) + 1))
+    kernels.load_centroids(centroids, np.arange(1, len(poses) + 1))
     kernels.vote()
     return kernels
 
