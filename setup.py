@@ -26,8 +26,8 @@ SYNTH = [
     "pycocotools>=2.0.8",
     "rosbags>=0.10",
 ]
-# Always use the ros-jazzy-* names: a bare ros-rclpy belongs to another distribution. The second half
-# is needed to build kdc_msgs; the wheels do not declare it.
+# Always use the ros-jazzy-* names: a bare ros-rclpy belongs to another distribution. The second
+# half is needed to build kdc_msgs; the wheels do not declare it.
 ROS = [
     "ros-jazzy-rclpy[fastrtps]",
     "ros-jazzy-common-interfaces",
