@@ -29,8 +29,8 @@ class Package:
     comes_with: str = ""  # what brings it, where pip alone does not
 
     @property
-    def install_hints(self) -> str:
-        """The command that brings it."""
+    def install(self) -> str:
+        """The command that installs it."""
         return self.comes_with or f"pip install {self.distribution}"
 
 
