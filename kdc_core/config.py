@@ -123,18 +123,18 @@ class GroupConfig:
     same_place_scale: float = 0.08  # … or this share of the person's scale
     match_radius: float = 0.5  # of R: a peak this close to the predicted position is matched
     match_scale: float = 0.3  # … or this share of the person's scale
-    min_disk: float = 0.02  # a keypoint below does not count
+    min_anchor_score: float = 0.02  # a keypoint below does not count
     min_keypoints: int = 4  # fewer, and the person needs a CENTRE; fragments steal pixels
     min_centre: float = 0.05  # disk of a CENTRE that makes a person by itself
     duplicate: float = 0.2  # of s_j: anchors this close on average belong to one person
-    settle_steps: int = 2  # how often an unmatched anchor is read again at its new position
+    unmatched_steps: int = 2  # how often an unmatched anchor is read again at its new position
 
     def __post_init__(self) -> None:
         _check(self, 1 <= self.max_people <= 65535, "max_people: expected 1 to 65535")
-        _check_shares(self, "seed_score", "min_disk", "min_centre")
+        _check_shares(self, "seed_score", "min_anchor_score", "min_centre")
         _check_not_negative(
             self, "same_place", "same_place_scale", "match_radius", "match_scale", "duplicate",
-            "min_keypoints", "settle_steps",
+            "min_keypoints", "unmatched_steps",
         )  # fmt: skip
 
 
@@ -185,7 +185,7 @@ class ScoreConfig:
     low below.
     """
 
-    min_presence: float = 0.02  # of ``Poses.presence``; lower only costs time
+    min_objectness: float = 0.02  # of ``Poses.objectness``; lower only costs time
     #: weights of ``score.expected``: of 1, φ, ln size and ln votes
     oks: tuple[float, ...] = (-2.63, 2.74, 0.57, 1.06)
     iou: tuple[float, ...] = (-5.23, 5.11, 0.52, 0.31)

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from kdc_core.config import CentroidMode, DecodeConfig, ModelInfo
-from kdc_core.engines import ENGINES, Engine, choose, default_model, open_engine
+from kdc_core.engines import ENGINES, Engine, default_model, open_engine
 from kdc_core.errors import InputError
 from kdc_core.io import Source, keep_apart
 
@@ -117,7 +117,7 @@ def refuse_network(args: argparse.Namespace, instead: str) -> None:
 
 def weights_of(args: argparse.Namespace) -> Path:
     """The file that ``engine_from`` opens, as far as can be told before it tries."""
-    engine = choose(args.model)[0] if args.engine == "auto" else args.engine
+    engine = choose_engine(args.model)[0] if args.engine == "auto" else args.engine
     return args.model or default_model(engine)
 
 
