@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from kdc_core.config import CentroidMode, DecodeConfig, ModelInfo
-from kdc_core.engines import ENGINES, Engine, default_model, open_engine
+from kdc_core.engines import ENGINES, Engine, choose_engine, default_model, open_engine
 from kdc_core.errors import InputError
 from kdc_core.io import Source, keep_apart
 
