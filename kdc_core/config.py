@@ -192,7 +192,7 @@ class ScoreConfig:
     min_mask: float = 32.0  # input pixels² of the smallest mask
 
     def __post_init__(self) -> None:
-        _check_shares(self, "min_presence")
+        _check_shares(self, "min_objectness")
         for name in ("oks", "iou"):
             _check(self, len(getattr(self, name)) == 4, f"{name}: expected 4 weights")
         _check_not_negative(self, "min_mask")
