@@ -28,7 +28,7 @@ class Stay:
 
 
 @dataclass(frozen=True)
-class Worst:
+class WorstFrame:
     """A frame that went badly."""
 
     badness: float
@@ -39,7 +39,7 @@ class Worst:
     picture: bytes  # JPEG
 
 
-class Diary:
+class CameraStats:
     """One camera's frames, as they are worked on."""
 
     def __init__(self, topic: str) -> None:
@@ -50,7 +50,7 @@ class Diary:
         self.switches: list[tuple[float, int, str]] = []  # time, id, what happened
         self.latency: list[float] = []  # ms; real time only
         self.received = self.dropped = 0
-        self.worst: list[Worst] = []
+        self.worst: list[WorstFrame] = []
         self._open: dict[int, Stay] = {}
 
     def add(
@@ -116,7 +116,7 @@ class Diary:
             return
         picture = thumbnail(overlay(frame.image, people))
         kept = [one for one in self.worst if one is not rival]
-        kept.append(Worst(badness, time, self.topic, stamp, why, picture))
+        kept.append(WorstFrame(badness, time, self.topic, stamp, why, picture))
         self.worst = sorted(kept, key=lambda one: -one.badness)
 
 

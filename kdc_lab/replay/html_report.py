@@ -9,7 +9,7 @@ from typing import Any
 
 from kdc_core.types import Phase
 from kdc_lab.evaluate import Bar, Series, curves, histogram, timeline
-from kdc_lab.replay.camera_stats import WORST, Diary, Worst
+from kdc_lab.replay.camera_stats import WORST, CameraStats, WorstFrame
 
 ROWS = 60  # ids in the timeline of one camera
 PHASES = {
@@ -36,7 +36,7 @@ figcaption{{font-size:.85rem;color:#555}}img{{max-width:100%;display:block}}
 """
 
 
-def write_report(path: Path, summary: dict[str, Any], diaries: dict[str, Diary]) -> None:
+def write_report(path: Path, summary: dict[str, Any], diaries: dict[str, CameraStats]) -> None:
     """One replay as a page."""
     parts = [f"<h1>{escape(summary['bag'])}</h1>", table(_overview(summary))]
     if summary["truth"]:
@@ -99,7 +99,7 @@ def _overview(summary: dict[str, Any]) -> list[list[Any]]:
     return rows
 
 
-def _camera(diary: Diary) -> str:
+def _camera(diary: CameraStats) -> str:
     count = [Series("people", diary.times, diary.people, steps=True)]
     parts = ["<h3>People over time</h3>", curves(count, "seconds", "people")]
     if diary.stays:
@@ -118,7 +118,7 @@ def _key() -> str:
     return f'<p class="key">{"".join(spans)}</p>'
 
 
-def _stays(diary: Diary) -> str:
+def _stays(diary: CameraStats) -> str:
     """Timeline of the people who stayed longest, in the order of their ids."""
     long: dict[int, float] = {}
     for stay in diary.stays:
@@ -135,8 +135,8 @@ def _stays(diary: Diary) -> str:
     return timeline(bars, marks, "seconds") + more
 
 
-def _worst(diaries: dict[str, Diary]) -> list[str]:
-    found: list[Worst] = sorted(
+def _worst(diaries: dict[str, CameraStats]) -> list[str]:
+    found: list[WorstFrame] = sorted(
         (one for diary in diaries.values() for one in diary.worst), key=lambda one: -one.badness
     )[:WORST]
     return [

@@ -21,8 +21,8 @@ from kdc_core.session import DEFAULT_MIN_SCORE, Result, Session, Skip
 from kdc_core.types import Frame, People
 from kdc_lab.replay import cameras, cdr_messages, ground_truth
 from kdc_lab.replay.bag import Bag, Message
-from kdc_lab.replay.camera_stats import Diary
-from kdc_lab.replay.evaluator import Judge
+from kdc_lab.replay.camera_stats import CameraStats
+from kdc_lab.replay.evaluator import Evaluator
 from kdc_lab.replay.html_report import write_report
 from kdc_lab.replay.result_files import PEOPLE, Output
 
@@ -114,8 +114,8 @@ class Replay:
             topic: Session(self.pipeline, self.settings.min_score, warn=partial(self._warn, topic))
             for topic in topics
         }
-        self.diaries = {topic: Diary(topic) for topic in topics}
-        self.judge = Judge() if self.truth else None
+        self.diaries = {topic: CameraStats(topic) for topic in topics}
+        self.judge = Evaluator() if self.truth else None
         self.output = Output(self.out, self.settings.storage)
         self._count = 0
 

@@ -16,7 +16,7 @@ from kdc_core.types import Phase
 from kdc_lab.evaluate.composed_clips import Clip, Drawn
 from kdc_lab.replay import cdr_messages, parallel_replay
 from kdc_lab.replay.clip_files import truth_of
-from kdc_lab.replay.evaluator import Judge
+from kdc_lab.replay.evaluator import Evaluator
 from kdc_lab.replay.ground_truth import of_people
 
 LEVELS = np.arange(0.5, 1.0, 0.05)
@@ -290,7 +290,7 @@ def standing(wall: bool = False):
 
 def tracks(frames):
     """HOTA and IDF1 of (people, truth) frames."""
-    judge = Judge()
+    judge = Evaluator()
     for number, (people, truth) in enumerate(frames, 1):
         image = {"id": number, "width": 320, "height": 240, "file_name": "", "topic": "/c"}
         judge.add(image, people, truth)
