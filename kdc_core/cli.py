@@ -38,7 +38,7 @@ COMMANDS = {
         "an ONNX file to int8, for CPUs that are fast at it",
     ),
     "build-engine": ("kdc_core.commands.build_engine", "a TensorRT engine for this GPU, kept"),
-    "bench": ("kdc_core.commands.bench", "milliseconds per stage, frames per second, memory"),
+    "bench": ("kdc_lab.commands.bench", "milliseconds per stage, frames per second, memory"),
     "doctor": ("kdc_core.commands.doctor", "what is installed, would be used, is missing"),
 }
 

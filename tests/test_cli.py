@@ -260,7 +260,7 @@ def test_bench_times_every_stage(model: str, tmp_path: Path, capsys) -> None:
     assert figures["frame_size"] == [640, 480]
     assert figures["fps"] > 0.5
     assert 30 < figures["peak_memory_mb"] < 10_000
-    assert "frames/s end to end" in capsys.readouterr().out
+    assert "fps end to end" in capsys.readouterr().out
 
 
 def test_doctor_names_engine_and_what_is_missing(model: str, capsys, monkeypatch) -> None:
