@@ -1,4 +1,4 @@
-"""Generate synthetic people with exact masks, keypoints, visibility and ids."""
+"""Synthetic people with exact masks, keypoints, visibility and ids: rendered or simply drawn."""
 
 from __future__ import annotations
 

@@ -41,8 +41,8 @@ def clip(
     film = Clip(tuple(figures), config.size, background=behind)
     for frame in range(round(seconds * fps)):
         shot = film.at(frame / fps)
-        whole = [Clip((figure,), config.size).at(frame / fps).owner > 0 for figure in figures]
-        boxes = [cv2.boundingRect(mask.astype(np.uint8)) for mask in whole]
+        alone = [Clip((figure,), config.size).at(frame / fps).owner > 0 for figure in figures]
+        boxes = [cv2.boundingRect(mask.astype(np.uint8)) for mask in alone]
         yield RenderedFrame(
             image=shot.image, labels=shot.owner, keypoints=shot.keypoints.astype(np.float32),
             box=np.array([(x, y, x + w, y + h) for x, y, w, h in boxes], np.float32),

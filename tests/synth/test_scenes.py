@@ -11,13 +11,19 @@ pytest.importorskip("anny", reason="synthetic people need pip install -e '.[synt
 pytest.importorskip("warp", reason="synthetic people need pip install -e '.[synth]'")
 
 from kdc_lab.synth import RenderedFrame, SynthConfig, bodies, clip, still
-from kdc_lab.synth.activities import staying
+from kdc_lab.synth.activities import stay
 from kdc_lab.synth.clip_sampling import clip_scene
-from kdc_lab.synth.contacts import alike, hold_hands, hug
-from kdc_lab.synth.paths import walk
+from kdc_lab.synth.contacts import have_similar_height, hold_hands, hug
+from kdc_lab.synth.paths import simulate_paths
 from kdc_lab.synth.scene import Scene
-from kdc_lab.synth.still_sampling import BESIDE, frozen, random_actor, shared, still_scene
-from kdc_lab.synth.volume import TOUCH, overlap
+from kdc_lab.synth.still_sampling import (
+    MAX_BOX_OVERLAP,
+    freeze,
+    overlap_share,
+    random_actor,
+    still_scene,
+)
+from kdc_lab.synth.volume import SOFTNESS, overlap
 
 SMALL = SynthConfig(size=(240, 180), people=(1, 8))
 
@@ -30,7 +36,7 @@ def scenes() -> list[Scene]:
 
 @pytest.fixture(scope="module")
 def shots(scenes: list[Scene]) -> list[RenderedFrame]:
-    return [scene.shot(0.0, np.random.default_rng(0)) for scene in scenes]
+    return [scene.render_frame(0.0, np.random.default_rng(0)) for scene in scenes]
 
 
 def digest(shot: RenderedFrame) -> str:
@@ -97,7 +103,7 @@ def test_people_and_things_do_not_go_through_each_other(scenes: list[Scene]) -> 
     for scene in scenes:
         free = [actor.spheres(0.0) for actor in scene.actors if actor.grip is None]
         for a, b in combinations(free, 2):
-            assert overlap(a, b) < TOUCH + 1e-6
+            assert overlap(a, b) < SOFTNESS + 1e-6
             pairs += 1
     assert pairs > 10
 
@@ -108,8 +114,10 @@ def test_who_touches_does_no_more_than_that(join) -> None:
     rng = np.random.default_rng(4)
     people = [random_actor(rng, 0.0) for _ in range(8)]
     for person in people:
-        person.activity = frozen(staying(rng, "stand"), 0.0)
-    pairs = [pair for pair in combinations(people, 2) if join is hold_hands or alike(*pair)]
+        person.activity = freeze(stay(rng, "stand"), 0.0)
+    pairs = [
+        pair for pair in combinations(people, 2) if join is hold_hands or have_similar_height(*pair)
+    ]
     for a, b in pairs[:6]:
         join(a, b)
         depth = overlap(a.spheres(0.0), b.spheres(0.0))
@@ -157,7 +165,7 @@ def test_paths_keep_clear_of_each_other_and_stay_in_the_field() -> None:
     starts = np.array([(x, y) for x in (-3.0, -1, 1, 3) for y in (3.0, 5, 7)])
     radii = np.full(12, 0.4)
     speeds = np.where(np.arange(12) < 9, 1.2, 0.0)
-    paths = walk(rng, 20.0, starts, speeds, radii, np.full(12, 1.4), low, high)
+    paths = simulate_paths(rng, 20.0, starts, speeds, radii, np.full(12, 1.4), low, high)
     places = np.stack([path.xy for path in paths])
     gaps = [np.linalg.norm(places[a] - places[b], axis=1).min()
             for a, b in combinations(range(12), 2)]  # fmt: skip
@@ -192,7 +200,7 @@ def test_how_many_are_in_front_of_one_another(crowding, behind) -> None:
         boxes = [scene.camera(0.0).box(actor.spheres(0.0)) for actor in scene.actors]
         for person, box in enumerate(boxes):
             others = boxes[:person] + boxes[person + 1 :]
-            hidden += any(shared(box, other) > BESIDE for other in others)
+            hidden += any(overlap_share(box, other) > MAX_BOX_OVERLAP for other in others)
         people += len(boxes)
     assert people >= 20
     assert behind[0] <= hidden / people <= behind[1]

@@ -93,13 +93,13 @@ def test_a_resumed_run_sees_the_pictures_of_an_unbroken_one(real):
     def open_pool() -> synthetic_pool.LivePool:
         return synthetic_pool.open_pool(config, read(real), None, [], HERE)
 
-    whole, resumed = open_pool(), open_pool()
-    unbroken = [loop._batches(whole, step, config, AUGMENT, HERE)[0] for step in range(4)]
+    unbroken_pool, resumed = open_pool(), open_pool()
+    unbroken = [loop._batches(unbroken_pool, step, config, AUGMENT, HERE)[0] for step in range(4)]
     batch = loop._batches(resumed, 3, config, AUGMENT, HERE)[0]
     for name in ("image", "owner", "ignore", "keypoints", "area", "mask_weight"):
         assert torch.equal(getattr(batch, name), getattr(unbroken[3], name))
     assert not torch.equal(unbroken[3].image, unbroken[2].image)
-    whole.close()
+    unbroken_pool.close()
     resumed.close()
 
 

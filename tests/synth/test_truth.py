@@ -16,7 +16,7 @@ from kdc_lab.evaluate.annotated_images import Dataset, load
 from kdc_lab.evaluate.coco_metrics import predictions
 from kdc_lab.evaluate.ground_truth_engine import Oracle
 from kdc_lab.synth import SynthConfig
-from kdc_lab.synth.synthetic_stills import picture, write_stills
+from kdc_lab.synth.synthetic_stills import render_jpeg, write_stills
 
 #: with more people, and arms around each other, the decoder's grid would be measured, not the truth
 FEW = SynthConfig(people=(1, 2), contact=0.0, device="cpu")
@@ -55,9 +55,9 @@ def test_masks_of_a_picture_share_no_pixel_and_hold_the_seen_keypoints(pictures:
 def test_another_process_renders_the_same_picture() -> None:
     """Bodies, textures and light depend on the seed alone."""
     given = (8, SynthConfig(size=(96, 72), people=(2, 3), device="cpu"), [], 1)
-    here, data = picture(*given)
+    here, data = render_jpeg(*given)
     processes = Processes(1)
-    there, same = processes.submit(picture, *given).result()
+    there, same = processes.submit(render_jpeg, *given).result()
     processes.close()
     assert same == data
     for name in ("image", "labels", "keypoints", "box", "hidden", "ids"):

@@ -111,7 +111,7 @@ def test_pictures_and_truth_are_read_back_as_they_were_made(tmp_path, capsys):
     assert "3 pictures, 9 people, 0 ignored, 0 hidden" in capsys.readouterr().out
     people = annotated_images.load(out / "images", out / "annotations.json")
     for (image, frame), index in zip(people.frames(), range(3), strict=True):
-        shot, _ = synthetic_stills.picture(4, SynthConfig(people=(2, 5)), [], index)
+        shot, _ = synthetic_stills.render_jpeg(4, SynthConfig(people=(2, 5)), [], index)
         assert image == index + 1
         assert np.abs(frame.image.astype(int) - shot.image).mean() < 4  # JPEG
         for row, person in enumerate(people.people[image]):
