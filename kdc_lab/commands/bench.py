@@ -36,9 +36,10 @@ from kdc_lab.synth import write_walking_clip
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``kdc bench``."""
     parser.add_argument(
-        "source", nargs="?",
+        "source",
+        nargs="?",
         help="what to read, as in kdc run; default: a drawn clip of walking people, 640x480",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--frames",
         type=natural,
@@ -47,9 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="number of frames to measure, at most; default: %(default)s",
     )
     parser.add_argument(
-        "--warm-up", type=natural, default=10, metavar="N",
+        "--warm-up",
+        type=natural,
+        default=10,
+        metavar="N",
         help="frames to process before the measurement; default: %(default)s",
-    )  # fmt: skip
+    )
     add_stills(parser)
     parser.add_argument("--json", type=output, metavar="FILE", help="write the results to a file")
     add_engine(parser)

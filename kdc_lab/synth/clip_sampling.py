@@ -199,7 +199,7 @@ def _passing_prop(rng: np.random.Generator, camera: Camera, seconds: float) -> P
 
 def _panning_camera(rng: np.random.Generator, camera: Camera) -> Callable[[float], Camera]:
     """Return a camera that pans, shakes and drifts a little, smoothly over time."""
-    sweep, rate = rng.uniform(0, 0.18), rng.uniform(0.2, 0.8)  # radians, radians a second
+    sweep, rate = rng.uniform(0, 0.18), rng.uniform(0.2, 0.8)  # radians, radians per second
     shake = rng.gamma(1.5, 0.0012)  # radians
     rates, phases = rng.uniform(4, 40, (3, 4)), rng.uniform(0, 2 * np.pi, (3, 4))
     drift, start = rng.uniform(0, 0.15, 3), rng.uniform(0, 2 * np.pi, 4)

@@ -9,7 +9,7 @@ import numpy as np
 from kdc_lab.synth import materials
 from kdc_lab.synth.attachments import handheld, hat_brim, leg_height, long_hair, shoe, skirt
 from kdc_lab.synth.bodies import BONE, BONES, BodyShape
-from kdc_lab.synth.figure import DressedBody
+from kdc_lab.synth.dressed_body import DressedBody
 from kdc_lab.synth.joints import Rig
 from kdc_lab.synth.mesh import Mesh, join
 

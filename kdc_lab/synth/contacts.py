@@ -35,11 +35,11 @@ def arm_towards(rig: Rig, bones: np.ndarray, side: int, target: np.ndarray, twis
     first = heads[BONE[f"lowerarm01.{name}"]] - heads[BONE[f"upperarm01.{name}"]]
     second = heads[BONE[f"wrist.{name}"]] - heads[BONE[f"lowerarm01.{name}"]]
     hanging = rotation_about(Z, -sign * twist) @ limb.align @ (first + limb.lower(bend) @ second)
-    wanted = local / np.linalg.norm(local) * np.linalg.norm(hanging)
+    aimed = local / np.linalg.norm(local) * np.linalg.norm(hanging)
     # direction and swing are the one rotation about a horizontal axis that leads to the target
-    axis = np.cross(Z, wanted - hanging)
+    axis = np.cross(Z, aimed - hanging)
     axis /= max(np.linalg.norm(axis), 1e-9)
-    flat, goal = hanging - axis * (axis @ hanging), wanted - axis * (axis @ wanted)
+    flat, goal = hanging - axis * (axis @ hanging), aimed - axis * (axis @ aimed)
     angle = np.rad2deg(np.arctan2(axis @ np.cross(flat, goal), flat @ goal))
     if angle < 0:
         axis, angle = -axis, -angle

@@ -46,7 +46,7 @@ class Rendering:
 
 
 @cache
-def choose_device(wanted: str) -> str:
+def choose_device(name: str) -> str:
     """Return the name of warp's device for "auto", "cpu" or "cuda".
 
     Raises:
@@ -56,9 +56,9 @@ def choose_device(wanted: str) -> str:
 
     wp.init()
     found = wp.is_cuda_available()
-    if wanted == "cuda" and not found:
+    if name == "cuda" and not found:
         raise InputError("device 'cuda': no CUDA device found; use 'cpu' or 'auto'")
-    return "cuda:0" if found and wanted != "cpu" else "cpu"
+    return "cuda:0" if found and name != "cpu" else "cpu"
 
 
 def render(
@@ -95,13 +95,13 @@ def render(
         faces = wp.array(mesh.faces, dtype=wp.int32)
         seen = wp.array(points, dtype=wp.vec3)
         nearest, own = _rasterise(seen, faces, layers, rectangles, camera.size[::-1], 1)
-        nobody, square = np.full_like(layers, NO_PERSON), (SHADOW_SIZE, SHADOW_SIZE)
+        no_person, square = np.full_like(layers, NO_PERSON), (SHADOW_SIZE, SHADOW_SIZE)
         cast = wp.array(shadows, dtype=wp.vec3)
-        shadow, _ = _rasterise(cast, faces, nobody, rectangles[:0], square, 0)
+        shadow, _ = _rasterise(cast, faces, no_person, rectangles[:0], square, 0)
         fine, _ = _rasterise(
             wp.array(points * (2, 2, 1) + np.float32([0.5, 0.5, 0]), dtype=wp.vec3),
             faces,
-            nobody,
+            no_person,
             rectangles[:0],
             (2 * camera.size[1], 2 * camera.size[0]),
             1,

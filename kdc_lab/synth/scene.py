@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdc_lab.synth.activities import Activity
+from kdc_lab.synth.dressed_body import DressedBody
 from kdc_lab.synth.effects import Optics, develop
-from kdc_lab.synth.figure import DressedBody
 from kdc_lab.synth.joints import Posture, Z, move_bones, rotation_about
 from kdc_lab.synth.keypoint_truth import hidden_share, label_keypoints
 from kdc_lab.synth.mesh import Mesh

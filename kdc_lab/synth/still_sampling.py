@@ -204,9 +204,9 @@ def _place_people(
     spread = 1.6 - 1.1 * config.crowding  # metres
     actors: list[Actor] = []
     taken: list[np.ndarray] = []
-    wanted = count_people(rng, config)
-    while len(actors) < wanted:
-        group = random_group(rng, config, wanted - len(actors))
+    count = count_people(rng, config)
+    while len(actors) < count:
+        group = random_group(rng, config, count - len(actors))
         while not place_group(rng, group, taken, camera, centres, spread, config.crowding):
             if len(actors) >= config.people[0] or spread > MAX_SPREAD:
                 return actors or [_place_alone(group[0], centres[0, 1])]

@@ -92,7 +92,7 @@ def test_annotations_say_what_is_seen_hidden_and_to_be_ignored():
 def test_training_learns_nothing_where_too_little_is_seen(monkeypatch, tmp_path):
     monkeypatch.setattr(synthetic_stills, "still", lambda seed, config, background: crowd_of_four())
     made = synthetic_stills.write_stills(tmp_path, 1, 0, SynthConfig(), [], workers=1)
-    assert made == {"pictures": 1, "people": 3, "ignored": 2, "hidden": 1}
+    assert made == {"images": 1, "people": 3, "ignored": 2, "hidden": 1}
     content = json.loads((tmp_path / "annotations.json").read_text())
     assert [p["track_id"] for p in content["hidden_people"]] == [9]
     report = LoadReport()
@@ -108,7 +108,7 @@ def test_training_learns_nothing_where_too_little_is_seen(monkeypatch, tmp_path)
 def test_pictures_and_truth_are_read_back_as_they_were_made(tmp_path, capsys):
     out = tmp_path / "new"
     assert run("--out", out, "--count", 3, "--seed", 4, "--people", 2, 5, "--workers", 1) == 0
-    assert "3 pictures, 9 people, 0 ignored, 0 hidden" in capsys.readouterr().out
+    assert "3 images, 9 people, 0 ignored, 0 hidden" in capsys.readouterr().out
     people = annotated_images.load(out / "images", out / "annotations.json")
     for (image, frame), index in zip(people.frames(), range(3), strict=True):
         shot, _ = synthetic_stills.render_jpeg(4, SynthConfig(people=(2, 5)), [], index)
@@ -213,13 +213,13 @@ def test_what_does_not_fit_is_said_in_one_line(tmp_path):
     new = ["--out", tmp_path / "new"]
     for argv, words in (
         (["--out", tmp_path / "full"], "new or empty folder"),
-        ([*new, "--count", 0], "from 1 on"),
+        ([*new, "--count", 0], "expected 1 or more"),
         ([*new, "--people", 5, 2], "fewest <= most"),
         ([*new, "--size", 8, 8], "32 to 8192"),
         ([*new, "--backgrounds", tmp_path / "none"], "no such folder"),
         ([*new, "--backgrounds", tmp_path / "full"], "found none"),
         ([*new, "--video", "--fps", 0], "--fps from 1"),
-        ([*new, "--video", "--seconds", 0.01], "--seconds 0.01: expected one frame or more"),
+        ([*new, "--video", "--seconds", 0.01], "--seconds 0.01: expected at least one frame"),
     ):
         with pytest.raises(ValueError, match=words) as error:
             run(*argv)
