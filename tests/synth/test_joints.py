@@ -24,20 +24,20 @@ def rigs() -> list[Rig]:
 
 
 def joint(rig: Rig, bones: np.ndarray, name: str) -> np.ndarray:
-    """Where a bone begins, in the world."""
+    """Return the start of a bone in the world."""
     head = rig.body.heads[BONE[name]]
     return bones[BONE[name], :, :3] @ head + bones[BONE[name], :, 3]
 
 
 def bend(rig: Rig, bones: np.ndarray, names: tuple[str, str, str], hinge: np.ndarray) -> float:
-    """Degrees by which the lower bone turns about ``hinge`` (rest axes of the upper bone)."""
+    """Return the rotation of the lower bone about ``hinge``, given in rest axes, degrees."""
     a, b, c = (joint(rig, bones, name) for name in names)
     axis = bones[BONE[names[0]], :, :3] @ hinge
     upper, lower = b - a, c - b
     return float(np.rad2deg(np.arctan2(np.cross(upper, lower) @ axis, upper @ lower)))
 
 
-def test_limbs_hang_straight_down_at_zero(rigs: list[Rig]) -> None:
+def test_rig_limbs_hang_straight_down_at_zero(rigs: list[Rig]) -> None:
     still = Posture((Arm(0, 0, 0, 0),) * 2, (Leg(0, 0, 0, 0),) * 2)
     for rig in rigs:
         bones = rig.bones(still)
@@ -55,7 +55,7 @@ def test_limbs_hang_straight_down_at_zero(rigs: list[Rig]) -> None:
             )
 
 
-def test_knees_and_elbows_bend_one_way_only(rigs: list[Rig]) -> None:
+def test_rig_knees_and_elbows_bend_one_way_only(rigs: list[Rig]) -> None:
     rng = np.random.default_rng(0)
     checked = 0
     for rig in rigs:
@@ -73,7 +73,7 @@ def test_knees_and_elbows_bend_one_way_only(rigs: list[Rig]) -> None:
     assert checked == 3 * 25 * 4 * 4
 
 
-def test_wild_angles_are_cut_to_the_limits(rigs: list[Rig]) -> None:
+def test_rig_clips_angles_to_the_limits(rigs: list[Rig]) -> None:
     rig = rigs[0]
     wild = Posture((Arm(bend=-60),) * 2, (Leg(bend=-90, flat=False),) * 2)
     straight = Posture((Arm(bend=0),) * 2, (Leg(bend=0, flat=False),) * 2)
@@ -81,7 +81,7 @@ def test_wild_angles_are_cut_to_the_limits(rigs: list[Rig]) -> None:
     assert LIMITS[Leg]["bend"][0] == LIMITS[Arm]["bend"][0] == 0
 
 
-def test_a_mirrored_posture_mirrors_the_joints(rigs: list[Rig]) -> None:
+def test_mirror_mirrors_the_joints(rigs: list[Rig]) -> None:
     rng = np.random.default_rng(1)
     for family in STATIONARY_FAMILIES:
         posture = stay(rng, family).posture(2.0)
@@ -93,7 +93,7 @@ def test_a_mirrored_posture_mirrors_the_joints(rigs: list[Rig]) -> None:
 
 
 @pytest.mark.parametrize("side", [0, 1])
-def test_an_arm_reaches_where_it_is_told(rigs: list[Rig], side: int) -> None:
+def test_arm_towards_reaches_the_target(rigs: list[Rig], side: int) -> None:
     rng = np.random.default_rng(2)
     rig, name, misses = rigs[1], "LR"[side], []
     bones = rig.bones(Posture())
@@ -104,7 +104,7 @@ def test_an_arm_reaches_where_it_is_told(rigs: list[Rig], side: int) -> None:
         target = shoulder + direction / np.linalg.norm(direction) * rng.uniform(0.5, 0.95) * length
         arm = arm_towards(rig, bones, side, target, twist=float(rng.uniform(-30, 30)))
         if arm.swing > 60:
-            continue  # the girdle comes along
+            continue  # the shoulder girdle moves with the arm
         arms = (arm, Arm()) if side == 0 else (Arm(), arm)
         misses.append(
             np.linalg.norm(joint(rig, rig.bones(Posture(arms)), f"wrist.{name}") - target)
@@ -113,7 +113,7 @@ def test_an_arm_reaches_where_it_is_told(rigs: list[Rig], side: int) -> None:
     assert np.median(misses) < 0.005
 
 
-def test_two_bones_close_the_triangle() -> None:
+def test_two_bone_angles_close_the_triangle() -> None:
     for forward, down in ((0.0, 0.7), (0.3, 0.6), (-0.2, 0.75), (0.1, 0.3)):
         swing, bent = np.deg2rad(two_bone_angles(forward, down, 0.42, 0.4))
         knee = 0.42 * np.array([np.sin(swing), np.cos(swing)])
