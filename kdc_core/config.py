@@ -72,11 +72,11 @@ class GroupConfig:
     same_place_scale: float = 0.08  # … or this share of the person's scale
     match_radius: float = 0.5  # of R: how far from the predicted place a peak is still taken
     match_scale: float = 0.3  # … or this share of the person's scale
-    min_disk: float = 0.02  # a keypoint below does not count
+    min_anchor_score: float = 0.02  # a keypoint below does not count
     min_keypoints: int = 4  # fewer, and the person needs a CENTRE; fragments steal pixels
     min_centre: float = 0.05  # disk of a CENTRE that makes a person by itself
     duplicate: float = 0.2  # of s_j: anchors this close on average belong to one person
-    settle_steps: int = 2  # times an anchor without a peak is read again from where it lies
+    unmatched_steps: int = 2  # times an anchor without a peak is read again from where it lies
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class ScoreConfig:
     mean OKS within 0.06 of it from 0.4 on and up to 0.17 below it under that.
     """
 
-    min_presence: float = 0.02  # of ``Poses.presence``; lower only costs time
+    min_objectness: float = 0.02  # of ``Poses.objectness``; lower only costs time
     #: weights of ``score.expected``: of 1, φ, ln size and ln votes
     oks: tuple[float, ...] = (-2.63, 2.74, 0.57, 1.06)
     iou: tuple[float, ...] = (-5.23, 5.11, 0.52, 0.31)

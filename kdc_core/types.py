@@ -116,14 +116,20 @@ class Poses:
     """P skeletons in one frame, best first."""
 
     xy: np.ndarray  # (P, 18, 2) input pixels, always placed
-    disk: np.ndarray  # (P, 18) share of the disk that votes here, 0…1
+    anchor_score: np.ndarray  # (P, 18) share of the disk that votes here, 0…1
     vis: np.ndarray  # (P, 18) visibility, 0…1
     matched: np.ndarray  # (P, 18) bool: a peak was claimed; False: placed from the anchor field
     score: np.ndarray  # (P,) ranking score for keypoints, 0…1
 
     def __post_init__(self) -> None:
         p = len(self.score)
-        shapes = {"xy": (p, A, 2), "disk": (p, A), "vis": (p, A), "matched": (p, A), "score": (p,)}
+        shapes = {
+            "xy": (p, A, 2),
+            "anchor_score": (p, A),
+            "vis": (p, A),
+            "matched": (p, A),
+            "score": (p,),
+        }
         _check_shapes(self, shapes)
 
     def __len__(self) -> int:
@@ -133,9 +139,9 @@ class Poses:
         return Poses(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
     @property
-    def presence(self) -> np.ndarray:
+    def objectness(self) -> np.ndarray:
         """Evidence that there is a person at all (P,): its skeleton, or its CENTRE's disk."""
-        return np.maximum(self.score, self.disk[:, CENTRE])
+        return np.maximum(self.score, self.anchor_score[:, CENTRE])
 
     @property
     def scale(self) -> np.ndarray:

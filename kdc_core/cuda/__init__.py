@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from kdc_core.cuda import install_hints
     from kdc_core.cuda.compiler import cache_folder
     from kdc_core.cuda.device import PycudaDriver
-    from kdc_core.cuda.gpu_decoder import find
+    from kdc_core.cuda.gpu_decoder import find_poses
     from kdc_core.cuda.kernels import PEOPLE, SLOTS, Kernels, Layout
     from kdc_core.cuda.probe import gpu_checks, gpu_name, gpu_unavailable_reason
     from kdc_core.cuda.trt_library import MODULES, load_tensorrt
@@ -21,7 +21,7 @@ __getattr__, __all__ = lazy_exports(
         "install_hints": (),
         "compiler": ("cache_folder",),
         "device": ("PycudaDriver",),
-        "gpu_decoder": ("find",),
+        "gpu_decoder": ("find_poses",),
         "kernels": (
             "Kernels",
             "Layout",

@@ -57,7 +57,7 @@ class Layout:
 class AnchorReadings:
     """What votes and fields say at the anchors of P people."""
 
-    disk: np.ndarray  # (P, 18) float64: share of the disk that votes here, 0…1
+    anchor_score: np.ndarray  # (P, 18) float64: share of the disk that votes here, 0…1
     sigma: np.ndarray  # (P,) input pixels
     scale: np.ndarray  # (P,) s_j, input pixels
     confidence: np.ndarray  # (P, 18) c_k
@@ -122,7 +122,7 @@ class Kernels:
         self.weight = make((PEOPLE, A), np.float32)
         self.sigma, self.scale = make((PEOPLE,), np.float32), make((PEOPLE,), np.float32)
         self.vis, self.matched = make((PEOPLE, A), np.float32), make((PEOPLE, A), np.float32)
-        self.disk = make((PEOPLE, A), np.float64)
+        self.anchor_score = make((PEOPLE, A), np.float64)
         self.confidence = make((PEOPLE, A), np.float32)
         self.ids = make((PEOPLE,), np.uint16)
         self.labels = make((height, width), np.uint16)
@@ -222,7 +222,7 @@ class Kernels:
         """The twin of ``person_size`` and ``anchor_confidence``, and the votes at the anchors.
 
         Args:
-            poses: people whose ``disk`` is known where they are ``matched``.
+            poses: people whose ``anchor_score`` is known where they are ``matched``.
             config: bounds of σ.
 
         Raises:
@@ -233,46 +233,47 @@ class Kernels:
             self.load_poses(poses)
             self.pool()
             self.read_poses(people, config)
-        buffers = (self.disk, self.sigma, self.scale, self.confidence)
+        buffers = (self.anchor_score, self.sigma, self.scale, self.confidence)
         return AnchorReadings(*(part[:people] for part in self.driver.download_all(buffers)))
 
-    def settle(self, poses: Poses, config: GroupConfig) -> Poses:
-        """The twin of ``decode.place.settle``.
+    def refine_unmatched(self, poses: Poses, config: GroupConfig) -> Poses:
+        """The twin of ``decode.refine_unmatched``.
 
         Raises:
             ValueError: more than 64 people.
         """
         people = self._checked_count(len(poses))
-        if not people or not config.settle_steps:
+        if not people or not config.unmatched_steps:
             return poses
         self.load_poses(poses)
         self.pool()
-        self.settle_anchors(people, config)
+        self.refine_anchors(people, config)
         return replace(poses, xy=self.driver.download(self.xy)[:people])
 
-    def settle_anchors(self, people: int, config: GroupConfig) -> None:
+    def refine_anchors(self, people: int, config: GroupConfig) -> None:
         """Move the anchors without a peak in ``xy``."""
         layout = self.layout
         self.driver.launch(
-            "settle", (people,), (32 * A,), self.fields, self.share, self.w, self.h, layout.stride,
-            float(layout.radius), config.settle_steps, self.matched, self.xy,
+            "refine_unmatched", (people,), (32 * A,), self.fields, self.share, self.w, self.h,
+            layout.stride, float(layout.radius), config.unmatched_steps, self.matched, self.xy,
         )  # fmt: skip
 
     def load_poses(self, poses: Poses) -> None:
         """Copy what is known of the people to the GPU."""
-        for name in ("xy", "vis", "matched", "disk", "scale"):
+        for name in ("xy", "vis", "matched", "anchor_score", "scale"):
             buffer = getattr(self, name)
             column = np.ascontiguousarray(getattr(poses, name), buffer.dtype)
             self.driver.upload(buffer, column)
 
     def read_poses(self, people: int, config: CentroidConfig) -> None:
-        """Complete ``disk`` and ``scale``, fill ``sigma`` and ``confidence``."""
+        """Complete ``anchor_score`` and ``scale``, fill ``sigma`` and ``confidence``."""
         layout = self.layout
         self.driver.launch(
             "read_poses", (people,), (32 * A,), self.votes, self.vote_w, self.vote_h,
             layout.hough.vote_stride, self.fields, self.share, self.w, self.h, layout.stride,
             float(layout.radius), float(config.sigma_fallback), *map(float, config.sigma_range),
-            self.xy, self.vis, self.matched, self.disk, self.sigma, self.scale, self.confidence,
+            self.xy, self.vis, self.matched, self.anchor_score, self.sigma, self.scale,
+            self.confidence,
         )  # fmt: skip
 
     def assign(

@@ -182,7 +182,7 @@ def _points(
 
 def _start(points: np.ndarray, noise: np.ndarray, scale: np.ndarray) -> Motion:
     speed = np.repeat(FIRST_SPEED * scale[:, None], POINTS, axis=1)
-    return kalman.begin(points, noise, speed)
+    return kalman.initiate(points, noise, speed)
 
 
 def _carry(tracks: Tracks, rows: np.ndarray, before: Motion, after: Motion) -> Tracks:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kdc_core.decode import carriers
+from kdc_core.decode import weigh_anchors
 from kdc_core.geometry import length
 from kdc_core.skeleton import ANCHORS, CENTRE, A, K
 from kdc_core.track.columns import Rows
@@ -102,7 +102,7 @@ def _from_hidden(xy: np.ndarray, hidden: np.ndarray) -> np.ndarray:
 
 def _weighted(state: Visibility, confidence: np.ndarray, rate: float) -> Visibility:
     """State whose weights have gone a share ``rate`` of the way to what is seen now."""
-    target = carriers(state.value, state.on, confidence[:, CENTRE])
+    target = weigh_anchors(state.value, state.on, confidence[:, CENTRE])
     weight = state.weight + rate * (target - state.weight)
     weight[target <= 0] = 0  # what is hidden lets go at once
     return replace(state, weight=weight)

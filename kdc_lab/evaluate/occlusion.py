@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from kdc_core.config import CentroidConfig, DecodeConfig, ModelInfo
-from kdc_core.decode import anchor_weights, find
+from kdc_core.decode import anchor_weights, find_poses
 from kdc_core.engines import Engine
 from kdc_core.io import table
 from kdc_core.letterbox import Letterbox
@@ -92,7 +92,7 @@ def play(
     for stamp in scenario.stamps(rng).tolist():
         shot = scenario.clip.at(stamp)
         fields = look(shot, stamp)
-        found = find(fields, keep_duplicates(decoders[DEFAULT].config))
+        found = find_poses(fields, keep_duplicates(decoders[DEFAULT].config))
         for name, decoder in decoders.items():
             people = _answer(decoder, fields, found, stamp, shot.image)
             ledgers[name].add(stamp, shot, people)

@@ -13,8 +13,8 @@ from kdc_core.skeleton import CHANNELS, DIRECTED, OUT_EDGES
 ARCHS = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_120")
 REGISTERS = 64  # 4 blocks of 256 threads then fit a multiprocessor
 KERNELS = (
-    "preprocess", "hough_splat", "find_maxima", "pick_peaks", "read_peaks", "settle", "read_poses",
-    "pool", "membership", "mean_shift", "paint",
+    "preprocess", "hough_splat", "find_maxima", "pick_peaks", "read_peaks", "refine_unmatched",
+    "read_poses", "pool", "membership", "mean_shift", "paint",
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from kdc_core.config import CENTROID_MODES, AssignConfig, CentroidConfig, GroupConfig, HoughConfig
 from kdc_core.cuda import Kernels, Layout, PycudaDriver
-from kdc_core.decode import assign, find_peaks, select, settle, smooth, vote
+from kdc_core.decode import assign, find_peaks, refine_unmatched, select, smooth_votes, vote
 from kdc_core.errors import InputError
 from kdc_core.letterbox import PAD_VALUE
 from kdc_core.skeleton import A
@@ -106,7 +106,10 @@ def _compare_one(driver: Any, fields: Fields, poses: Poses) -> list[tuple[bool, 
     votes = vote(fields, HOUGH)
     row = [_differing(driver.download(kernels.votes), votes)]
     kernels.find_peaks()
-    found, expected = kernels.download_peaks(), find_peaks(fields, votes, smooth(votes), HOUGH)
+    found, expected = (
+        kernels.download_peaks(),
+        find_peaks(fields, votes, smooth_votes(votes), HOUGH),
+    )
     row.append(_differing(found.score, expected.score))
     gap = max(
         float(np.abs(getattr(found, name) - getattr(expected, name)).max())
@@ -145,7 +148,9 @@ def _compare_settled(kernels: Kernels, fields: Fields, poses: Poses) -> tuple[bo
     claimed = poses.matched & (np.arange(A) % 2 > 0)
     poses = replace(poses, matched=claimed, xy=np.where(claimed[..., None], poses.xy, poses.xy + 5))
     config = GroupConfig()
-    return _differing(kernels.settle(poses, config).xy, settle(fields, poses, config).xy)
+    return _differing(
+        kernels.refine_unmatched(poses, config).xy, refine_unmatched(fields, poses, config).xy
+    )
 
 
 def _compare_image(driver: Any, kernels: Kernels) -> tuple[bool, str]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kdc_core.config import AssignConfig, CentroidConfig, DecodeConfig, GroupConfig, HoughConfig
-from kdc_core.cuda import Kernels, Layout, find
+from kdc_core.cuda import Kernels, Layout, find_poses
 from kdc_core.decode import decode, select
 from kdc_core.skeleton import A
 from kdc_core.types import Fields, Poses
@@ -79,7 +79,7 @@ def _stages(kernels: Any, config: AssignConfig, people: int) -> list[tuple[str, 
         ("pick_peaks", lambda: kernels.pick_peaks()),
         ("read_peaks", lambda: kernels.read_peaks()),
         ("pool", lambda: kernels.pool()),
-        ("settle", lambda: kernels.settle_anchors(people, GroupConfig())),
+        ("refine_unmatched", lambda: kernels.refine_anchors(people, GroupConfig())),
         ("read_poses", lambda: kernels.read_poses(people, CentroidConfig())),
         ("membership", lambda: kernels.membership(people, config, "weighted")),
         ("mean_shift", lambda: kernels.mean_shift(people)),
@@ -135,7 +135,7 @@ def _whole(driver: Any, kernels: Kernels, fields: Fields) -> list[str]:
 
     for _ in range(20):
         last = begin = time.perf_counter()
-        poses, centroids = find(kernels, config, lap)
+        poses, centroids = find_poses(kernels, config, lap)
         ids = np.arange(1, len(poses) + 1)
         kernels.assign(centroids, ids, config.assign, config.centroid.mode)
         lap("assign")
