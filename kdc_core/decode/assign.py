@@ -14,7 +14,8 @@ from kdc_core.decode.sample import person_share
 from kdc_core.letterbox import cell_centres
 from kdc_core.types import Centroids, Fields, InstanceMap
 
-_REACH = 3.0  # sigmas at which phi is 0.01: beyond, a cell has no say
+#: cells beyond 2 s_j + 3 σ_j around the box of a person's anchors are skipped: φ(3 σ) = 0.01
+REACH_SCALES, REACH_SIGMAS = 2.0, 3.0
 #: sums over pixels are of integers, so that their order does not matter: parts of a pixel
 FINE = 1024
 MEMBER = 0.5  # φ of a person's cells in the eq. 4 step
@@ -133,8 +134,8 @@ def _points_near(
 def reach_boxes(centroids: Centroids) -> np.ndarray:
     """x0, y0, x1, y1 (P, 4) around each person's anchors: beyond, a cell has no say."""
     xy = centroids.xy.astype(np.float32)
-    margin = np.float32(2) * centroids.scale.astype(np.float32)
-    margin = (margin + np.float32(_REACH) * centroids.sigma.astype(np.float32))[:, None]
+    margin = np.float32(REACH_SCALES) * centroids.scale.astype(np.float32)
+    margin = (margin + np.float32(REACH_SIGMAS) * centroids.sigma.astype(np.float32))[:, None]
     return np.concatenate([xy.min(axis=1) - margin, xy.max(axis=1) + margin], axis=1)
 
 

@@ -17,6 +17,8 @@ from kdc_core.types import Centroids, Fields, Poses
 #: split 4 to 16 are equally good, on its tracked casts 8 to 16
 SEEN_CENTRE = 16.0
 LOST_CENTRE = 0.7  # … beside keypoints of which none is sure
+#: σ is the mean over the anchors with a score above SURE_SCORE, if there are at least MIN_SURE
+SURE_SCORE, MIN_SURE = 0.3, 3
 
 
 def select(fields: Fields, poses: Poses, config: CentroidConfig) -> Centroids:
@@ -41,12 +43,12 @@ def person_size(
         return scale, scale
     read = sample(fields.log_sigma, poses.xy.reshape(-1, 2), fields.stride).reshape(-1, A)
     bare = np.logical_not(poses.matched[:, :K].any(axis=1))
-    sure = poses.matched & ((poses.anchor_score > 0.3) | bare[:, None])
+    sure = poses.matched & ((poses.anchor_score > SURE_SCORE) | bare[:, None])
     count = sure.sum(axis=1)
     mean = (read * sure).sum(axis=1) / np.maximum(count, 1)
     sigma = fields.radius * np.exp(mean)
     scale = np.where(bare, sigma / config.sigma_fallback, scale)
-    sigma = np.where((count >= 3) | bare, sigma, config.sigma_fallback * scale)
+    sigma = np.where((count >= MIN_SURE) | bare, sigma, config.sigma_fallback * scale)
     low, high = config.sigma_range
     return scale.astype(np.float32), np.clip(sigma, low * scale, high * scale).astype(np.float32)
 

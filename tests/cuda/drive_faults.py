@@ -17,7 +17,7 @@ from kdc_core.types import Frame  # noqa: E402
 def main(model: Path) -> None:
     """Print what a user would read."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
-    logging.getLogger("kdc_core.engines").addFilter(_reason_only)
+    logging.getLogger("kdc_core.engines.engine_factory").addFilter(_reason_only)
     logging.getLogger("kdc_core.engines").setLevel(logging.INFO)
     engine = open_engine("auto", model)
     print("opened", engine.name if "fake" in engine.name else "CPU")

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from kdc_core.cuda.compiler import kernel_source
+from kdc_core.cuda.graph import GraphError
 
 HEADER = Path(__file__).with_name("cuda_emu.h")
 GUARD = 64  # bytes before and after each buffer that no kernel may write
@@ -199,7 +200,7 @@ class EmulatedGpu(EmulatedDriver):
         return nullcontext()
 
     def record(self, queue) -> None:
-        raise ValueError("the emulator has no graphs")
+        raise GraphError("the emulator has no graphs")
 
     def mark(self) -> float:
         return time.perf_counter()

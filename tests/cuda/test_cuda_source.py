@@ -19,7 +19,7 @@ KERNELS = (
 
 
 def has_nvrtc() -> bool:
-    return compiler._nvrtc() is not None
+    return compiler.find_nvrtc() is not None
 
 
 def test_names_and_tables_come_from_the_skeleton():
@@ -104,29 +104,29 @@ def with_compilers(monkeypatch, tmp_path, **compilers) -> list[str]:
 
 def test_machine_code_is_kept_by_content(tmp_path, monkeypatch):
     asked = with_compilers(monkeypatch, tmp_path, nvcc=b"good")
-    first = compiler.load("sm_87", take, Refused, "one")
-    assert compiler.load("sm_87", take, Refused, "one") == first and asked == ["nvcc"]
+    first = compiler.load_module("sm_87", take, Refused, "one")
+    assert compiler.load_module("sm_87", take, Refused, "one") == first and asked == ["nvcc"]
     assert [path.suffix for path in (tmp_path / "kdc").iterdir()] == [".cubin"]
     for arch, text in (("sm_86", "one"), ("sm_87", "two")):
-        assert compiler.load(arch, take, Refused, text) == f"good{arch}{text}".encode()
+        assert compiler.load_module(arch, take, Refused, text) == f"good{arch}{text}".encode()
     assert asked == ["nvcc"] * 3
 
 
 def test_a_compiler_that_does_not_suit_gives_way_to_the_next(tmp_path, monkeypatch):
     old = ValueError("Unsupported gpu architecture 'compute_89'")
     asked = with_compilers(monkeypatch, tmp_path, old=old, new=b"from another CUDA", right=b"good")
-    assert compiler.load("sm_89", take, Refused, "one") == b"goodsm_89one"
-    assert compiler.load("sm_89", take, Refused, "one") == b"goodsm_89one"
+    assert compiler.load_module("sm_89", take, Refused, "one") == b"goodsm_89one"
+    assert compiler.load_module("sm_89", take, Refused, "one") == b"goodsm_89one"
     assert asked == ["old", "new", "right"]
 
 
 @pytest.mark.parametrize("damage", [b"", b"half of"])
 def test_kept_code_that_the_driver_refuses_is_made_again(tmp_path, monkeypatch, damage):
     asked = with_compilers(monkeypatch, tmp_path, nvcc=b"good")
-    code = compiler.load("sm_87", take, Refused, "one")
+    code = compiler.load_module("sm_87", take, Refused, "one")
     (kept,) = (tmp_path / "kdc").iterdir()
     kept.write_bytes(damage)
-    assert compiler.load("sm_87", take, Refused, "one") == code == kept.read_bytes()
+    assert compiler.load_module("sm_87", take, Refused, "one") == code == kept.read_bytes()
     assert asked == ["nvcc"] * 2
 
 
@@ -134,7 +134,7 @@ def test_when_no_compiler_suits_the_error_names_each(tmp_path, monkeypatch):
     old = ValueError("Unsupported gpu architecture 'compute_89'")
     with_compilers(monkeypatch, tmp_path, old=old, new=b"from another CUDA")
     with pytest.raises(ValueError, match=r"old: Unsupported.*; new: device kernel image"):
-        compiler.load("sm_89", take, Refused, "one")
+        compiler.load_module("sm_89", take, Refused, "one")
     assert not list(tmp_path.rglob("*.cubin"))
 
 
@@ -148,7 +148,7 @@ def test_without_a_compiler_the_error_says_what_to_install(tmp_path, monkeypatch
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     without_compilers(monkeypatch)
     with pytest.raises(ValueError, match="pip install nvidia-cuda-nvrtc"):
-        compiler.load("sm_87", take, Refused)
+        compiler.load_module("sm_87", take, Refused)
 
 
 def without_compilers(monkeypatch) -> None:

@@ -25,7 +25,7 @@ def test_four_threads_no_leak_no_call_without_a_context(libcuda):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "wild copy refused",
-        "after close: GPU decoder: it was closed already",
+        "after close: GPU decoder: used after close()",
         "leaks: 0 calls without a context: 0",
     ]
     assert "Warning" not in done.stderr and "not empty" not in done.stderr

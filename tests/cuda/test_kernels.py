@@ -23,7 +23,7 @@ from kdc_core.config import (
     ModelInfo,
 )
 from kdc_core.cuda import compiler
-from kdc_core.cuda.kernels import PEOPLE, SLOTS, Kernels, Layout
+from kdc_core.cuda.kernels import MAX_PEAKS, MAX_PEOPLE, Kernels, Layout
 from kdc_core.decode.assign import assign
 from kdc_core.decode.centroid import select
 from kdc_core.decode.hough import find_peaks, smooth_votes, vote
@@ -41,7 +41,7 @@ SMALL = {
     "noise": lambda seed: static(5, np.random.default_rng(seed), (97, 61), 96),
     "fine": lambda seed: static(4, np.random.default_rng(seed), (61, 97), 96, 4, 4, 7.0),
 }
-LINES = compiler._FILE.read_text(encoding="utf-8").splitlines()
+LINES = compiler.KERNEL_FILE.read_text(encoding="utf-8").splitlines()
 BARRIERS = [i + 1 for i, line in enumerate(LINES) if "__syncthreads();" in line]
 
 
@@ -100,7 +100,7 @@ def test_votes_and_peaks(gpu, scene, order):
 
 @pytest.mark.parametrize("hough", [
     HoughConfig(vote_stride=8), HoughConfig(vote_stride=2, min_heat=0.5), HoughConfig(max_peaks=1),
-    HoughConfig(max_peaks=SLOTS, peak_threshold=0.001), HoughConfig(refine_steps=0),
+    HoughConfig(max_peaks=MAX_PEAKS, peak_threshold=0.001), HoughConfig(refine_steps=0),
 ])  # fmt: skip
 def test_votes_and_peaks_of_other_settings(gpu, hough):
     same_votes_and_peaks(gpu(), SMALL["noise"](5)[0], hough)
@@ -166,9 +166,9 @@ def test_labels_with_and_without_mean_shift(gpu, scene, steps):
 
 
 def test_most_people_that_fit(gpu):
-    fields, poses = crowd(PEOPLE, np.random.default_rng(3), (200, 150), 160)
+    fields, poses = crowd(MAX_PEOPLE, np.random.default_rng(3), (200, 150), 160)
     labels = same_map(gpu(1), fields, poses, "weighted")
-    assert len(np.unique(labels)) > PEOPLE / 3
+    assert len(np.unique(labels)) > MAX_PEOPLE / 3
     centroids = select(fields, poses, CentroidConfig())
     more = replace(
         centroids,
@@ -185,8 +185,8 @@ def test_nobody(gpu):
 
 def test_what_the_gpu_does_not_do_is_said(gpu):
     fields, poses = SMALL["crowd"](0)
-    with pytest.raises(ValueError, match="max_peaks on the GPU"):
-        Layout.of(fields, HoughConfig(max_peaks=SLOTS + 1))
+    with pytest.raises(ValueError, match="max_peaks: the GPU decoder"):
+        Layout.of(fields, HoughConfig(max_peaks=MAX_PEAKS + 1))
     centroids = select(fields, poses, CentroidConfig())
     with pytest.raises(ValueError, match="igo_sigma"):
         on_gpu(gpu(), fields).assign(
@@ -301,4 +301,4 @@ def test_kernels_do_not_name_what_the_host_does():
     host = Path(compiler.__file__).with_name("kernels.py").read_text(encoding="utf-8")
     for threads, name in bounds:
         call = host[host.index(f'"{name}"') :][:120].replace("32 * A", str(32 * A))
-        assert f"({threads},)" in call or "_TILE" in call
+        assert f"({threads},)" in call or "TILE" in call

@@ -157,7 +157,18 @@ def test_no_dense_field_is_copied_to_the_host(open_engine, monkeypatch):
     )
     pipeline(frame)
     kernels = pipeline.engine.kernels
-    dense = {"fields", "seg", "votes", "keys", "phi", "share", "best", "who", "image", "frame"}
+    dense = {
+        "fields",
+        "seg",
+        "votes",
+        "keys",
+        "phi",
+        "share",
+        "best",
+        "candidates",
+        "image",
+        "frame",
+    }
     assert not any(buffer is getattr(kernels, name) for name in dense for buffer in copied)
     assert sum(buffer is kernels.labels for buffer in copied) == 1
 
