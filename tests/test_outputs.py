@@ -53,11 +53,17 @@ def test_outputs_are_looked_at_before_anything_is_computed(
     (tmp_path / "d.mp4").mkdir()
     data = ["--images", coco[0], "--annotations", coco[1]]
     video = str(clip(tmp_path / "a.avi"))
-    for words in (["predict", *data, "--out"], ["ablate", *data, "--out"],
-                  ["occlusion-bench", "--fields", "network", "--out"]):
+    for words in (
+        ["predict", *data, "--out"],
+        ["ablate", *data, "--out"],
+        ["occlusion-bench", "--fields", "network", "--out"],
+    ):
         refused(capsys, [*words, str(tmp_path / "file")], "file is a file")
-    for words in (["evaluate", *data, "--json"], ["bench", video, "--json"],
-                  ["run", video, "--out"]):
+    for words in (
+        ["evaluate", *data, "--json"],
+        ["bench", video, "--json"],
+        ["run", video, "--out"],
+    ):
         refused(capsys, [*words, str(tmp_path / "d.mp4")], "d.mp4: expected a file, this is")
     refused(capsys, ["bench", "--json", str(tmp_path / "file" / "a" / "b.json")], "file is a file")
 
@@ -102,7 +108,8 @@ def test_a_video_is_finished_by_a_signal(model: str, tmp_path: Path, number: int
     source, out = clip(tmp_path / "a.avi", frames=3000), tmp_path / "out.mp4"
     words = ["run", str(source), "--model", model, "--out", str(out)]
     program = subprocess.Popen(
-        [sys.executable, "-m", "kdc_core.cli", *words], cwd=ROOT,
+        [sys.executable, "-m", "kdc_core.cli", *words],
+        cwd=ROOT,
         preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # these tests may run in nohup
     )
     try:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kdc_core.config import AssignConfig, CentroidConfig, GroupConfig, HoughConfig
+from kdc_core.config import AssignConfig, CentroidConfig, CentroidMode, GroupConfig, HoughConfig
 from kdc_core.cuda.driver import Driver
 from kdc_core.decode import ONE, SHARP, FrameGrid
 from kdc_core.errors import InputError
@@ -362,7 +362,7 @@ class Kernels:
         )
 
     def assign(
-        self, centroids: Centroids, ids: np.ndarray, config: AssignConfig, mode: str
+        self, centroids: Centroids, ids: np.ndarray, config: AssignConfig, mode: CentroidMode
     ) -> InstanceMap:
         """Return the label image of all people.
 
@@ -417,7 +417,7 @@ class Kernels:
             self.share,
         )
 
-    def membership(self, people: int, config: AssignConfig, mode: str) -> None:
+    def membership(self, people: int, config: AssignConfig, mode: CentroidMode) -> None:
         """Fill ``phi``, ``best`` and ``candidates``."""
         self.driver.clear(self.best)
         self.driver.clear(self.candidates)
@@ -437,7 +437,7 @@ class Kernels:
             self.sigma,
             self.scale,
             float(config.near),
-            int(mode == "nearest"),
+            int(mode == CentroidMode.NEAREST),
             float(config.min_phi),
             self.phi,
             self.best,
