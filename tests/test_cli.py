@@ -263,22 +263,6 @@ def test_bench_times_every_stage(model: str, tmp_path: Path, capsys) -> None:
     assert "frames/s end to end" in capsys.readouterr().out
 
 
-def test_doctor_names_engine_and_what_is_missing(model: str, capsys, monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "pycuda", None)
-    assert main(["doctor", "--model", model, "--engine", "onnxruntime"]) == 0
-    printed = capsys.readouterr().out
-    assert "ok  onnxruntime" in printed
-    assert "--  pycuda       missing" in printed
-    assert "pip install pycuda" in printed
-    assert "(asked for by --engine)" in printed
-    assert "longest side 96" in printed
-    assert main(["doctor", "--model", model, "--flip"]) == 0
-    printed = capsys.readouterr().out
-    assert "flip test" in printed and "could not be opened" not in printed
-    assert main(["doctor", "--model", "gone.onnx"]) == 1
-    assert "gone.onnx (missing)" in capsys.readouterr().out
-
-
 def test_options_of_a_network_that_does_not_run_are_refused(tmp_path: Path, capsys) -> None:
     assert main(["occlusion-bench", "--engine", "torch", "--flip"]) == 2
     assert "--engine, --flip: expected without --fields oracle" in capsys.readouterr().err

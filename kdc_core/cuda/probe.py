@@ -37,12 +37,12 @@ class Check:
 def gpu_checks() -> Iterator[Check]:
     """Yield the requirements of the GPU engine in order; stop after the first that is not met."""
     steps: tuple[tuple[str, Callable[[], str]], ...] = (
-        ("driver", _driver),
-        ("GPU", _device),
-        ("TensorRT", _tensorrt),
-        ("PyCUDA", _pycuda),
+        ("driver", check_driver),
+        ("GPU", check_device),
+        ("TensorRT", check_tensorrt),
+        ("PyCUDA", check_pycuda),
         ("compiler", compiler_name),
-        ("onnx", _onnx),
+        ("onnx", check_onnx),
     )
     for name, step in steps:
         try:
@@ -64,8 +64,8 @@ def gpu_name() -> str:
     Raises:
         InputError: there is no driver, or no GPU that the kernels support.
     """
-    _driver()
-    return _device()
+    check_driver()
+    return check_device()
 
 
 def _library() -> ctypes.CDLL:
@@ -75,7 +75,8 @@ def _library() -> ctypes.CDLL:
         raise InputError("no NVIDIA driver is installed (libcuda.so.1 is missing)") from None
 
 
-def _driver() -> str:
+def check_driver() -> str:
+    """Return the CUDA version that the NVIDIA driver supports."""
     library, version = _library(), ctypes.c_int()
     if status := library.cuInit(0):
         raise InputError(_DRIVER_ERRORS.get(status, f"cuInit failed with CUDA error {status}"))
@@ -83,7 +84,8 @@ def _driver() -> str:
     return f"supports CUDA {version.value // 1000}.{version.value % 1000 // 10}"
 
 
-def _device() -> str:
+def check_device() -> str:
+    """Return name and architecture of the first GPU."""
     library, count, chip = _library(), ctypes.c_int(), ctypes.c_int()
     status = library.cuDeviceGetCount(ctypes.byref(count))
     if status or not count.value or library.cuDeviceGet(ctypes.byref(chip), 0):
@@ -99,12 +101,14 @@ def _device() -> str:
     return text
 
 
-def _tensorrt() -> str:
+def check_tensorrt() -> str:
+    """Return module and version of TensorRT."""
     trt = load_tensorrt()
     return f"{trt.__name__} {trt.__version__}"
 
 
-def _pycuda() -> str:
+def check_pycuda() -> str:
+    """Return the version of PyCUDA."""
     try:
         importlib.import_module("pycuda.driver")
         return str(importlib.import_module("pycuda").VERSION_TEXT)
@@ -112,7 +116,8 @@ def _pycuda() -> str:
         raise InputError(f"cannot be imported ({error}); run: {install_hints.PYCUDA}") from None
 
 
-def _onnx() -> str:
+def check_onnx() -> str:
+    """Return the version of onnx."""
     try:
         return str(importlib.import_module("onnx").__version__)
     except ImportError:
