@@ -12,7 +12,8 @@ import subprocess
 from dataclasses import dataclass
 
 import kdc_core
-from kdc_core.commands.arguments import add_engine, engine_from, weights_of
+from kdc_core.commands.arguments import add_engine
+from kdc_core.commands.wiring import engine_from, weights_of
 from kdc_core.cuda import install_hints
 from kdc_core.engines import ENGINES, Engine, FlipEngine, choose_engine
 from kdc_core.errors import one_line

@@ -18,11 +18,11 @@ from kdc_core.commands.arguments import (
     add_engine,
     amount,
     check_output,
-    engine_from,
     natural,
     output,
     refuse_network,
 )
+from kdc_core.commands.wiring import engine_from
 from kdc_core.config import ModelInfo
 from kdc_core.errors import InputError
 

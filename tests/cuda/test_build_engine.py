@@ -32,7 +32,7 @@ def test_an_engine_is_built_once(model, libcuda, tmp_path):
     assert first.returncode == 0, first.stderr
     assert "fp16 for emulated GPU (sm_90), fake_tensorrt 10.3.0" in first.stdout
     second = kdc(libcuda, tmp_path, "build-engine", "--model", model)
-    assert second.stdout.strip().endswith(".engine is there already")
+    assert second.stdout.strip().endswith(".engine exists already")
     forced = kdc(libcuda, tmp_path, "build-engine", "--model", model, "--force")
     assert "fp16 for emulated GPU" in forced.stdout
     manifest = json.loads(next(tmp_path.glob("*.json")).read_text(encoding="utf-8"))
@@ -54,7 +54,7 @@ def test_int8_takes_its_ranges_from_pictures(model, libcuda, tmp_path):
     done = kdc(libcuda, tmp_path, *words, "--images", tmp_path / "pictures", "--count", "2")
     assert done.returncode == 0 and "int8 for emulated GPU" in done.stdout, done.stderr
     again = kdc(libcuda, tmp_path, *words, "--images", tmp_path / "pictures")
-    assert "with the ranges of its pictures; --force takes new ones" in again.stdout
+    assert "--force calibrates it again" in again.stdout
 
 
 def test_calibration_inputs_are_network_inputs(tmp_path):
