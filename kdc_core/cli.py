@@ -24,22 +24,37 @@ COMMANDS = {
     "run": ("kdc_core.commands.run", "find people in a camera, video, image or folder"),
     "predict": ("kdc_lab.commands.predict", "write COCO result files for annotated images"),
     "evaluate": ("kdc_lab.commands.evaluate", "compute AP of masks and keypoints on a COCO file"),
-    "replay": ("kdc_lab.commands.replay", "process a rosbag as the robot would, and write a report"),
+    "replay": (
+        "kdc_lab.commands.replay",
+        "process a rosbag as the robot would, and write a report",
+    ),
     "ablate": ("kdc_lab.commands.ablate", "compare static and dynamic centroids in one table"),
     "occlusion-bench": (
         "kdc_lab.commands.occlusion_bench",
         "measure how well ids survive occlusion, in one table",
     ),
     "train": ("kdc_lab.training.train", "train a network on data in COCO format"),
-    "synth": ("kdc_lab.commands.synth", "render images or clips of synthetic people with exact ground truth"),
-    "export": ("kdc_lab.commands.export", "convert a training checkpoint to ONNX, checked against torch"),
+    "synth": (
+        "kdc_lab.commands.synth",
+        "render images or clips of synthetic people with exact ground truth",
+    ),
+    "export": (
+        "kdc_lab.commands.export",
+        "convert a training checkpoint to ONNX, checked against torch",
+    ),
     "quantize": (
         "kdc_lab.commands.quantize",
         "convert an ONNX file to int8, for CPUs with fast int8 arithmetic",
     ),
-    "build-engine": ("kdc_core.commands.build_engine", "build and cache a TensorRT engine for this GPU"),
+    "build-engine": (
+        "kdc_core.commands.build_engine",
+        "build and cache a TensorRT engine for this GPU",
+    ),
     "bench": ("kdc_core.commands.bench", "measure time per stage, frames per second and memory"),
-    "doctor": ("kdc_core.commands.doctor", "check the installation and show which engine would be used"),
+    "doctor": (
+        "kdc_core.commands.doctor",
+        "check the installation and show which engine would be used",
+    ),
 }
 
 

@@ -270,7 +270,7 @@ def test_doctor_names_engine_and_what_is_missing(model: str, capsys, monkeypatch
     assert "ok  onnxruntime" in printed
     assert "--  pycuda       missing" in printed
     assert "pip install pycuda" in printed
-    assert "(asked for by --engine)" in printed
+    assert "(chosen by --engine)" in printed
     assert "longest side 96" in printed
     assert main(["doctor", "--model", model, "--flip"]) == 0
     printed = capsys.readouterr().out

@@ -25,14 +25,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision", choices=PRECISIONS, default="fp16", help="default: %(default)s"
     )
     parser.add_argument(
-        "--long-side", type=natural, metavar="PIXELS",
+        "--long-side",
+        type=natural,
+        metavar="PIXELS",
         help="longest side of the network's input; default: as trained",
-    )  # fmt: skip
+    )
     add_calibration(parser, needed=False)
     parser.add_argument(
-        "--out", type=output, metavar="DIR",
+        "--out",
+        type=output,
+        metavar="DIR",
         help="folder of the engine; default: $KDC_ENGINES, or the user's cache",
-    )  # fmt: skip
+    )
     parser.add_argument("--force", action="store_true", help="build it again if it exists")
 
 

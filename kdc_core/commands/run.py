@@ -22,10 +22,10 @@ from kdc_core.io import (
     Sink,
     Source,
     check_apart,
+    images_in,
     open_sink,
     open_source,
     overlay,
-    images_in,
 )
 from kdc_core.pipeline import open_pipeline
 from kdc_core.session import DEFAULT_MIN_SCORE, Session
@@ -50,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write label images, 16-bit PNG: pixel = id of the person, 0 = background",
     )
     add_stills(parser)
-    parser.add_argument("--view", action="store_true", help="show the drawn frames in a window; q or Esc ends")
+    parser.add_argument(
+        "--view", action="store_true", help="show the drawn frames in a window; q or Esc ends"
+    )
     parser.add_argument(
         "--max-frames", type=natural, default=0, metavar="N", help="stop after N frames"
     )
