@@ -12,9 +12,9 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from kdc_core.config import (
-    CENTROID_MODES,
     AssignConfig,
     CentroidConfig,
+    CentroidMode,
     DecodeConfig,
     HoughConfig,
 )
@@ -83,8 +83,8 @@ class NodeConfig:
         low=0.0, high=1.0, live=True,
     )  # fmt: skip
     centroid_mode: str = _parameter(
-        _CORE.centroid.mode, "which keypoints attract a person's pixels",
-        choices=CENTROID_MODES, live=True,
+        _CORE.centroid.mode.value, "which keypoints attract a person's pixels",
+        choices=tuple(mode.value for mode in CentroidMode), live=True,
     )  # fmt: skip
     tracking: bool = _parameter(
         True, "follow people: ids last, masks survive missed poses, ~/events is published"
@@ -143,7 +143,7 @@ class NodeConfig:
         """What the decoder must know of these parameters."""
         return DecodeConfig(
             hough=HoughConfig(peak_threshold=self.peak_threshold),
-            centroid=CentroidConfig(mode=self.centroid_mode),
+            centroid=CentroidConfig(mode=CentroidMode(self.centroid_mode)),
             assign=AssignConfig(min_seg=self.mask_threshold),
         )
 

@@ -30,7 +30,7 @@ class Package:
 
     @property
     def install(self) -> str:
-        """The command that brings it."""
+        """The command that installs it."""
         return self.comes_with or f"pip install {self.distribution}"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kdc_core.config import AssignConfig, CentroidConfig, GroupConfig, HoughConfig
+from kdc_core.config import AssignConfig, CentroidConfig, CentroidMode, GroupConfig, HoughConfig
 from kdc_core.cuda.driver import Driver
 from kdc_core.decode import ONE, SHARP, FrameGrid
 from kdc_core.errors import InputError
@@ -277,7 +277,7 @@ class Kernels:
         )  # fmt: skip
 
     def assign(
-        self, centroids: Centroids, ids: np.ndarray, config: AssignConfig, mode: str
+        self, centroids: Centroids, ids: np.ndarray, config: AssignConfig, mode: CentroidMode
     ) -> InstanceMap:
         """The twin of ``decode.assign.assign``.
 
@@ -325,7 +325,7 @@ class Kernels:
             1 / factor**2, self.share,
         )  # fmt: skip
 
-    def membership(self, people: int, config: AssignConfig, mode: str) -> None:
+    def membership(self, people: int, config: AssignConfig, mode: CentroidMode) -> None:
         """Fill ``phi``, ``best`` and ``who``."""
         self.driver.clear(self.best)
         self.driver.clear(self.who)
@@ -333,7 +333,7 @@ class Kernels:
             "membership", (_blocks(self.h * self.w, 128), people), (128,), self.fields, self.share,
             self.w, self.h, self.layout.stride, float(self.layout.radius), 0.25 * config.min_seg,
             self.xy, self.weight, self.sigma, self.scale, float(config.near),
-            int(mode == "nearest"), float(config.min_phi), self.phi, self.best, self.who,
+            int(mode == CentroidMode.NEAREST), float(config.min_phi), self.phi, self.best, self.who,
         )  # fmt: skip
 
     def mean_shift(self, people: int) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from kdc_core.config import AssignConfig
+from kdc_core.config import AssignConfig, CentroidMode
 from kdc_core.decode.paint import SHARP, paint
 from kdc_core.decode.phi import inverse_square_weights, mean_distance, phi
 from kdc_core.decode.sample import person_share
@@ -28,7 +28,7 @@ def assign(
     centroids: Centroids,
     ids: np.ndarray,
     config: AssignConfig,
-    mode: str,
+    mode: CentroidMode,
     prior: np.ndarray | None = None,
 ) -> InstanceMap:
     """Return the label image at the frame's resolution.
@@ -42,7 +42,7 @@ def assign(
         centroids: P people with their anchors.
         ids: (P,) label of each person, 1 to 65535.
         config: thresholds.
-        mode: a ``CentroidMode``; "nearest" uses only the closest used anchor of each cell.
+        mode: ``NEAREST`` uses only the closest used anchor of each cell.
         prior: (P, h, w) factors on φ at the cells; None = no prior.
     """
     cells = foreground(fields, config)
@@ -75,7 +75,7 @@ def membership(
     centroids: Centroids,
     cells: np.ndarray,
     config: AssignConfig,
-    mode: str,
+    mode: CentroidMode,
     negligible: float = 0.0,
 ) -> np.ndarray:
     """Return φ_j of eq. 3 at the given cells, (P, N) float32.
@@ -100,7 +100,7 @@ def membership(
         miss_x -= xy[j, used, :1]
         miss_y -= xy[j, used, 1:]
         distance = np.sqrt(miss_x * miss_x + miss_y * miss_y)
-        if mode == "nearest":
+        if mode is CentroidMode.NEAREST:
             distance = np.take_along_axis(distance, length.argmin(axis=0)[None], axis=0)[0]
         else:
             pull = inverse_square_weights(

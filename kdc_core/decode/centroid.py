@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from kdc_core.config import CentroidConfig
+from kdc_core.config import CentroidConfig, CentroidMode
 from kdc_core.decode.sample import PERSON, person_share, sample
 from kdc_core.letterbox import cell_centres, to_grid
 from kdc_core.skeleton import CENTRE, A, K
@@ -113,12 +113,12 @@ def anchor_weights(
     primary = np.where(soft.max(axis=1, initial=0) > 0, soft.argmax(axis=1), CENTRE)
     rows = np.arange(len(poses))
     weight = np.zeros_like(confidence)
-    if config.mode == "static":
+    if config.mode == CentroidMode.STATIC:
         primary[:] = CENTRE
         weight[:, CENTRE] = 1
-    elif config.mode == "single":
+    elif config.mode == CentroidMode.SINGLE:
         weight[rows, primary] = 1
-    elif config.mode == "all":
+    elif config.mode == CentroidMode.ALL:
         weight[:, :K] = poses.anchor_score[:, :K] + 1e-3
     else:
         value = confidence[:, :K]

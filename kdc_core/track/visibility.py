@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from kdc_core.config import CentroidMode
 from kdc_core.decode import weigh_anchors
 from kdc_core.geometry import length
 from kdc_core.skeleton import ANCHORS, CENTRE, A, K
@@ -125,11 +126,13 @@ def switches(
     return tuple(events)
 
 
-def carried(state: Visibility, centroids: Centroids, mode: str, temporal: bool) -> Visibility:
+def carried(
+    state: Visibility, centroids: Centroids, mode: CentroidMode, temporal: bool
+) -> Visibility:
     """State with the weights that ``mode`` asks for; of this frame alone where not ``temporal``."""
     weight, primary = state.weight, state.primary
-    if not temporal or mode in ("static", "all"):
+    if not temporal or mode in (CentroidMode.STATIC, CentroidMode.ALL):
         weight, primary = centroids.weight.astype(float), centroids.primary
-    elif mode == "single":
+    elif mode == CentroidMode.SINGLE:
         weight = np.eye(A)[primary]
     return replace(state, weight=weight, primary=primary)

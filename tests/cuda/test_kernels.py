@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from kdc_core.config import (
-    CENTROID_MODES,
     AssignConfig,
     CentroidConfig,
+    CentroidMode,
     GroupConfig,
     HoughConfig,
     ModelInfo,
@@ -150,7 +150,7 @@ def test_a_plateau_gives_its_first_cell(gpu):
 
 
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("mode", CENTROID_MODES)
+@pytest.mark.parametrize("mode", CentroidMode)
 def test_labels_and_scores(gpu, mode, order):
     fields, poses = SMALL["crowd"](order)
     labels = same_map(gpu(order), fields, poses, mode)

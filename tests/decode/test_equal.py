@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdc_core.config import CENTROID_MODES, AssignConfig, CentroidConfig
+from kdc_core.config import AssignConfig, CentroidConfig, CentroidMode
 from kdc_core.decode.assign import assign, foreground, membership
 from kdc_core.decode.centroid import select
 from kdc_core.decode.hough import smooth_votes
@@ -33,7 +33,7 @@ def scene(
     return *made(people, rng, *size), rng
 
 
-@given(PEOPLE, SEEDS, SIZES, st.booleans(), st.sampled_from(CENTROID_MODES), st.booleans())
+@given(PEOPLE, SEEDS, SIZES, st.booleans(), st.sampled_from(CentroidMode), st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_labels_and_means(people, seed, size, noise, mode, favoured):
     fields, poses, rng = scene(people, seed, size, noise)

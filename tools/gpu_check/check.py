@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from kdc_core.config import CENTROID_MODES, AssignConfig, CentroidConfig, GroupConfig, HoughConfig
+from kdc_core.config import AssignConfig, CentroidConfig, CentroidMode, GroupConfig, HoughConfig
 from kdc_core.cuda import Kernels, Layout, PycudaDriver
 from kdc_core.decode import assign, find_peaks, refine_unmatched, select, smooth_votes, vote
 from kdc_core.errors import InputError
@@ -119,7 +119,7 @@ def _compare_one(driver: Any, fields: Fields, poses: Poses) -> list[tuple[bool, 
     row.append(_compare_settled(kernels, fields, poses))
     row.append(_compare_readings(kernels, fields, poses))
     labels, means = [], []
-    for mode in CENTROID_MODES:
+    for mode in CentroidMode:
         centroids, ids = select(fields, poses, CentroidConfig(mode)), np.arange(1, len(poses) + 1)
         for steps in (0, 1):
             config = AssignConfig(mean_shift_steps=steps)
