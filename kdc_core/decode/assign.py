@@ -100,7 +100,7 @@ def membership(
         miss_x -= xy[j, used, :1]
         miss_y -= xy[j, used, 1:]
         distance = np.sqrt(miss_x * miss_x + miss_y * miss_y)
-        if mode is CentroidMode.NEAREST:
+        if mode == CentroidMode.NEAREST:
             distance = np.take_along_axis(distance, length.argmin(axis=0)[None], axis=0)[0]
         else:
             pull = inverse_square_weights(
