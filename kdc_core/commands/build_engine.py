@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from kdc_core.commands.arguments import add_calibration, calibration, natural, output
+from kdc_core.commands.arguments import add_calibration, natural, output
+from kdc_core.commands.wiring import calibration
 from kdc_core.engines import PRECISIONS, ProgressCallback, check_long_side, default_model
 from kdc_core.errors import InputError
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import kdc_core
-from kdc_core.commands.arguments import add_engine, engine_from, weights_of
+from kdc_core.commands.arguments import add_engine
+from kdc_core.commands.wiring import engine_from, weights_of
 from kdc_core.cuda import install_hints
 from kdc_core.engines import ENGINES, Engine, FlipEngine, choose_engine
 from kdc_core.errors import InputError, one_line
