@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 
 from kdc_core.errors import InputError
+from kdc_core.topics import output_namespaces
 from kdc_lab.replay.bag import Bag, Message
 from kdc_lab.replay.cdr_messages import COMPRESSED, IMAGE
 
+NODE = "/kdc"  # name of the node that is replayed
 #: last words of topics that hold pictures, but not a camera's
 NO_CAMERA = ("mask", "overlay", "depth", "compressedDepth", "theora", "label", "heatmap")
 
@@ -41,17 +43,8 @@ def choose(bag: Bag, asked: list[str]) -> list[str]:
 
 
 def prefixes(topics: list[str]) -> dict[str, str]:
-    """Where each camera's outputs go: /front/image_raw → /front/kdc, as the node does.
-
-    Cameras that share a namespace get their own name into it.
-    """
-    plain = {topic: topic.removesuffix("/compressed") for topic in topics}
-    spaces = {topic: name.rpartition("/")[0] for topic, name in plain.items()}
-    shared = [space for space in spaces.values() if list(spaces.values()).count(space) > 1]
-    return {
-        topic: f"{plain[topic] if spaces[topic] in shared else spaces[topic]}/kdc"
-        for topic in topics
-    }
+    """Return the namespace of each camera's outputs, as the node chooses it."""
+    return dict(zip(topics, output_namespaces(topics, NODE), strict=True))
 
 
 def paced(

