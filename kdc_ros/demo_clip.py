@@ -43,8 +43,8 @@ def fetch(say: Callable[[str], None] = print) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     failures = []
     for where, download in (
-        ("Debian's package opencv-doc", _from_apt),
-        ("the source package of opencv-python", _from_sdist),
+        ("Debian's package opencv-doc", from_apt),
+        ("the source package of opencv-python", from_sdist),
     ):
         say(f"fetching {NAME} from {where} (95 MB, once)")
         part = clip.with_suffix(f".{os.getpid()}.part")
@@ -64,7 +64,8 @@ def fetch(say: Callable[[str], None] = print) -> Path:
     )
 
 
-def _from_apt(target: Path) -> None:
+def from_apt(target: Path) -> None:
+    """Extract the clip from Debian's package opencv-doc to ``target``."""
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise InputError("apt is not installed")
     with tempfile.TemporaryDirectory() as folder:
@@ -86,7 +87,7 @@ def _from_apt(target: Path) -> None:
                 unpacking.terminate()  # the rest of the package is not needed
 
 
-def _from_sdist(target: Path) -> None:
+def from_sdist(target: Path) -> None:
     """Stream the archive and stop at the clip; its address is taken from pip's own index."""
     listing = subprocess.run(
         [sys.executable, "-m", "pip", "-vv", "index", "versions", *NO_WHEEL, "opencv-python"],

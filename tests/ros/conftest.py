@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 
-from tests.ros import domain, pytest
+import pytest
+
+from tests.ros import domain
 
 HAS_ROS = importlib.util.find_spec("rclpy") is not None
 
