@@ -24,14 +24,14 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 
-_rclpy: Any
+implementation: Any
 try:
-    from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
+    from rclpy.impl.implementation_singleton import rclpy_implementation as implementation
 except ImportError:
-    _rclpy = None
+    implementation = None
 
 #: what rclpy raises for errors of the middleware: wrong QoS, a context that was shut down
-RCLError: type[Exception] = getattr(_rclpy, "RCLError", RuntimeError)
+RCLError: type[Exception] = getattr(implementation, "RCLError", RuntimeError)
 
 CHANGE_STATE = "_LifecycleNodeMixin__change_state"
 STATE_MACHINE = "_state_machine"
@@ -42,8 +42,8 @@ WAIT_SET_METHODS = (
 
 def has_direct_take() -> bool:
     """Return True if messages can be taken without rclpy's executor, by ``DirectTaker``."""
-    wait_set = getattr(_rclpy, "WaitSet", None)
-    subscription = getattr(_rclpy, "Subscription", None)
+    wait_set = getattr(implementation, "WaitSet", None)
+    subscription = getattr(implementation, "Subscription", None)
     return all(hasattr(wait_set, name) for name in WAIT_SET_METHODS) and hasattr(
         subscription, "take_message"
     )
@@ -65,7 +65,7 @@ class DirectTaker:
         self._subscription: Any = subscription
         self._kind = kind
         self._stop: Any = GuardCondition(None, None, context=node.context)
-        self._wait_set = _rclpy.WaitSet(1, 1, 0, 0, 0, 0, cast(Any, node.context).handle)
+        self._wait_set = implementation.WaitSet(1, 1, 0, 0, 0, 0, cast(Any, node.context).handle)
 
     def run(self, running: Callable[[], bool], received: Callable[[], None]) -> None:
         """Call ``received`` whenever there is a message, until ``wake`` and not ``running()``."""

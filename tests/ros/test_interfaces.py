@@ -145,7 +145,9 @@ def test_depth_of_another_time_or_frame_keeps_2d_people(probe, node):
     probe.until(lambda: persons[-1].header.frame_id == "thermal", "no answer")
     assert len(persons[-1].people) == 2
     frames = probe.listen(TFMessage, "/tf")
-    probe.until(complained("/image_raw: no frame_id", 0, frame_id=""), "no complaint about it")
+    probe.until(
+        complained("/image_raw: images have no frame_id", 0, frame_id=""), "no complaint about it"
+    )
     probe.until(lambda: persons[-1].header.frame_id == "", "no answer")
     assert persons[-1].people[0].keypoints_3d, "places are known"
     assert not [one for told in frames for one in told.transforms if not one.header.frame_id]

@@ -113,6 +113,23 @@ class TestOneNode:
         good = image_message(boxes_image(*BOXES))
         assert len(probe.ask(camera, good, persons).people) == 2
 
+    def test_node_reports_a_bug_with_its_traceback_and_lives(self, probe, node):
+        persons = probe.listen(PersonArray, "/kdc/persons")
+        reports = probe.listen(DiagnosticArray, "/diagnostics")
+        camera = probe.advertise(Image, "/image_raw", qos("reliable"))
+        planted = image_message(np.full((20, 20, 3), 254, np.uint8))  # see blobs.py
+
+        def reported():
+            stamp_anew(planted)
+            camera.publish(planted)
+            probe.spin(0.2)
+            return reports[-1].status[0].message.startswith("internal error: ValueError: operands")
+
+        probe.until(reported, "no error in /diagnostics")
+        assert reports[-1].status[0].level == DiagnosticStatus.ERROR
+        good = image_message(boxes_image(*BOXES))
+        assert len(probe.ask(camera, good, persons).people) == 2
+
     def test_node_warns_without_images(self, probe, node):
         reports = probe.listen(DiagnosticArray, "/diagnostics")
         assert probe.set("stale_after", 0.5).successful
@@ -122,6 +139,28 @@ class TestOneNode:
         )
         assert reports[-1].status[0].level == DiagnosticStatus.WARN
         assert probe.set("stale_after", 2.0).successful
+
+
+def test_node_logs_a_bug_with_its_traceback_and_a_bad_image_in_one_line(probe):
+    with Running.blobs() as node:
+        reports = probe.listen(DiagnosticArray, "/diagnostics")
+        camera = probe.advertise(Image, "/image_raw", qos("reliable"))
+        for level, words in ((255, "blinded"), (254, "internal error")):
+            message = image_message(np.full((20, 20, 3), level, np.uint8))
+
+            def reported(message=message, words=words):
+                stamp_anew(message)
+                camera.publish(message)
+                probe.spin(0.1)
+                return words in reports[-1].status[0].message
+
+            probe.until(reported, f"no {words}")
+        code, _, err = node.end(signal.SIGINT)
+    assert code == 0
+    assert err.count("Traceback") == 1 and "np.zeros(3) + np.zeros(4)" in err, err
+    before, _, after = err.partition("Traceback")
+    assert "/image_raw: failed to process an image: blinded\n" in before
+    assert "internal error: ValueError: operands could not be broadcast" in before + after
 
 
 def test_node_processes_compressed_images(probe):
