@@ -1,53 +1,98 @@
-"""One frozen dataclass per stage; every field says its unit and what goes wrong on either side."""
+"""Configuration: one frozen dataclass per stage.
+
+The comment of a field gives its unit and says what goes wrong with other values.
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from enum import Enum
 
 from kdc_core.errors import InputError
 
-CENTROID_MODES = ("static", "single", "nearest", "weighted", "all")
+
+class CentroidMode(str, Enum):
+    """Which anchors of a person attract its pixels. A member equals its value."""
+
+    STATIC = "static"  # the centre of the mask, SM_c of the paper
+    SINGLE = "single"  # the most confident anchor alone, DM_c of the paper
+    NEAREST = "nearest"  # of all confident anchors the one that is nearest to the pixel
+    WEIGHTED = "weighted"  # all confident anchors, weighted by confidence and distance
+    ALL = "all"  # all anchors, confident or not
+
+    __str__ = str.__str__
+
+
+def _check(config: object, good: bool, expected: str) -> None:
+    """Raise an ``InputError`` for a field of ``config`` unless it is ``good``.
+
+    Args:
+        config: the dataclass.
+        good: whether the value is valid; NaN must make it False.
+        expected: name of the field, a colon, and the valid values.
+    """
+    if not good:
+        name = expected.partition(":")[0]
+        raise InputError(f"{expected}, got {getattr(config, name)}")
+
+
+def _check_shares(config: object, *names: str) -> None:
+    for name in names:
+        _check(config, 0 <= getattr(config, name) <= 1, f"{name}: expected 0 to 1")
+
+
+def _check_not_negative(config: object, *names: str) -> None:
+    for name in names:
+        _check(config, getattr(config, name) >= 0, f"{name}: expected 0 or more")
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a decoder must know of a network; travels in the ONNX file's metadata."""
+    """Properties of a network that the decoder needs. An ONNX file carries them as metadata."""
 
     preset: str = "lite"
     backbone: str = "efficientnet_lite2"
     longest: int = 640  # input pixels, longest side of the letterboxed frame
-    stride: int = 8  # input pixels per cell of the offset fields: offsets are smooth
-    seg_stride: int = 2  # input pixels per cell of the mask: borders are not
+    stride: int = 8  # input pixels per cell of the offset fields, which are smooth
+    seg_stride: int = 2  # input pixels per cell of the mask, which has sharp borders
     radius: float = 16.0  # R, input pixels
-    octaves: int = 2  # sizes at which it looks at a picture, each half of the one before
+    octaves: int = 2  # scales of the image pyramid, each half the size of the one before
 
     @property
     def multiple(self) -> int:
-        """What the sides of its input are multiples of: stride 32 in the smallest picture."""
+        """Both sides of the input are multiples of this: stride 32 at the smallest scale."""
         return 32 << (self.octaves - 1)
 
     def at(self, long_side: int | None) -> ModelInfo:
-        """The same network on pictures of this longest side; None or 0: of its own."""
+        """Return the same network with another longest side; None or 0 keeps its own."""
         return replace(self, longest=long_side or self.longest)
 
     @classmethod
     def from_metadata(cls, text: dict[str, str]) -> ModelInfo:
-        """Read the ONNX metadata, strings to the types of the fields."""
-        text = {"kdc_octaves": "2", **text}  # files that do not say it: 64 suits 1 as well
-        kinds = {"str": str, "int": int, "float": float}
+        """Read the metadata of an ONNX file.
+
+        Raises:
+            InputError: an entry is missing or malformed.
+        """
+        text = {"kdc_octaves": "2", **text}  # older files have no entry; 64 suits 1 octave as well
         try:
-            values = {
-                name: kinds[kind.type](text[f"kdc_{name}"])
-                for name, kind in cls.__dataclass_fields__.items()
-            }
+            info = cls(
+                preset=text["kdc_preset"],
+                backbone=text["kdc_backbone"],
+                longest=int(text["kdc_longest"]),
+                stride=int(text["kdc_stride"]),
+                seg_stride=int(text["kdc_seg_stride"]),
+                radius=float(text["kdc_radius"]),
+                octaves=int(text["kdc_octaves"]),
+            )
         except (KeyError, ValueError) as error:
             raise InputError(f"not a KDC model: metadata {error} is missing or wrong") from None
-        if values["octaves"] not in (1, 2, 3):
-            raise InputError(f"not a KDC model: expected 1 to 3 octaves, got {values['octaves']}")
-        return cls(**values)
+        if info.octaves not in (1, 2, 3):
+            raise InputError(f"not a KDC model: expected 1 to 3 octaves, got {info.octaves}")
+        return info
 
     def to_metadata(self) -> dict[str, str]:
-        """The inverse of ``from_metadata``."""
+        """Return the metadata that ``from_metadata`` reads."""
         return {f"kdc_{name}": str(value) for name, value in asdict(self).items()}
 
 
@@ -58,8 +103,14 @@ class HoughConfig:
     vote_stride: int = 4  # input pixels per cell of the vote map; coarser merges close keypoints
     min_heat: float = 0.1  # cells below do not vote; lower only costs time
     peak_threshold: float = 0.02  # peaks below are dropped: 0.01 for AP, higher for speed
-    max_peaks: int = 32  # per anchor type, static buffer
-    refine_steps: int = 2  # times a mid-range target is corrected by the short field
+    max_peaks: int = 32  # per anchor type, size of a static buffer
+    refine_steps: int = 2  # how often the short field corrects the target of a mid-range offset
+
+    def __post_init__(self) -> None:
+        _check(self, 1 <= self.vote_stride, "vote_stride: expected 1 or more input pixels")
+        _check_shares(self, "min_heat", "peak_threshold")
+        _check(self, 1 <= self.max_peaks, "max_peaks: expected 1 or more")
+        _check(self, 0 <= self.refine_steps, "refine_steps: expected 0 or more")
 
 
 @dataclass(frozen=True)
@@ -70,27 +121,42 @@ class GroupConfig:
     seed_score: float = 0.05  # a peak below does not start a person
     same_place: float = 10.0  # input pixels: a seed this close to a person's anchor is that person
     same_place_scale: float = 0.08  # … or this share of the person's scale
-    match_radius: float = 0.5  # of R: how far from the predicted place a peak is still taken
+    match_radius: float = 0.5  # of R: a peak this close to the predicted position is matched
     match_scale: float = 0.3  # … or this share of the person's scale
-    min_disk: float = 0.02  # a keypoint below does not count
+    min_anchor_score: float = 0.02  # a keypoint below does not count
     min_keypoints: int = 4  # fewer, and the person needs a CENTRE; fragments steal pixels
     min_centre: float = 0.05  # disk of a CENTRE that makes a person by itself
     duplicate: float = 0.2  # of s_j: anchors this close on average belong to one person
-    settle_steps: int = 2  # times an anchor without a peak is read again from where it lies
+    unmatched_steps: int = 2  # how often an unmatched anchor is read again at its new position
+
+    def __post_init__(self) -> None:
+        _check(self, 1 <= self.max_people <= 65535, "max_people: expected 1 to 65535")
+        _check_shares(self, "seed_score", "min_anchor_score", "min_centre")
+        _check_not_negative(
+            self, "same_place", "same_place_scale", "match_radius", "match_scale", "duplicate",
+            "min_keypoints", "unmatched_steps",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class CentroidConfig:
     """Which anchors attract a person's pixels."""
 
-    mode: str = "weighted"  # one of CENTROID_MODES
+    mode: CentroidMode = CentroidMode.WEIGHTED  # the constructor takes its value as well
     gate: float = 0.5  # c_k from which an anchor is confident
     sigma_fallback: float = 0.212  # of s_j: makes phi > 0.5 PersonLab's distance test t = 0.25
     sigma_range: tuple[float, float] = (0.08, 0.45)  # of s_j, clamp for the learned sigma
 
     def __post_init__(self) -> None:
-        if self.mode not in CENTROID_MODES:
-            raise InputError(f"centroid mode: expected one of {CENTROID_MODES}, got {self.mode!r}")
+        try:
+            object.__setattr__(self, "mode", CentroidMode(self.mode))
+        except ValueError:
+            known = ", ".join(CentroidMode)
+            raise InputError(f"centroid mode: expected one of {known}, got {self.mode!r}") from None
+        _check_shares(self, "gate")
+        _check(self, 0 < self.sigma_fallback, "sigma_fallback: expected more than 0")
+        low, high = self.sigma_range
+        _check(self, 0 < low <= high, "sigma_range: expected 0 < low <= high")
 
 
 @dataclass(frozen=True)
@@ -103,21 +169,33 @@ class AssignConfig:
     mean_shift_steps: int = 0  # eq. 4: centre ← mean of its members' embeddings
     igo_sigma: float = 0.1  # full-resolution pixels; up to 0.12 a Gaussian is the identity: skipped
 
+    def __post_init__(self) -> None:
+        _check_shares(self, "min_seg", "min_phi")
+        _check(self, 0 < self.near, "near: expected more than 0")
+        _check_not_negative(self, "mean_shift_steps", "igo_sigma")
+
 
 @dataclass(frozen=True)
 class ScoreConfig:
-    """What is reported, and how sure it is.
+    """Scores of people and their masks.
 
-    The weights of the scores were fitted on pictures of the training set whose masks are all
-    human. On the tuning split the mean IoU of people of a given score is within 0.07 of it, the
-    mean OKS within 0.06 of it from 0.4 on and up to 0.17 below it under that.
+    The weights were fitted on images of the training set whose masks were all drawn by humans. On
+    the tuning split, the mean IoU of people with a given mask score differs from that score by at
+    most 0.07. Their mean OKS differs by at most 0.06 for scores from 0.4, and is up to 0.17 too
+    low below.
     """
 
-    min_presence: float = 0.02  # of ``Poses.presence``; lower only costs time
+    min_objectness: float = 0.02  # of ``Poses.objectness``; lower only costs time
     #: weights of ``score.expected``: of 1, φ, ln size and ln votes
     oks: tuple[float, ...] = (-2.63, 2.74, 0.57, 1.06)
     iou: tuple[float, ...] = (-5.23, 5.11, 0.52, 0.31)
     min_mask: float = 32.0  # input pixels² of the smallest mask
+
+    def __post_init__(self) -> None:
+        _check_shares(self, "min_objectness")
+        for name in ("oks", "iou"):
+            _check(self, len(getattr(self, name)) == 4, f"{name}: expected 4 weights")
+        _check_not_negative(self, "min_mask")
 
 
 @dataclass(frozen=True)
@@ -131,8 +209,8 @@ class DecodeConfig:
     score: ScoreConfig = field(default_factory=ScoreConfig)
 
 
-#: For fields without error, made from annotations: nothing has to be forgiven, so people may be
-#: closer to one another than a network could tell them apart. On learned fields it finds fragments.
+#: For exact fields that are made from annotations. No error has to be tolerated, so people may be
+#: closer together than a network can separate. On learned fields it finds fragments of people.
 EXACT = DecodeConfig(
     hough=HoughConfig(vote_stride=2, max_peaks=64),
     group=GroupConfig(

@@ -13,13 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from kdc_core.errors import InputError
 from kdc_core.pipeline import Pipeline
 from kdc_core.track import CentroidSwitch, ScoreGate, TrackConfig, VideoDecoder, drop_below
 from kdc_core.types import Frame, People
 
+#: people whose scores are lower are not reported by the library, the command line and the node
 DEFAULT_MIN_SCORE = 0.25
-#: seconds; a frame up to this much older than the newest one came late and is dropped, an older
-#: one means that the clock was set back
+#: seconds; a frame that is older than the newest one by up to this much came late and is dropped,
+#: one that is older still means that the clock was set back
 LATE = 1.0
 #: duplicates in a row that are dropped; if more follow, the stamps stand still
 STANDING = 3
@@ -36,36 +38,45 @@ class Skip(Enum):
 
 @dataclass
 class FrameCounts:
-    """Frames of a camera whose stamps were not in order."""
+    """Frames of a camera whose stamps were missing or not in order."""
 
     late: int = 0  # dropped: older than the newest frame by at most ``LATE`` seconds
     repeated: int = 0  # dropped: the stamp of the last frame came again
-    unstamped: int = 0  # processed by arrival time: no stamp
-    standing: int = 0  # processed by arrival time: the stamps stand still
-    resets: int = 0  # the clock went back, all tracks were deleted
+    unstamped: int = 0  # timed by arrival: no stamp
+    standing: int = 0  # timed by arrival: the stamps stand still
+    resets: int = 0  # the clock was set back: all tracks were deleted
 
 
 @dataclass(frozen=True)
 class Timing:
     """When a frame was taken, on the time line of its camera."""
 
-    time: float  # seconds, for the tracker; never decreases while ``reset`` is False
+    time: float  # seconds, for the tracker; does not decrease unless ``reset`` is True
     stamp: float | None  # seconds, as it came; None = the frame has no stamp
     arrived: float  # seconds, on any clock that moves forward
-    reset: bool = False  # the clock went back: forget all tracks first
+    by_arrival: bool = False  # ``time`` was derived from ``arrived``, because the stamp is no use
+    reset: bool = False  # the clock was set back: delete all tracks first
 
 
 class FrameClock:
-    """Turns stamps as cameras send them into a time line that the tracker can use.
+    """Turns the stamps of a camera into a time line that the tracker can use.
 
-    * A stamp that is up to ``LATE`` older than the newest one: the frame is dropped.
-    * A stamp that is older than that: the clock was set back, all tracks are deleted.
+    * A newer stamp moves the time on by the difference between the stamps.
+    * A stamp that is older than the newest one by up to ``LATE`` seconds: the frame is dropped.
+    * A stamp that is older still: the clock was set back, all tracks are deleted.
     * No stamp: the time moves on by the time that passed between the arrivals.
     * The stamp of the last frame: the frame is a duplicate and is dropped. After ``STANDING``
       duplicates in a row the stamps stand still, and the times of arrival are used.
+    * The first newer stamp after frames that were timed by their arrival is timed by its arrival as
+      well, because it is unknown how long the stamps were wrong. Later stamps count from there.
     """
 
     def __init__(self, warn: Callable[[str], None]) -> None:
+        """Create a clock.
+
+        Args:
+            warn: is called with one line when stamps are wrong; once until they are right again.
+        """
         self.counts = FrameCounts()
         self._warn = warn
         self._last: Timing | None = None  # of the last frame that was processed
@@ -80,38 +91,32 @@ class FrameClock:
         Args:
             stamp: seconds; None if the camera does not stamp its frames.
             arrived: seconds, when the frame was received, on any clock that moves forward.
+
+        Raises:
+            InputError: the stamp is not finite.
         """
         if stamp is None:
             self.counts.unstamped += 1
             self._warn_once("unstamped", "frames have no stamp: using the time of arrival")
-            return Timing(self._by_arrival(arrived), None, arrived)
+            return Timing(self._time_by_arrival(arrived), None, arrived, by_arrival=True)
+        if not math.isfinite(stamp):
+            raise InputError(f"expected a finite stamp in seconds, got {stamp}")
         back = self._newest - stamp
         if back > LATE:
-            self._duplicates = 0
-            self.counts.resets += 1
-            self._warned.discard("standing")
-            self._warn(f"stamps went back by {back:.3f} s: ids start anew")
-            return Timing(stamp, stamp, arrived, reset=True)
+            return self._set_back(stamp, arrived, back)
         if back > 0:
             self.counts.late += 1
             return Skip.LATE
-        if back < 0:
-            if self._duplicates > STANDING:
-                self._warned.discard("standing")
-            self._duplicates = 0
-            return Timing(self._on_the_line(stamp, arrived), stamp, arrived)
-        self._duplicates += 1
-        if self._duplicates <= STANDING:
-            self.counts.repeated += 1
-            return Skip.REPEATED
-        self.counts.standing += 1
-        self._warn_once(
-            "standing", f"stamps stand still at {stamp:.3f} s: using the time of arrival"
-        )
-        return Timing(self._by_arrival(arrived), stamp, arrived)
+        if back == 0:
+            return self._repeated(stamp, arrived)
+        self._duplicates = 0
+        self._warned.discard("standing")
+        if self._last is not None and self._last.by_arrival:
+            return Timing(self._time_by_arrival(arrived), stamp, arrived)
+        return Timing(stamp + self._offset, stamp, arrived)
 
     def commit(self, timing: Timing) -> None:
-        """Note that the frame of ``timing`` is processed."""
+        """Record that the frame of ``timing`` is processed; a frame that fails is not committed."""
         self._last = timing
         if timing.stamp is not None:
             self._newest = timing.stamp
@@ -122,18 +127,28 @@ class FrameClock:
         self._last, self._newest, self._offset, self._duplicates = None, -math.inf, 0.0, 0
         self._warned.clear()
 
-    def _by_arrival(self, arrived: float) -> float:
+    def _set_back(self, stamp: float, arrived: float, back: float) -> Timing:
+        self._duplicates = 0
+        self._warned.discard("standing")
+        self.counts.resets += 1
+        self._warn(f"stamps went back by {back:.3f} s: ids start anew")
+        return Timing(stamp, stamp, arrived, reset=True)
+
+    def _repeated(self, stamp: float, arrived: float) -> Timing | Skip:
+        self._duplicates += 1
+        if self._duplicates <= STANDING:
+            self.counts.repeated += 1
+            return Skip.REPEATED
+        self.counts.standing += 1
+        self._warn_once(
+            "standing", f"stamps stand still at {stamp:.3f} s: using the time of arrival"
+        )
+        return Timing(self._time_by_arrival(arrived), stamp, arrived, by_arrival=True)
+
+    def _time_by_arrival(self, arrived: float) -> float:
         if self._last is None:
             return arrived
         return self._last.time + max(0.0, arrived - self._last.arrived)
-
-    def _on_the_line(self, stamp: float, arrived: float) -> float:
-        """Time of a newer stamp; not before frames that were timed by their arrival."""
-        if self._last is None:
-            return stamp
-        if self._newest == -math.inf:  # only frames without a stamp so far
-            return self._by_arrival(arrived)
-        return max(stamp + self._offset, self._last.time)
 
     def _warn_once(self, kind: str, text: str) -> None:
         if kind not in self._warned:
@@ -174,6 +189,9 @@ class Session:
                 independently, none is dropped, and ids count the people of the frame.
             track: parameters of the tracker.
             warn: is called with one line when stamps are wrong.
+
+        Raises:
+            InputError: ``min_score`` is not between 0 and 1.
         """
         self.pipeline = pipeline
         self.min_score = min_score
@@ -182,8 +200,24 @@ class Session:
         self._video = VideoDecoder(pipeline.config, track) if tracking else None
 
     @property
+    def min_score(self) -> float:
+        """Score from which people are reported, 0 to 1. A new value acts on the next frame."""
+        return self._min_score
+
+    @min_score.setter
+    def min_score(self, value: float) -> None:
+        if not 0 <= value <= 1:
+            raise InputError(f"min_score: expected 0 to 1, got {value}")
+        self._min_score = value
+
+    @property
+    def tracking(self) -> bool:
+        """True if ids are kept from frame to frame."""
+        return self._video is not None
+
+    @property
     def counts(self) -> FrameCounts:
-        """Frames whose stamps were not in order, since the session was created."""
+        """Frames whose stamps were missing or not in order, since the session was created."""
         return self._clock.counts
 
     def __call__(self, frame: Frame, arrived: float | None = None) -> Result | None:

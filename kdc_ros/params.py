@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from kdc_core.config import (
-    CENTROID_MODES,
     AssignConfig,
     CentroidConfig,
+    CentroidMode,
     DecodeConfig,
     HoughConfig,
 )
@@ -121,9 +121,11 @@ class NodeConfig:
         live=True,
     )
     centroid_mode: str = _parameter(
-        _CORE.centroid.mode,
-        "Keypoints that serve as a person's centroid when pixels are assigned to people.",
-        choices=CENTROID_MODES,
+        _CORE.centroid.mode.value,
+        "Anchors of a person that attract its pixels. static: the centre of the body. single: the "
+        "most confident anchor. nearest: the confident anchor nearest to the pixel. weighted: all "
+        "confident anchors, by confidence and distance. all: all anchors.",
+        choices=tuple(mode.value for mode in CentroidMode),
         live=True,
     )
     tracking: bool = _parameter(
@@ -205,7 +207,7 @@ class NodeConfig:
         """Configuration of the decoder."""
         return DecodeConfig(
             hough=HoughConfig(peak_threshold=self.peak_threshold),
-            centroid=CentroidConfig(mode=self.centroid_mode),
+            centroid=CentroidConfig(mode=CentroidMode(self.centroid_mode)),
             assign=AssignConfig(min_seg=self.mask_threshold),
         )
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from kdc_core.config import CENTROID_MODES, DecodeConfig, ModelInfo
-from kdc_core.engines import ENGINES, Engine, choose, default_model, open_engine
+from kdc_core.config import CentroidMode, DecodeConfig, ModelInfo
+from kdc_core.engines import ENGINES, Engine, choose_engine, default_model, open_engine
 from kdc_core.errors import InputError
 from kdc_core.io import Source, keep_apart
 
@@ -48,8 +48,9 @@ def add_decoder(parser: argparse.ArgumentParser, min_score: float) -> None:
     """How fields become people."""
     group = parser.add_argument_group("decoder")
     group.add_argument(
-        "--centroid", choices=CENTROID_MODES, default="weighted", metavar="MODE",
-        help=f"what attracts a person's pixels: {', '.join(CENTROID_MODES)}; default: %(default)s",
+        "--centroid", choices=[mode.value for mode in CentroidMode],
+        default=CentroidMode.WEIGHTED.value, metavar="MODE",
+        help=f"what attracts a person's pixels: {', '.join(CentroidMode)}; default: %(default)s",
     )  # fmt: skip
     group.add_argument(
         "--min-score", type=share, default=min_score, metavar="S",
@@ -116,7 +117,7 @@ def refuse_network(args: argparse.Namespace, instead: str) -> None:
 
 def weights_of(args: argparse.Namespace) -> Path:
     """The file that ``engine_from`` opens, as far as can be told before it tries."""
-    engine = choose(args.model)[0] if args.engine == "auto" else args.engine
+    engine = choose_engine(args.model)[0] if args.engine == "auto" else args.engine
     return args.model or default_model(engine)
 
 
@@ -132,7 +133,7 @@ def calibration(source: Source, count: int, info: ModelInfo) -> Iterator[np.ndar
 def decode_from(args: argparse.Namespace, config: DecodeConfig | None = None) -> DecodeConfig:
     """Return the decoder's configuration: ``config`` with the options of ``add_decoder``."""
     config = config or DecodeConfig()
-    return replace(config, centroid=replace(config.centroid, mode=args.centroid))
+    return replace(config, centroid=replace(config.centroid, mode=CentroidMode(args.centroid)))
 
 
 def output(text: str) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from kdc_core.commands.arguments import add_calibration, calibration, natural, output
-from kdc_core.engines import PRECISIONS, Watch, check_long_side, default_model
+from kdc_core.engines import PRECISIONS, ProgressCallback, check_long_side, default_model
 from kdc_core.errors import InputError
 
 CALIBRATED = ", with the ranges of its pictures; --force takes new ones"
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Build the engine, or say that it is there."""
-    from kdc_core.cuda import gpu_name
+    from kdc_core.cuda import gpu_name, load_tensorrt
     from kdc_core.engines import read_info, trt_build
     from kdc_core.io import open_source
 
@@ -48,10 +48,10 @@ def main(args: argparse.Namespace) -> int:
     check_long_side(info.longest)
     if args.precision == "int8" and not args.images:
         raise InputError("int8 needs pictures like those to come: --images FOLDER")
-    trt = trt_build.load_tensorrt()
-    wanted = trt_build.recipe(trt, model, gpu_name(), args.precision, info.longest)
+    trt = load_tensorrt()
+    wanted = trt_build.engine_key(trt, model, gpu_name(), args.precision, info.longest)
     path = trt_build.engine_path(wanted, args.out)
-    if not args.force and trt_build.kept(wanted, args.out):
+    if not args.force and trt_build.cached(wanted, args.out):
         print(f"{path} is there already{CALIBRATED if args.precision == 'int8' else ''}")
         return 0
     start = time.perf_counter()
@@ -59,7 +59,7 @@ def main(args: argparse.Namespace) -> int:
         calibration(open_source(args.images), args.count, info) if args.precision == "int8" else ()
     )
     with tqdm(unit="step", leave=False, disable=None) as bar:
-        plan = trt_build.build_kept(trt, wanted, model, images, args.out, _watch(bar))
+        plan = trt_build.build_cached(trt, wanted, model, images, args.out, _watch(bar))
     print(
         f"{path}: {len(plan) / 1e6:.1f} MB, {args.precision} for {wanted.gpu}, {wanted.tensorrt}, "
         f"{time.perf_counter() - start:.0f} s"
@@ -67,7 +67,7 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _watch(bar: tqdm) -> Watch:
+def _watch(bar: tqdm) -> ProgressCallback:
     def watch(phase: str, done: int, steps: int) -> None:
         bar.set_description_str(phase[:40], refresh=False)
         bar.total, bar.n = steps, done

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import kdc_core
 from kdc_core.commands.arguments import add_engine, engine_from, weights_of
 from kdc_core.cuda import install_hints
-from kdc_core.engines import ENGINES, Engine, FlipEngine, choose
+from kdc_core.engines import ENGINES, Engine, FlipEngine, choose_engine
 from kdc_core.errors import one_line
 
 
@@ -29,8 +29,8 @@ class Package:
     comes_with: str = ""  # what brings it, where pip alone does not
 
     @property
-    def install_hints(self) -> str:
-        """The command that brings it."""
+    def install(self) -> str:
+        """The command that installs it."""
         return self.comes_with or f"pip install {self.distribution}"
 
 
@@ -133,7 +133,7 @@ def _report_engine(args: argparse.Namespace) -> bool:
 def _reason(args: argparse.Namespace, engine: Engine) -> str:
     if args.engine != "auto":
         return "asked for by --engine"
-    name, reason = choose(args.model)
+    name, reason = choose_engine(args.model)
     opened = engine.engine if isinstance(engine, FlipEngine) else engine
     if type(opened).__name__ != ENGINES[name][0]:
         return f"auto: {name} could not be opened, see above"
@@ -142,10 +142,10 @@ def _reason(args: argparse.Namespace, engine: Engine) -> str:
 
 def _report_gpu() -> None:
     """What the GPU path needs, up to the first thing that is in the way."""
-    from kdc_core.cuda import gpu_path
+    from kdc_core.cuda import gpu_checks
 
     print("\nGPU path, step by step:")
-    checks = list(gpu_path())
+    checks = list(gpu_checks())
     for check in checks:
         print(f"  {'ok' if check.ok else '--'}  {check.what:12} {check.detail}")
     used = "it can be used" if checks[-1].ok else "it is not used: the CPU does the work"

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from kdc_core.cuda import install_hints
     from kdc_core.cuda.compiler import cache_folder
     from kdc_core.cuda.device import PycudaDriver
-    from kdc_core.cuda.gpu_decoder import find
+    from kdc_core.cuda.gpu_decoder import find_poses
     from kdc_core.cuda.kernels import PEOPLE, SLOTS, Kernels, Layout
-    from kdc_core.cuda.probe import gpu_name, gpu_path, in_the_way
+    from kdc_core.cuda.probe import gpu_checks, gpu_name, gpu_unavailable_reason
     from kdc_core.cuda.trt_library import MODULES, load_tensorrt
 
 __getattr__, __all__ = lazy_exports(
@@ -21,7 +21,7 @@ __getattr__, __all__ = lazy_exports(
         "install_hints": (),
         "compiler": ("cache_folder",),
         "device": ("PycudaDriver",),
-        "gpu_decoder": ("find",),
+        "gpu_decoder": ("find_poses",),
         "kernels": (
             "Kernels",
             "Layout",
@@ -31,8 +31,8 @@ __getattr__, __all__ = lazy_exports(
         "trt_library": ("MODULES", "load_tensorrt"),
         "probe": (
             "gpu_name",
-            "gpu_path",
-            "in_the_way",
+            "gpu_checks",
+            "gpu_unavailable_reason",
         ),
     },
 )

@@ -31,7 +31,7 @@ Module = TypeVar("Module")
 _FILE = Path(__file__).with_name("kernels.cu")
 
 
-def source() -> str:
+def kernel_source() -> str:
     """kernels.cu behind the constants and tables that it takes from the skeleton."""
     values = {"A": A, "K": K, "DEGREE": MAX_DEGREE, "ONE": ONE, "FINE": FINE}
     values |= {name.upper(): where.start for name, where in channel_slices().items()}
@@ -60,7 +60,7 @@ def load(
     Raises:
         ValueError: there is no compiler, or none whose code the driver takes.
     """
-    text = source() if text is None else text
+    text = kernel_source() if text is None else text
     key = hashlib.sha256("\0".join([text, arch, *OPTIONS]).encode()).hexdigest()[:20]
     path = cache_folder() / f"kernels-{arch}-{key}.cubin"
     if path.is_file():
@@ -90,7 +90,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kdc"
 
 
-def compiler() -> str:
+def compiler_name() -> str:
     """What will compile the kernels, in words.
 
     Raises:

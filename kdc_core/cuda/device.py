@@ -75,7 +75,7 @@ class PycudaDriver:
         try:
             with self:
                 self.stream = cuda.Stream()
-                self.extend(None)
+                self.load_kernels(None)
         except Exception:
             self.close()
             raise
@@ -114,7 +114,7 @@ class PycudaDriver:
         return ValueError(self._lost)
 
     @contextmanager
-    def ending(self) -> Iterator[None]:
+    def cleanup(self) -> Iterator[None]:
         """``with driver:`` for giving things back: works, and raises nothing, on a lost GPU."""
         with self._lock:
             pushed = self._context is not None and self._worked(self._context.push)
@@ -222,7 +222,7 @@ class PycudaDriver:
                 continue
         raise InputError(f"GPU decoder: there is no kernel {name!r}")
 
-    def extend(self, text: str | None) -> None:
+    def load_kernels(self, text: str | None) -> None:
         """Load more kernels from CUDA C++; None: those of the decoder."""
         with self:
             take = self.cuda.module_from_buffer
@@ -267,10 +267,10 @@ class PycudaDriver:
         """Free everything, in the context that it lives in; a second call does nothing."""
         if self._context is None:
             return
-        with self.ending():
+        with self.cleanup():
             if self.stream is not None and not self._lost:
                 self.stream.synchronize()
-        with self.ending():
+        with self.cleanup():
             for buffer in self._buffers:
                 self._free(buffer)
             self._buffers.clear()

@@ -326,7 +326,7 @@ constexpr int ENOUGH = 3;       // … and how many of them it takes
 constexpr long long HOLD = 1LL << 52;  // a whole cell: the cube root of little is much
 constexpr float PERSON = 0.5f;  // share of the mask from which a cell is somebody's
 
-// hough.smooth at one cell.
+// hough.smooth_votes at one cell.
 __device__ inline int smoothed_at(const int* plane, int index, int width, int height) {
     int x = index % width, y = index / width, total = 0;
     for (int dy = -1; dy <= 1; ++dy)
@@ -338,7 +338,7 @@ __device__ inline int smoothed_at(const int* plane, int index, int width, int he
     return total >> 2;
 }
 
-// Share of a disk that votes for a place (place.votes_at), the same in all lanes of a warp.
+// Share of a disk that votes for a place (refine.votes_at), the same in all lanes of a warp.
 __device__ inline double votes_at(const int* plane, int width, int height, int stride, float x,
                                   float y, int lane) {
     Taps t = taps_at(x, y, stride, width, height);
@@ -379,10 +379,10 @@ __device__ inline float hold(const float* u, const float* share, int width, int 
     return (float)((double)total / ((double)HOLD * (double)max(used, 1)));
 }
 
-// Anchors without a peak, read again from where they lie (place.settle): one block per person, one
+// Anchors without a peak, read again from where they lie (refine.refine_unmatched): one block per person, one
 // warp per anchor, each lane an anchor that the field points at from there. `share` must be there.
 extern "C" __global__ void __launch_bounds__(576)
-settle(const float* fields, const float* share, int width, int height, int stride, float radius,
+refine_unmatched(const float* fields, const float* share, int width, int height, int stride, float radius,
        int steps, const float* matched, float* xy) {
     int people = gridDim.x, j = blockIdx.x, k = threadIdx.x / 32, lane = threadIdx.x % 32;
     int at = j * A + k, cells = width * height;

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kdc_core.config import AssignConfig, CentroidConfig, GroupConfig, HoughConfig
+from kdc_core.config import AssignConfig, CentroidConfig, CentroidMode, GroupConfig, HoughConfig
 from kdc_core.cuda.driver import Driver
 from kdc_core.decode import ONE, SHARP, FrameGrid
 from kdc_core.errors import InputError
@@ -54,16 +54,16 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class PoseReadings:
+class AnchorReadings:
     """What votes and fields say at the anchors of P people."""
 
-    disk: np.ndarray  # (P, 18) float64: share of the disk that votes here, 0…1
+    anchor_score: np.ndarray  # (P, 18) float64: share of the disk that votes here, 0…1
     sigma: np.ndarray  # (P,) input pixels
     scale: np.ndarray  # (P,) s_j, input pixels
     confidence: np.ndarray  # (P, 18) c_k
 
-    def __getitem__(self, index: np.ndarray) -> PoseReadings:
-        return PoseReadings(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+    def __getitem__(self, index: np.ndarray) -> AnchorReadings:
+        return AnchorReadings(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
 
 class Kernels:
@@ -122,7 +122,7 @@ class Kernels:
         self.weight = make((PEOPLE, A), np.float32)
         self.sigma, self.scale = make((PEOPLE,), np.float32), make((PEOPLE,), np.float32)
         self.vis, self.matched = make((PEOPLE, A), np.float32), make((PEOPLE, A), np.float32)
-        self.disk = make((PEOPLE, A), np.float64)
+        self.anchor_score = make((PEOPLE, A), np.float64)
         self.confidence = make((PEOPLE, A), np.float32)
         self.ids = make((PEOPLE,), np.uint16)
         self.labels = make((height, width), np.uint16)
@@ -218,72 +218,73 @@ class Kernels:
         parts = self.driver.download_all(list(self.peaks.values()))
         return Peaks(**dict(zip(self.peaks, parts, strict=True)))
 
-    def measure(self, poses: Poses, config: CentroidConfig) -> PoseReadings:
+    def measure(self, poses: Poses, config: CentroidConfig) -> AnchorReadings:
         """The twin of ``person_size`` and ``anchor_confidence``, and the votes at the anchors.
 
         Args:
-            poses: people whose ``disk`` is known where they are ``matched``.
+            poses: people whose ``anchor_score`` is known where they are ``matched``.
             config: bounds of σ.
 
         Raises:
             ValueError: more than 64 people.
         """
-        people = self._fitting(len(poses))
+        people = self._checked_count(len(poses))
         if people:
             self.load_poses(poses)
             self.pool()
             self.read_poses(people, config)
-        buffers = (self.disk, self.sigma, self.scale, self.confidence)
-        return PoseReadings(*(part[:people] for part in self.driver.download_all(buffers)))
+        buffers = (self.anchor_score, self.sigma, self.scale, self.confidence)
+        return AnchorReadings(*(part[:people] for part in self.driver.download_all(buffers)))
 
-    def settle(self, poses: Poses, config: GroupConfig) -> Poses:
-        """The twin of ``decode.place.settle``.
+    def refine_unmatched(self, poses: Poses, config: GroupConfig) -> Poses:
+        """The twin of ``decode.refine_unmatched``.
 
         Raises:
             ValueError: more than 64 people.
         """
-        people = self._fitting(len(poses))
-        if not people or not config.settle_steps:
+        people = self._checked_count(len(poses))
+        if not people or not config.unmatched_steps:
             return poses
         self.load_poses(poses)
         self.pool()
-        self.settle_anchors(people, config)
+        self.refine_anchors(people, config)
         return replace(poses, xy=self.driver.download(self.xy)[:people])
 
-    def settle_anchors(self, people: int, config: GroupConfig) -> None:
+    def refine_anchors(self, people: int, config: GroupConfig) -> None:
         """Move the anchors without a peak in ``xy``."""
         layout = self.layout
         self.driver.launch(
-            "settle", (people,), (32 * A,), self.fields, self.share, self.w, self.h, layout.stride,
-            float(layout.radius), config.settle_steps, self.matched, self.xy,
+            "refine_unmatched", (people,), (32 * A,), self.fields, self.share, self.w, self.h,
+            layout.stride, float(layout.radius), config.unmatched_steps, self.matched, self.xy,
         )  # fmt: skip
 
     def load_poses(self, poses: Poses) -> None:
         """Copy what is known of the people to the GPU."""
-        for name in ("xy", "vis", "matched", "disk", "scale"):
+        for name in ("xy", "vis", "matched", "anchor_score", "scale"):
             buffer = getattr(self, name)
             column = np.ascontiguousarray(getattr(poses, name), buffer.dtype)
             self.driver.upload(buffer, column)
 
     def read_poses(self, people: int, config: CentroidConfig) -> None:
-        """Complete ``disk`` and ``scale``, fill ``sigma`` and ``confidence``."""
+        """Complete ``anchor_score`` and ``scale``, fill ``sigma`` and ``confidence``."""
         layout = self.layout
         self.driver.launch(
             "read_poses", (people,), (32 * A,), self.votes, self.vote_w, self.vote_h,
             layout.hough.vote_stride, self.fields, self.share, self.w, self.h, layout.stride,
             float(layout.radius), float(config.sigma_fallback), *map(float, config.sigma_range),
-            self.xy, self.vis, self.matched, self.disk, self.sigma, self.scale, self.confidence,
+            self.xy, self.vis, self.matched, self.anchor_score, self.sigma, self.scale,
+            self.confidence,
         )  # fmt: skip
 
     def assign(
-        self, centroids: Centroids, ids: np.ndarray, config: AssignConfig, mode: str
+        self, centroids: Centroids, ids: np.ndarray, config: AssignConfig, mode: CentroidMode
     ) -> InstanceMap:
         """The twin of ``decode.assign.assign``.
 
         Raises:
             ValueError: more than 64 people, or a smoothing that only the CPU decoder has.
         """
-        self._fitting(len(centroids))
+        self._checked_count(len(centroids))
         if config.igo_sigma > SHARP:
             raise InputError(
                 f"igo_sigma: the GPU decoder does not smooth, got {config.igo_sigma}; "
@@ -292,7 +293,7 @@ class Kernels:
         if not len(centroids):
             labels = np.zeros(self.labels.shape, np.uint16)
             return InstanceMap(labels, ids, np.zeros(0, np.float32))
-        self.load_people(centroids, ids)
+        self.load_centroids(centroids, ids)
         self.pool()
         self.membership(len(ids), config, mode)
         for _ in range(config.mean_shift_steps):
@@ -301,7 +302,7 @@ class Kernels:
         self.paint(config)
         return self.download_map(ids)
 
-    def _fitting(self, people: int) -> int:
+    def _checked_count(self, people: int) -> int:
         if people > PEOPLE:
             raise InputError(
                 f"GPU decoder: expected at most {PEOPLE} people, got {people}; "
@@ -309,7 +310,7 @@ class Kernels:
             )
         return people
 
-    def load_people(self, centroids: Centroids, ids: np.ndarray) -> None:
+    def load_centroids(self, centroids: Centroids, ids: np.ndarray) -> None:
         """Copy the people's centroids and labels to the GPU."""
         for name in ("xy", "weight", "sigma", "scale"):
             column = np.ascontiguousarray(getattr(centroids, name), np.float32)
@@ -324,7 +325,7 @@ class Kernels:
             1 / factor**2, self.share,
         )  # fmt: skip
 
-    def membership(self, people: int, config: AssignConfig, mode: str) -> None:
+    def membership(self, people: int, config: AssignConfig, mode: CentroidMode) -> None:
         """Fill ``phi``, ``best`` and ``who``."""
         self.driver.clear(self.best)
         self.driver.clear(self.who)
@@ -332,7 +333,7 @@ class Kernels:
             "membership", (_blocks(self.h * self.w, 128), people), (128,), self.fields, self.share,
             self.w, self.h, self.layout.stride, float(self.layout.radius), 0.25 * config.min_seg,
             self.xy, self.weight, self.sigma, self.scale, float(config.near),
-            int(mode == "nearest"), float(config.min_phi), self.phi, self.best, self.who,
+            int(mode == CentroidMode.NEAREST), float(config.min_phi), self.phi, self.best, self.who,
         )  # fmt: skip
 
     def mean_shift(self, people: int) -> None:

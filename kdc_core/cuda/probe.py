@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from kdc_core.cuda import install_hints
-from kdc_core.cuda.compiler import compiler
+from kdc_core.cuda.compiler import compiler_name
 from kdc_core.errors import InputError
 
-OLDEST = (7, 5)  # compute capability that the kernels are compiled and tested for
+MIN_COMPUTE_CAPABILITY = (7, 5)  # compute capability that the kernels are compiled and tested for
 _DRIVER_ERRORS = {
     34: "only a stub of the driver is installed",
     35: "the driver is older than its library",
@@ -35,11 +35,11 @@ class Check:
     detail: str  # what was found; otherwise what is wrong, and what to do
 
 
-def gpu_path() -> Iterator[Check]:
+def gpu_checks() -> Iterator[Check]:
     """The checks in the order in which they make sense; ends with the first that fails."""
     steps: tuple[tuple[str, Callable[[], str]], ...] = (
         ("driver", _driver), ("GPU", _device), ("TensorRT", _tensorrt), ("PyCUDA", _pycuda),
-        ("kernels", compiler), ("onnx", _onnx),
+        ("kernels", compiler_name), ("onnx", _onnx),
     )  # fmt: skip
     for what, step in steps:
         try:
@@ -49,9 +49,9 @@ def gpu_path() -> Iterator[Check]:
             return
 
 
-def in_the_way() -> str:
+def gpu_unavailable_reason() -> str:
     """Why the GPU path cannot be used, in one line; empty if it can."""
-    last = list(gpu_path())[-1]
+    last = list(gpu_checks())[-1]
     return "" if last.ok else f"{last.what}: {last.detail}"
 
 
@@ -90,8 +90,9 @@ def _device() -> str:
     library.cuDeviceGetName(name, len(name), chip)
     library.cuDeviceComputeCapability(ctypes.byref(major), ctypes.byref(minor), chip)
     text = f"{name.value.decode()} (sm_{major.value}{minor.value})"
-    if (major.value, minor.value) < OLDEST:
-        raise InputError(f"{text} is too old: expected sm_{OLDEST[0]}{OLDEST[1]} or newer")
+    if (major.value, minor.value) < MIN_COMPUTE_CAPABILITY:
+        oldest = "sm_{}{}".format(*MIN_COMPUTE_CAPABILITY)
+        raise InputError(f"{text} is too old: expected {oldest} or newer")
     return text
 
 

@@ -4,14 +4,14 @@ These NumPy functions are the reference implementations of the CUDA kernels in `
 """
 
 from kdc_core.decode.assign import FINE, assign, foreground, membership, reach_boxes
-from kdc_core.decode.centroid import anchor_weights, carriers, select
-from kdc_core.decode.decoder import decode, find
-from kdc_core.decode.group import distinct, group
-from kdc_core.decode.hough import ONE, find_peaks, smooth, vote
+from kdc_core.decode.centroid import anchor_weights, select, weigh_anchors
+from kdc_core.decode.decoder import decode, find_poses
+from kdc_core.decode.group import group, suppress_duplicates
+from kdc_core.decode.hough import ONE, find_peaks, smooth_votes, vote
 from kdc_core.decode.paint import SHARP
-from kdc_core.decode.refine import rank, settle
+from kdc_core.decode.refine import rank_poses, refine_unmatched
 from kdc_core.decode.sample import PERSON, FrameGrid, person_share
-from kdc_core.decode.score import people
+from kdc_core.decode.score import build_people
 
 __all__ = [
     "FINE",
@@ -21,20 +21,20 @@ __all__ = [
     "FrameGrid",
     "anchor_weights",
     "assign",
-    "carriers",
+    "build_people",
     "decode",
-    "distinct",
-    "find",
     "find_peaks",
+    "find_poses",
     "foreground",
     "group",
     "membership",
-    "people",
     "person_share",
-    "rank",
+    "rank_poses",
     "reach_boxes",
+    "refine_unmatched",
     "select",
-    "settle",
-    "smooth",
+    "smooth_votes",
+    "suppress_duplicates",
     "vote",
+    "weigh_anchors",
 ]

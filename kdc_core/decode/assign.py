@@ -8,7 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from kdc_core.config import AssignConfig
+from kdc_core.config import AssignConfig, CentroidMode
 from kdc_core.decode.paint import SHARP, paint
 from kdc_core.decode.sample import person_share
 from kdc_core.letterbox import cell_centres
@@ -21,7 +21,7 @@ MEMBER = 0.5  # φ of a person's cells in the eq. 4 step
 
 
 def assign(
-    fields: Fields, centroids: Centroids, ids: np.ndarray, config: AssignConfig, mode: str,
+    fields: Fields, centroids: Centroids, ids: np.ndarray, config: AssignConfig, mode: CentroidMode,
     favour: np.ndarray | None = None,
 ) -> InstanceMap:  # fmt: skip
     """Label image at the frame's resolution.
@@ -34,7 +34,7 @@ def assign(
         centroids: P people with their anchors.
         ids: (P,) label of each person, 1…65535.
         config: thresholds.
-        mode: "nearest" lets only the closest used anchor of each cell speak.
+        mode: ``NEAREST`` lets only the closest used anchor of each cell speak.
         favour: (P, h, w) factors on φ of each cell, of what is known besides the fields.
     """
     cells = foreground(fields, config)
@@ -63,9 +63,13 @@ def foreground(fields: Fields, config: AssignConfig) -> np.ndarray:
 
 
 def membership(
-    fields: Fields, centroids: Centroids, cells: np.ndarray, config: AssignConfig, mode: str,
+    fields: Fields,
+    centroids: Centroids,
+    cells: np.ndarray,
+    config: AssignConfig,
+    mode: CentroidMode,
     least: float = 0.0,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """φ_j of eq. 3 at the given cells, (P, N) float32.
 
     The distance is the mean over the used anchors of ‖x + u_k − C_k‖, weighted by ω_k and by the
@@ -88,7 +92,7 @@ def membership(
         miss_x -= xy[j, used, :1]
         miss_y -= xy[j, used, 1:]
         distance = np.sqrt(miss_x * miss_x + miss_y * miss_y)
-        if mode == "nearest":
+        if mode == CentroidMode.NEAREST:
             distance = np.take_along_axis(distance, away.argmin(axis=0)[None], axis=0)[0]
         else:
             soft = np.float32(config.near) * scale[j] + away

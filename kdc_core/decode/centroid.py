@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from kdc_core.config import CentroidConfig
+from kdc_core.config import CentroidConfig, CentroidMode
 from kdc_core.decode.sample import PERSON, person_share, sample
 from kdc_core.letterbox import cell_centres, to_grid
 from kdc_core.skeleton import CENTRE, A, K
@@ -41,7 +41,7 @@ def person_size(
         return scale, scale
     read = sample(fields.log_sigma, poses.xy.reshape(-1, 2), fields.stride).reshape(-1, A)
     bare = np.logical_not(poses.matched[:, :K].any(axis=1))
-    sure = poses.matched & ((poses.disk > 0.3) | bare[:, None])
+    sure = poses.matched & ((poses.anchor_score > 0.3) | bare[:, None])
     count = sure.sum(axis=1)
     mean = (read * sure).sum(axis=1) / np.maximum(count, 1)
     sigma = fields.radius * np.exp(mean)
@@ -59,7 +59,7 @@ def anchor_confidence(fields: Fields, poses: Poses, sigma: np.ndarray) -> np.nda
     was put on somebody else fails there.
     """
     hold = _hold(fields, poses, sigma)
-    product = poses.disk * hold
+    product = poses.anchor_score * hold
     keypoints = np.cbrt(product[:, :K] * poses.vis[:, :K])
     return np.concatenate([keypoints, np.sqrt(product[:, K:])], axis=1).astype(np.float32)
 
@@ -96,23 +96,23 @@ def anchor_weights(
     primary = np.where(soft.max(axis=1, initial=0) > 0, soft.argmax(axis=1), CENTRE)
     rows = np.arange(len(poses))
     weight = np.zeros_like(confidence)
-    if config.mode == "static":
+    if config.mode == CentroidMode.STATIC:
         primary[:] = CENTRE
         weight[:, CENTRE] = 1
-    elif config.mode == "single":
+    elif config.mode == CentroidMode.SINGLE:
         weight[rows, primary] = 1
-    elif config.mode == "all":
-        weight[:, :K] = poses.disk[:, :K] + 1e-3
+    elif config.mode == CentroidMode.ALL:
+        weight[:, :K] = poses.anchor_score[:, :K] + 1e-3
     else:
         value = confidence[:, :K]
-        weight = carriers(value, value >= config.gate, confidence[:, CENTRE])
+        weight = weigh_anchors(value, value >= config.gate, confidence[:, CENTRE])
         centre_only = ~poses.matched[:, :K].any(axis=1)
         weight[centre_only] = np.eye(A, dtype=weight.dtype)[CENTRE]
         primary = np.where(centre_only, CENTRE, primary)
     return weight, primary
 
 
-def carriers(value: np.ndarray, sure: np.ndarray, centre: np.ndarray) -> np.ndarray:
+def weigh_anchors(value: np.ndarray, sure: np.ndarray, centre: np.ndarray) -> np.ndarray:
     """ω (P, 18): sure keypoints by their value, and the CENTRE by how well it is seen.
 
     Near keypoints say which limb a pixel belongs to, the CENTRE which body. Where no keypoint is

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdc_core.config import GroupConfig
-from kdc_core.decode.refine import rank
+from kdc_core.decode.refine import rank_poses
 from kdc_core.geometry import length
 from kdc_core.skeleton import CENTRE, DIRECTED, OUT_EDGES, A, K
 from kdc_core.types import Peaks, Poses
@@ -41,7 +41,7 @@ class _Candidates:
         self.xy, self.anchors = peaks.xy[:, used], peaks.anchors[:, used]
         self.score = peaks.score[:, used]
         self.scores = self.score.tolist()  # one number at a time is read faster from lists
-        self.counts = (self.score > config.min_disk).tolist()
+        self.counts = (self.score > config.min_anchor_score).tolist()
         points = self.anchors[:, :, :K]
         self.scale = np.sqrt(np.prod(points.max(axis=2) - points.min(axis=2), axis=2)).tolist()
         #: added to distances (18, N): 0 for a free peak, inf for one that is claimed
@@ -67,7 +67,7 @@ def group(peaks: Peaks, radius: float, config: GroupConfig) -> Poses:
     """Skeletons from peaks: seed at the best free peak, follow the edges, place what is missing.
 
     Every anchor of a kept person is placed: where no peak was claimed, the anchor field as read
-    at the person's own peaks tells where it should be, and its ``disk`` is 0.
+    at the person's own peaks tells where it should be, and its ``anchor_score`` is 0.
     """
     candidates = _Candidates(peaks, config)
     taken = np.zeros(candidates.score.shape, bool)  # on the same anchor of a person that is there
@@ -167,20 +167,20 @@ def _poses(
     xy = np.array(placed, np.float32).reshape(-1, A, 2)
     matched = slot >= 0
     kinds = np.arange(A)
-    disk = np.where(matched, peaks.score[kinds, slot], 0)
+    anchor_score = np.where(matched, peaks.score[kinds, slot], 0)
     vis = np.where(matched, peaks.vis[kinds, slot], 0)
     poses = Poses(
         xy=xy,
-        disk=disk.astype(np.float32),
+        anchor_score=anchor_score.astype(np.float32),
         vis=vis.astype(np.float32),
         matched=matched,
         score=np.zeros(len(people), np.float32),
     )
-    poses, _ = rank(poses, disk, radius)
-    return poses[distinct(poses, duplicate)]
+    poses, _ = rank_poses(poses, anchor_score, radius)
+    return poses[suppress_duplicates(poses, duplicate)]
 
 
-def distinct(poses: Poses, duplicate: float) -> np.ndarray:
+def suppress_duplicates(poses: Poses, duplicate: float) -> np.ndarray:
     """Rows without fragments: a skeleton that lies on a better one is the same person."""
     scale = poses.scale
     apart = length(poses.xy[:, None] - poses.xy) / np.maximum(scale[:, None], scale)[:, :, None]

@@ -54,7 +54,7 @@ def vote(fields: Fields, config: HoughConfig) -> np.ndarray:
     return votes.astype(np.int32).reshape(A, height, width)
 
 
-def smooth(votes: np.ndarray) -> np.ndarray:
+def smooth_votes(votes: np.ndarray) -> np.ndarray:
     """Binomial 3×3 sum with centre weight 1, in integers: gathers votes that straddle cells."""
     padded = np.pad(votes, ((0, 0), (1, 1), (1, 1)))
     tall = 2 * padded[:, 1:-1]

@@ -14,7 +14,7 @@ from kdc_core.skeleton import A, K
 from kdc_core.types import Fields, Poses
 
 
-def settle(fields: Fields, poses: Poses, config: GroupConfig) -> Poses:
+def refine_unmatched(fields: Fields, poses: Poses, config: GroupConfig) -> Poses:
     """Read the anchors without a peak again from where they lie.
 
     The error of the anchor field grows with its length, and the claimed peaks may be far away. A
@@ -26,7 +26,7 @@ def settle(fields: Fields, poses: Poses, config: GroupConfig) -> Poses:
     share = person_share(fields)
     low = (fields.stride - 1) / 2  # input pixels, the first cell's centre
     high = low + fields.stride * (np.array(share.shape[::-1], np.float32) - 1)
-    for _ in range(config.settle_steps):
+    for _ in range(config.unmatched_steps):
         away = np.float32(fields.radius) * sample(fields.anchor, place, fields.stride)
         # outside the picture the border's cell is read: it points from where it lies itself
         anchors = np.clip(place, np.float32(low), high)[:, None] + away
@@ -57,22 +57,22 @@ def votes_at(heights: np.ndarray, xy: np.ndarray, vote_stride: int) -> np.ndarra
     return np.minimum(read / np.float32(ONE), 1)
 
 
-def rank(poses: Poses, disk: np.ndarray, radius: float) -> tuple[Poses, np.ndarray]:
-    """Skeletons with ``disk`` (P, 18) at all their anchors, best first, and the rows they had."""
-    score = instance_scores(poses.xy, disk, radius)
+def rank_poses(poses: Poses, anchor_score: np.ndarray, radius: float) -> tuple[Poses, np.ndarray]:
+    """Return the poses with ``anchor_score`` (P, 18), best first, and the rows they had."""
+    score = instance_scores(poses.xy, anchor_score, radius)
     order = np.argsort(-score, kind="stable")
-    return replace(poses, disk=disk.astype(np.float32), score=score)[order], order
+    return replace(poses, anchor_score=anchor_score.astype(np.float32), score=score)[order], order
 
 
-def instance_scores(xy: np.ndarray, disk: np.ndarray, radius: float) -> np.ndarray:
+def instance_scores(xy: np.ndarray, anchor_score: np.ndarray, radius: float) -> np.ndarray:
     """Share of the votes a skeleton may have that it has, (P,).
 
     PersonLab's soft NMS: a keypoint counts only for the best person within R / 3 of its place.
     """
-    xy, disk = xy[:, :K], disk[:, :K]
-    first = np.argsort(-disk.sum(axis=1), kind="stable")
+    xy, anchor_score = xy[:, :K], anchor_score[:, :K]
+    first = np.argsort(-anchor_score.sum(axis=1), kind="stable")
     near = length(xy[first, None] - xy[first]) < radius / 3  # (P, P, 17)
     claimed = (near & np.tri(len(xy), k=-1, dtype=bool)[:, :, None]).any(axis=1)
     score = np.zeros(len(xy), np.float32)
-    score[first] = (disk[first] * ~claimed).sum(axis=1) / K
+    score[first] = (anchor_score[first] * ~claimed).sum(axis=1) / K
     return score

@@ -14,7 +14,7 @@ VISIBLE = 0.5  # soft keypoints of the paper: vis at or above
 LEAST_VOTES = 0.02  # of a person who is a CENTRE alone: the logarithm stays finite
 
 
-def people(
+def build_people(
     poses: Poses, centroids: Centroids, instances: InstanceMap, letterbox: Letterbox,
     config: ScoreConfig, phase: np.ndarray | None = None,
 ) -> People:  # fmt: skip
@@ -37,7 +37,7 @@ def people(
         ids=instances.ids,
         score=score,
         mask_score=mask_score,
-        keypoints=np.concatenate([points[:, :K], poses.disk[:, :K, None]], axis=2),
+        keypoints=np.concatenate([points[:, :K], poses.anchor_score[:, :K, None]], axis=2),
         visible=(poses.vis[:, :K] >= VISIBLE) & poses.matched[:, :K],
         boxes=boxes.astype(np.float32),
         centroid=centroids.primary,

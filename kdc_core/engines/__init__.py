@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kdc_core.engines.engine_factory import (
         ENGINES,
         check_long_side,
-        choose,
+        choose_engine,
         default_model,
         open_engine,
     )
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kdc_core.engines.precision import PRECISIONS, to_int8_for_cpu
     from kdc_core.engines.tensorrt import TensorrtEngine
     from kdc_core.engines.torch import load_checkpoint
-    from kdc_core.engines.trt_progress import Watch
+    from kdc_core.engines.trt_progress import ProgressCallback
 
 __getattr__, __all__ = lazy_exports(
     __name__,
@@ -32,7 +32,7 @@ __getattr__, __all__ = lazy_exports(
         "engine_factory": (
             "ENGINES",
             "check_long_side",
-            "choose",
+            "choose_engine",
             "default_model",
             "open_engine",
         ),
@@ -47,6 +47,6 @@ __getattr__, __all__ = lazy_exports(
         "tensorrt": ("TensorrtEngine",),
         "torch": ("load_checkpoint",),
         "trt_build": (),
-        "trt_progress": ("Watch",),
+        "trt_progress": ("ProgressCallback",),
     },
 )

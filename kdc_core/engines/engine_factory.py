@@ -66,7 +66,7 @@ def open_engine(
 def _chosen(name: str, model: Path | None, threads: int, long_side: int | None) -> Engine:
     if name not in ("auto", "cpu"):
         return _open(name, "asked for", model, threads, long_side)
-    name, reason = choose(model, gpu=name == "auto")
+    name, reason = choose_engine(model, gpu=name == "auto")
     if name == "tensorrt":
         try:
             return _open(name, reason, model, threads, long_side)
@@ -111,7 +111,7 @@ def default_model(engine: str = "") -> Path:
     return Path(str(files("kdc_core"))) / "weights" / f"kdc_lite{kind}.onnx"
 
 
-def choose(model: Path | None, gpu: bool = True) -> tuple[str, str]:
+def choose_engine(model: Path | None, gpu: bool = True) -> tuple[str, str]:
     """The engine that ``auto`` takes for a model, or without ``gpu`` ``cpu``, and why.
 
     ``model`` None is the shipped one.
@@ -120,9 +120,9 @@ def choose(model: Path | None, gpu: bool = True) -> tuple[str, str]:
         return "torch", "the model is a torch checkpoint"
     if not gpu:
         return _on_cpu()
-    from kdc_core.cuda import in_the_way
+    from kdc_core.cuda import gpu_unavailable_reason
 
-    obstacle = in_the_way()
+    obstacle = gpu_unavailable_reason()
     if not obstacle:
         return "tensorrt", "there are a GPU and TensorRT"
     name, reason = _on_cpu()

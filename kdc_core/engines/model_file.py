@@ -30,7 +30,7 @@ def read_info(model: Path) -> ModelInfo:
         raise InputError(f"{model}: {error}") from None
 
 
-def check_cpu(model: Path, metadata: dict[str, str]) -> None:
+def check_cpu_support(model: Path, metadata: dict[str, str]) -> None:
     """ValueError for a file that would give other answers here than where it was made for."""
     if metadata.items() >= NEEDS_VNNI.items() and cpu.is_x86() and not cpu.has_vnni():
         raise InputError(

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnxruntime
 
 from kdc_core.config import ModelInfo
-from kdc_core.engines.model_file import check_cpu
+from kdc_core.engines.model_file import check_cpu_support
 from kdc_core.engines.network_input import preprocess
 from kdc_core.errors import InputError
 from kdc_core.types import Fields, Frame
@@ -37,7 +37,7 @@ class OnnxRuntimeEngine:
             self.info = ModelInfo.from_metadata(metadata).at(long_side)
         except ValueError as error:
             raise InputError(f"{model}: {error}") from None
-        check_cpu(model, metadata)
+        check_cpu_support(model, metadata)
         self.model = model
         self.name = f"onnxruntime {onnxruntime.__version__}, {threads or 'all'} threads"
 

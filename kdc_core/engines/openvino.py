@@ -9,7 +9,7 @@ import openvino
 from openvino.frontend import FrontEndManager
 
 from kdc_core.config import ModelInfo
-from kdc_core.engines.model_file import check_cpu
+from kdc_core.engines.model_file import check_cpu_support
 from kdc_core.engines.network_input import preprocess
 from kdc_core.errors import InputError
 from kdc_core.types import Fields, Frame
@@ -61,5 +61,5 @@ def _read(path: Path) -> tuple[openvino.Model, ModelInfo]:
         info = ModelInfo.from_metadata(text)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
-    check_cpu(path, text)
+    check_cpu_support(path, text)
     return network, info

@@ -77,7 +77,7 @@ def to_int8_for_cpu(path: Path, images: Iterable[np.ndarray], bits: int = 7) -> 
 
     They stay bytes from one convolution to the next, through sums and resizes as well. Without VNNI
     two products are summed in 16 bits, which weights of 8 ``bits`` overflow (mask AP .31 → .07), so
-    the file says that it needs VNNI (``model_file.check_cpu``); with 7 it runs everywhere.
+    the file says that it needs VNNI (``model_file.check_cpu_support``); with 7 it runs everywhere.
     """
     between = ["Add", "Clip", "Concat", "Relu", "Resize"]
     return _quantize(path, images, ["Conv", *between], signed=False, bits=bits)

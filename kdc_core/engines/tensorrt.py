@@ -10,9 +10,16 @@ from typing import Any
 import numpy as np
 
 from kdc_core.config import HoughConfig
-from kdc_core.cuda import Kernels, Layout, PycudaDriver, gpu_name, in_the_way, load_tensorrt
+from kdc_core.cuda import (
+    Kernels,
+    Layout,
+    PycudaDriver,
+    gpu_name,
+    gpu_unavailable_reason,
+    load_tensorrt,
+)
 from kdc_core.engines.model_file import read_info
-from kdc_core.engines.trt_build import build_kept, kept, recipe
+from kdc_core.engines.trt_build import build_cached, cached, engine_key
 from kdc_core.errors import InputError
 from kdc_core.letterbox import Letterbox
 from kdc_core.types import Fields, Frame
@@ -41,7 +48,7 @@ class TensorrtEngine:
             ValueError: no GPU, TensorRT or PyCUDA, or one that cannot do it.
         """
         del threads
-        if obstacle := in_the_way():
+        if obstacle := gpu_unavailable_reason():
             raise InputError(f"engine tensorrt cannot be used: {obstacle}")
         precision = precision or os.environ.get("KDC_PRECISION") or "fp16"
         self.model, self.info = model, read_info(model).at(long_side)
@@ -74,13 +81,13 @@ class TensorrtEngine:
     def _load(self, model: Path, precision: str) -> Any:
         """The engine from the cache; one that TensorRT refuses is built again, once."""
         gpu = gpu_name()
-        wanted = recipe(self.trt, model, gpu, precision, self.info.longest)
-        plan = kept(wanted)
+        wanted = engine_key(self.trt, model, gpu, precision, self.info.longest)
+        plan = cached(wanted)
         engine = self._runtime.deserialize_cuda_engine(plan) if plan else None
         if plan and engine is None:
             log.warning("the kept engine does not load on this machine: it is built again")
         if engine is None:
-            plan = build_kept(self.trt, wanted, model)
+            plan = build_cached(self.trt, wanted, model)
             engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise InputError(
@@ -194,7 +201,7 @@ class TensorrtEngine:
         if not self._open:
             return
         self._open = False
-        with self.driver.ending():  # these objects free their memory in their context
+        with self.driver.cleanup():  # these objects free their memory in their context
             if self._graph is not None:
                 self._graph.close()
             self._graph = self._context = self._engine = self._runtime = None

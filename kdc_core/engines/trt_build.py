@@ -22,7 +22,7 @@ from kdc_core.config import ModelInfo
 from kdc_core.cuda import cache_folder
 from kdc_core.engines.model_file import read_info
 from kdc_core.engines.precision import PRECISIONS, to_half, to_int8
-from kdc_core.engines.trt_progress import Watch, monitor
+from kdc_core.engines.trt_progress import ProgressCallback, monitor
 from kdc_core.errors import InputError
 from kdc_core.geometry import round_up
 from kdc_core.io import atomic_write
@@ -33,7 +33,7 @@ _WORKSPACE = 1 << 30  # bytes that the fastest algorithms may use while running
 
 
 @dataclass(frozen=True)
-class Recipe:
+class EngineKey:
     """What an engine is built from and for; two that are equal may share one engine file."""
 
     onnx_sha256: str
@@ -50,12 +50,12 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def recipe(trt: Any, model: Path, gpu: str, precision: str, longest: int) -> Recipe:
+def engine_key(trt: Any, model: Path, gpu: str, precision: str, longest: int) -> EngineKey:
     """The recipe for a model on this machine."""
     if precision not in PRECISIONS:
         raise InputError(f"precision: expected one of {PRECISIONS}, got {precision!r}")
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
-    return Recipe(digest, f"{trt.__name__} {trt.__version__}", gpu, precision, longest)
+    return EngineKey(digest, f"{trt.__name__} {trt.__version__}", gpu, precision, longest)
 
 
 def engine_folder() -> Path:
@@ -63,7 +63,7 @@ def engine_folder() -> Path:
     return Path(os.environ.get("KDC_ENGINES") or cache_folder() / "engines")
 
 
-def kept(wanted: Recipe, folder: Path | None = None) -> bytes | None:
+def cached(wanted: EngineKey, folder: Path | None = None) -> bytes | None:
     """An engine that was built before, None if there is none that can be trusted."""
     path = engine_path(wanted, folder)
     if not path.is_file():
@@ -81,9 +81,9 @@ def kept(wanted: Recipe, folder: Path | None = None) -> bytes | None:
     return None
 
 
-def build_kept(
-    trt: Any, wanted: Recipe, model: Path, images: Iterable[np.ndarray] = (),
-    folder: Path | None = None, watch: Watch | None = None,
+def build_cached(
+    trt: Any, wanted: EngineKey, model: Path, images: Iterable[np.ndarray] = (),
+    folder: Path | None = None, watch: ProgressCallback | None = None,
 ) -> bytes:  # fmt: skip
     """Build an engine and keep it. ``images``: calibration inputs for int8."""
     path = engine_path(wanted, folder)
@@ -92,7 +92,7 @@ def build_kept(
     measured = hashlib.sha256(f"{wanted.tensorrt}, {wanted.gpu}".encode()).hexdigest()[:8]
     cache = path.parent / f"timing-{measured}.bin"
     timings = cache.read_bytes() if cache.is_file() else b""
-    text = onnx_text(model, wanted.precision, images)
+    text = onnx_bytes(model, wanted.precision, images)
     info = read_info(model).at(wanted.longest)
     plan, timings = build(trt, text, info, wanted.precision, timings, watch, wanted.gpu)
     manifest = {
@@ -107,7 +107,7 @@ def build_kept(
     return plan
 
 
-def onnx_text(model: Path, precision: str, images: Iterable[np.ndarray] = ()) -> bytes:
+def onnx_bytes(model: Path, precision: str, images: Iterable[np.ndarray] = ()) -> bytes:
     """The model's file in the wanted precision."""
     if precision == "fp16":
         return to_half(model)
@@ -116,7 +116,7 @@ def onnx_text(model: Path, precision: str, images: Iterable[np.ndarray] = ()) ->
 
 def build(
     trt: Any, text: bytes, info: ModelInfo, precision: str = "fp32", timings: bytes = b"",
-    watch: Watch | None = None, gpu: str = "",
+    watch: ProgressCallback | None = None, gpu: str = "",
 ) -> tuple[bytes, bytes]:  # fmt: skip
     """Engine and timing cache from an ONNX file's content.
 
@@ -189,6 +189,6 @@ def _shapes(info: ModelInfo) -> list[tuple[int, int, int, int]]:
     return [(1, 3, least, least), (1, 3, round_up(side * 3 // 4, least), side), (1, 3, side, side)]
 
 
-def engine_path(wanted: Recipe, folder: Path | None = None) -> Path:
+def engine_path(wanted: EngineKey, folder: Path | None = None) -> Path:
     """Where an engine is kept; its manifest lies beside it."""
     return (folder or engine_folder()) / f"kdc-{wanted.precision}-{wanted.key}.engine"

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 #: called with the phase, its steps done and its steps in all
-Watch = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 
 
-def monitor(trt: Any, watch: Watch) -> Any:
+def monitor(trt: Any, watch: ProgressCallback) -> Any:
     """A monitor for ``IBuilderConfig.progress_monitor``; None where TensorRT has none.
 
     An interrupt in the middle of a build ends it: exceptions must not pass through TensorRT.

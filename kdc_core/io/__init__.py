@@ -31,6 +31,7 @@ from kdc_core.io.source import (
     open_source,
     read_image,
 )
+from kdc_core.io.supervision_export import to_supervision
 
 __all__ = [
     "ENCODINGS",
@@ -64,6 +65,7 @@ __all__ = [
     "ros_image",
     "sha256",
     "table",
+    "to_supervision",
     "write_image",
     "write_json",
 ]

@@ -21,7 +21,7 @@ GAP = 10.0  # seconds between frames of a live source that are left out of its v
 class Sink(Protocol):
     """Takes drawn frames."""
 
-    def write(self, image: np.ndarray, stamp: float, name: str) -> None:
+    def write(self, image: np.ndarray, stamp: float | None, name: str) -> None:
         """Take one frame (H, W, 3) BGR; ``name`` is the frame's ``frame_id``."""
         ...
 
@@ -89,7 +89,7 @@ class VideoSink:
         self._start = 0.0
         self.written = 0
 
-    def write(self, image: np.ndarray, stamp: float, name: str = "") -> None:
+    def write(self, image: np.ndarray, stamp: float | None, name: str = "") -> None:
         """Append a frame; all must have the size of the first (ValueError)."""
         size = (image.shape[1], image.shape[0])
         writer = self._writer or self._open(size, stamp)
@@ -99,7 +99,7 @@ class VideoSink:
                 f"{name or 'a frame'} has {size[0]}x{size[1]}: give a folder instead"
             )
         due = 1
-        if self.live:
+        if self.live and stamp is not None:
             if not -GAP < stamp - self._start - self.written / self.fps < GAP:
                 self._start = stamp - self.written / self.fps  # the clock was set
             due = round((stamp - self._start) * self.fps) + 1 - self.written
@@ -130,14 +130,14 @@ class VideoSink:
                 "there: disk full?"
             )
 
-    def _open(self, size: tuple[int, int], stamp: float) -> cv2.VideoWriter:
+    def _open(self, size: tuple[int, int], stamp: float | None) -> cv2.VideoWriter:
         codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
         # MPEG-4 counts time in up to 65,535 parts, and OpenCV asks for a thousand a frame
         fps = self.fps if self.fps <= 65 else round(self.fps, 2)
         writer = cv2.VideoWriter(self._name, codec, fps, _padded(size))
         if not writer.isOpened():
             raise InputError(f"{self.path}: cannot be written: folder writable? disk full?")
-        self._writer, self._size, self._start = writer, size, stamp
+        self._writer, self._size, self._start = writer, size, stamp or 0.0
         return writer
 
 
@@ -156,7 +156,7 @@ class ImageSink:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def write(self, image: np.ndarray, stamp: float, name: str = "") -> None:
+    def write(self, image: np.ndarray, stamp: float | None, name: str = "") -> None:
         """Write the picture."""
         write_image(self.path, image)
 
@@ -172,7 +172,7 @@ class FolderSink:
         self.folder, self.suffix = folder, suffix
         self._taken: set[str] = set()
 
-    def write(self, image: np.ndarray, stamp: float, name: str) -> None:
+    def write(self, image: np.ndarray, stamp: float | None, name: str) -> None:
         """Write ``name`` with the folder's suffix; a.jpg and a.png become a and a.png."""
         stem = Path(name).stem
         if stem in self._taken:

@@ -7,8 +7,8 @@ import logging
 import numpy as np
 
 from kdc_core.config import DecodeConfig
-from kdc_core.cuda import PEOPLE, SLOTS, find
-from kdc_core.decode import SHARP, people
+from kdc_core.cuda import PEOPLE, SLOTS, find_poses
+from kdc_core.decode import SHARP, build_people
 from kdc_core.engines import TensorrtEngine
 from kdc_core.pipeline.pipeline import Pipeline, stopwatch
 from kdc_core.track import VideoDecoder
@@ -48,14 +48,14 @@ class GpuPipeline(Pipeline):
             start = driver.mark()
             self.engine.submit(frame)
             after = driver.mark()
-            poses, centroids = find(kernels, config, lap)
+            poses, centroids = find_poses(kernels, config, lap)
             timings["network"] = min(driver.milliseconds(start, after), timings["hough"])
             timings["hough"] -= timings["network"]
             del start, after  # events must go while the context is there
             ids = np.arange(1, len(poses) + 1)
             instances = kernels.assign(centroids, ids, config.assign, config.centroid.mode)
             lap("assign")
-        found = people(poses, centroids, instances, kernels.layout.letterbox, config.score)
+        found = build_people(poses, centroids, instances, kernels.layout.letterbox, config.score)
         lap("score")
         self.timings = timings
         return found

@@ -8,6 +8,7 @@ from time import perf_counter
 from kdc_core.config import DecodeConfig
 from kdc_core.decode import decode
 from kdc_core.engines import Engine
+from kdc_core.errors import InputError
 from kdc_core.track import VideoDecoder
 from kdc_core.types import Frame, People
 
@@ -37,12 +38,13 @@ class Pipeline:
         timings, lap = stopwatch()
         fields = self.engine(frame)
         lap("network")
+        time = frame.stamp if time is None else time
         if video is None:
             people = decode(fields, self.config, lap)
+        elif time is None:
+            raise InputError("frame: expected a stamp, which the tracker needs")
         else:
-            people = video(
-                fields, frame.stamp if time is None else time, frame.image, lap, self.config
-            )
+            people = video(fields, time, frame.image, lap, self.config)
         self.timings = timings
         return people
 

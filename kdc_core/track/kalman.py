@@ -22,7 +22,7 @@ class Motion(Rows):
     variance: np.ndarray  # (T, 19, 3) of position, of both, of velocity
 
 
-def begin(xy: np.ndarray, noise: np.ndarray, speed: np.ndarray) -> Motion:
+def initiate(xy: np.ndarray, noise: np.ndarray, speed: np.ndarray) -> Motion:
     """Filters that stand still at ``xy`` (T, 19, 2); standard deviations in pixels, (T, 19)."""
     variance = np.stack([noise**2, np.zeros_like(noise), speed**2], axis=-1)
     return Motion(xy, np.zeros_like(xy), variance)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdc_core.decode import PERSON, distinct, person_share
+from kdc_core.decode import PERSON, person_share, suppress_duplicates
 from kdc_core.letterbox import cell_centres
 from kdc_core.skeleton import CENTRE, K
 from kdc_core.track import appearance
@@ -61,7 +61,7 @@ def observe(
     cells = _cells(fields, poses.xy[:, CENTRE], centroids.sigma)
     best_first = np.argsort(-poses.score, kind="stable")
     double = np.ones(len(poses), bool)
-    double[best_first[distinct(poses[best_first], apart)]] = False
+    double[best_first[suppress_duplicates(poses[best_first], apart)]] = False
     bare = (keypoints < centre)[kept]
     look = appearance.unknown(len(poses))
     if image is not None:

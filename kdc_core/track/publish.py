@@ -76,17 +76,23 @@ def _rows(
     confidence[:, :K] = tracks.visibility.value
     confidence = (confidence * trust).astype(np.float32)
     xy = tracks.motion.xy[:, :A].astype(np.float32)
-    published, disk = xy.copy(), confidence.copy()
-    vis, matched = np.zeros_like(disk), np.zeros(disk.shape, bool)
+    published, anchor_score = xy.copy(), confidence.copy()
+    vis, matched = np.zeros_like(anchor_score), np.zeros(anchor_score.shape, bool)
     has = pose_of >= 0
     pose = pose_of[has]
     calm = tracks.motion.xy[:, BODY:] + tracks.body.scale[:, None, None] * tracks.calm.value
     published[has] = calm[has]
     blurred = mixed(xy, radius)
     xy[has] = np.where(blurred[has, :, None], xy[has], seen.poses.xy[pose])
-    disk[has], vis[has] = seen.poses.disk[pose], seen.poses.vis[pose]
+    anchor_score[has], vis[has] = seen.poses.anchor_score[pose], seen.poses.vis[pose]
     matched[has], confidence[has] = seen.poses.matched[pose], seen.centroids.confidence[pose]
-    poses = Poses(xy=published, disk=disk, vis=vis, matched=matched, score=score.astype(np.float32))
+    poses = Poses(
+        xy=published,
+        anchor_score=anchor_score,
+        vis=vis,
+        matched=matched,
+        score=score.astype(np.float32),
+    )
     scale = tracks.body.scale
     weight = tracks.visibility.weight.astype(np.float32)
     if helped:

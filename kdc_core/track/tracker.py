@@ -6,6 +6,7 @@ import logging
 
 import numpy as np
 
+from kdc_core.config import CentroidMode
 from kdc_core.geometry import length
 from kdc_core.letterbox import Letterbox
 from kdc_core.skeleton import CENTRE
@@ -52,7 +53,7 @@ class Tracker:
         centroids: Centroids,
         stamp: float,
         image: np.ndarray | None = None,
-        mode: str = "weighted",
+        mode: CentroidMode = CentroidMode.WEIGHTED,
     ) -> TrackedFrame:
         """People of this frame, among them those whose pose was missed.
 
@@ -62,7 +63,7 @@ class Tracker:
             centroids: confidences and sigmas of the poses, same rows.
             stamp: seconds, when the picture was taken.
             image: the picture, (H, W, 3) uint8 BGR; None: nobody is known by colours.
-            mode: one of ``CENTROID_MODES``: what the weights are made of.
+            mode: how the weights of the anchors are chosen.
         """
         dt, config = self._elapsed(fields, stamp), self.config
         opening, self._stamp = self._stamp is None, stamp
@@ -86,7 +87,7 @@ class Tracker:
         self._tracks = self._names.give(tracks, stamp, config)
         self.memory.keep(self._tracks.id)
         pose_of = np.concatenate([pose_of, born])
-        helped = config.temporal and mode in ("weighted", "nearest")
+        helped = config.temporal and mode in (CentroidMode.WEIGHTED, CentroidMode.NEAREST)
         return publish(self._tracks, pose_of, seen, fields, stamp, moved, helped)
 
     def _elapsed(self, fields: Fields, stamp: float) -> float:

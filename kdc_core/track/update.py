@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from kdc_core.config import CentroidMode
 from kdc_core.geometry import length
 from kdc_core.skeleton import A
 from kdc_core.track import appearance, body, kalman, one_euro, visibility
@@ -47,7 +48,12 @@ def shift(tracks: Tracks, by: np.ndarray, dt: float) -> Tracks:
 
 
 def begin(
-    seen: Seen, poses: np.ndarray, stamp: float, phase: Phase, config: TrackConfig, mode: str
+    seen: Seen,
+    poses: np.ndarray,
+    stamp: float,
+    phase: Phase,
+    config: TrackConfig,
+    mode: CentroidMode,
 ) -> Tracks:
     """New tracks, without ids, from the given rows of the poses."""
     n = len(poses)
@@ -72,7 +78,7 @@ def begin(
 
 def absorb(
     tracks: Tracks, seen: Seen, rows: np.ndarray, columns: np.ndarray, dt: float, stamp: float,
-    config: TrackConfig, mode: str, radius: float,
+    config: TrackConfig, mode: CentroidMode, radius: float,
 ) -> Tracks:  # fmt: skip
     """Tracks after the given rows took in their poses."""
     if not len(rows):
@@ -182,7 +188,7 @@ def _points(
 
 def _start(points: np.ndarray, noise: np.ndarray, scale: np.ndarray) -> Motion:
     speed = np.repeat(FIRST_SPEED * scale[:, None], POINTS, axis=1)
-    return kalman.begin(points, noise, speed)
+    return kalman.initiate(points, noise, speed)
 
 
 def _carry(tracks: Tracks, rows: np.ndarray, before: Motion, after: Motion) -> Tracks:

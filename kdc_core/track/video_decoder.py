@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from kdc_core.config import DecodeConfig
-from kdc_core.decode import assign, find, people
+from kdc_core.decode import assign, build_people, find_poses
 from kdc_core.track.publish import TrackedFrame
 from kdc_core.track.track_config import TrackConfig
 from kdc_core.track.tracker import Tracker
@@ -19,7 +19,7 @@ SAME = 0.01  # s: poses closer than this are one; of others the tracks tell peop
 
 
 def keep_duplicates(config: DecodeConfig) -> DecodeConfig:
-    """Return ``config`` for ``find`` in video: two poses on each other may be two people."""
+    """Return ``config`` for ``find_poses`` in video: two poses on each other may be two people."""
     return replace(config, group=replace(config.group, duplicate=SAME))
 
 
@@ -49,7 +49,7 @@ class VideoDecoder:
         who meets.
         """
         config = config or self.config
-        poses, centroids = find(fields, keep_duplicates(config), lap)
+        poses, centroids = find_poses(fields, keep_duplicates(config), lap)
         return self.follow(fields, poses, centroids, stamp, image, lap, config)
 
     def follow(
@@ -57,13 +57,13 @@ class VideoDecoder:
         image: np.ndarray | None = None, lap: Callable[[str], None] = lambda stage: None,
         config: DecodeConfig | None = None,
     ) -> People:  # fmt: skip
-        """Do the same after ``find`` was called with ``keep_duplicates(config)``."""
+        """Do the same after ``find_poses`` was called with ``keep_duplicates(config)``."""
         config = config or self.config
         tracked = self.tracker.update(fields, poses, centroids, stamp, image, config.centroid.mode)
         lap("track")
         instances = self._painted(fields, tracked, stamp, config)
         lap("assign")
-        found = people(
+        found = build_people(
             tracked.poses, tracked.centroids, instances, fields.letterbox,
             config.score, tracked.phase,
         )  # fmt: skip

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kdc_core.decode import carriers
+from kdc_core.config import CentroidMode
+from kdc_core.decode import weigh_anchors
 from kdc_core.geometry import length
 from kdc_core.skeleton import ANCHORS, CENTRE, A, K
 from kdc_core.track.columns import Rows
@@ -102,7 +103,7 @@ def _from_hidden(xy: np.ndarray, hidden: np.ndarray) -> np.ndarray:
 
 def _weighted(state: Visibility, confidence: np.ndarray, rate: float) -> Visibility:
     """State whose weights have gone a share ``rate`` of the way to what is seen now."""
-    target = carriers(state.value, state.on, confidence[:, CENTRE])
+    target = weigh_anchors(state.value, state.on, confidence[:, CENTRE])
     weight = state.weight + rate * (target - state.weight)
     weight[target <= 0] = 0  # what is hidden lets go at once
     return replace(state, weight=weight)
@@ -125,11 +126,13 @@ def switches(
     return tuple(events)
 
 
-def carried(state: Visibility, centroids: Centroids, mode: str, temporal: bool) -> Visibility:
+def carried(
+    state: Visibility, centroids: Centroids, mode: CentroidMode, temporal: bool
+) -> Visibility:
     """State with the weights that ``mode`` asks for; of this frame alone where not ``temporal``."""
     weight, primary = state.weight, state.primary
-    if not temporal or mode in ("static", "all"):
+    if not temporal or mode in (CentroidMode.STATIC, CentroidMode.ALL):
         weight, primary = centroids.weight.astype(float), centroids.primary
-    elif mode == "single":
+    elif mode == CentroidMode.SINGLE:
         weight = np.eye(A)[primary]
     return replace(state, weight=weight, primary=primary)

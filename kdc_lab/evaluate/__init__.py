@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kdc_lab.evaluate.bootstrap import average_precision
     from kdc_lab.evaluate.clip_metrics import SEEN
     from kdc_lab.evaluate.coco_metrics import Results, as_rle, coco_results, oks, predictions
-    from kdc_lab.evaluate.composed_clips import Shot
+    from kdc_lab.evaluate.composed_clips import ComposedFrame
     from kdc_lab.evaluate.conditions import figures, protocol
     from kdc_lab.evaluate.cutouts import cut_out, rendered
     from kdc_lab.evaluate.error_analysis import Errors, error_table, errors
@@ -46,7 +46,7 @@ __getattr__, __all__ = lazy_exports(
             "oks",
             "predictions",
         ),
-        "composed_clips": ("Shot",),
+        "composed_clips": ("ComposedFrame",),
         "conditions": (
             "figures",
             "protocol",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kdc_core.config import CENTROID_MODES, DecodeConfig
+from kdc_core.config import CentroidMode, DecodeConfig
 from kdc_core.engines import Engine
 from kdc_core.io import table
 from kdc_lab.evaluate.annotated_images import Dataset
@@ -31,7 +31,7 @@ def ablate(
     images have in common cancels.
     """
     modes = {mode: replace(config, centroid=replace(config.centroid, mode=mode))
-             for mode in CENTROID_MODES}  # fmt: skip
+             for mode in CentroidMode}  # fmt: skip
     results = variants(dataset, engine, modes, "ablate")
     figures = {mode: found.summary() for mode, found in results.items()}
     if figures["static"]["segm"]["AP"] is not None and bootstrap:

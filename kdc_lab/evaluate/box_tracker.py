@@ -23,7 +23,7 @@ class BoxTracker:
     def __init__(self, config: DecodeConfig | None = None, min_score: float = 0.0) -> None:
         self.config = config or DecodeConfig()
         self.min_score = min_score
-        self._motion = kalman.begin(np.zeros((0, 2, 2)), np.zeros((0, 2)), np.zeros((0, 2)))
+        self._motion = kalman.initiate(np.zeros((0, 2, 2)), np.zeros((0, 2)), np.zeros((0, 2)))
         self._ids, self._seen = np.zeros(0, int), np.zeros(0)
         self._stamp, self._last = 0.0, 0
 
@@ -49,7 +49,7 @@ class BoxTracker:
         ids[fresh] = self._last + 1 + np.arange(len(fresh))
         self._last += len(fresh)
         speed = np.repeat(SPEED * tall[fresh], 2, axis=1)
-        begun = kalman.begin(corners[fresh], noise[fresh], speed)
+        begun = kalman.initiate(corners[fresh], noise[fresh], speed)
         kept = np.flatnonzero(stamp - last_seen <= MAX_AGE)
         self._motion = motion[kept].join(begun)
         self._ids = np.concatenate([self._ids[kept], ids[fresh]])

@@ -11,7 +11,7 @@ import numpy as np
 from kdc_core.skeleton import CENTRE
 from kdc_core.types import People
 from kdc_lab.evaluate import identity_metrics
-from kdc_lab.evaluate.composed_clips import Shot
+from kdc_lab.evaluate.composed_clips import ComposedFrame
 
 SEEN = 0.05  # visible share from which a figure is to be found
 GONE, BACK = 0.10, 0.30  # visible shares that begin and end a gap
@@ -38,7 +38,7 @@ class Ledger:
         self._points: dict[int, list[np.ndarray]] = {}  # of the last frames, by id
         self.jitter: list[float] = []
 
-    def add(self, stamp: float, shot: Shot, people: People) -> None:
+    def add(self, stamp: float, shot: ComposedFrame, people: People) -> None:
         """Write one frame down."""
         frame = _compare(shot, people)
         self.frames.append(frame)
@@ -48,7 +48,9 @@ class Ledger:
         self._flicker(people.labels)
         self._jitter(people)
 
-    def _centroids(self, shot: Shot, people: People, frame: identity_metrics.Frame) -> None:
+    def _centroids(
+        self, shot: ComposedFrame, people: People, frame: identity_metrics.Frame
+    ) -> None:
         now = dict(zip(people.ids.tolist(), people.centroid.tolist(), strict=True))
         self.moves.append({i: a for i, a in now.items() if self._anchor.get(i, a) != a})
         self._anchor = {**self._anchor, **now}
@@ -81,7 +83,7 @@ class Ledger:
                 self.jitter += (bend**2).sum(axis=1).tolist()
 
 
-def _compare(shot: Shot, people: People) -> identity_metrics.Frame:
+def _compare(shot: ComposedFrame, people: People) -> identity_metrics.Frame:
     """Mask IoU of the visible parts of all figures with all ids that have pixels."""
     truth = np.flatnonzero(shot.share >= SEEN)
     sizes = np.bincount(people.labels.ravel(), minlength=1)

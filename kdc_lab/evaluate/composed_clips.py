@@ -71,7 +71,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Shot:
+class ComposedFrame:
     """Truth of one frame; row w is figure w."""
 
     owner: np.ndarray  # (H, W) uint8, figure + 1, 0 = nobody
@@ -79,12 +79,12 @@ class Shot:
     share: np.ndarray  # (W,) visible share of each figure's body, 0…1
     image: np.ndarray  # (H, W, 3) uint8 BGR
 
-    def seen(self, least: float = 0.05) -> Shot:
+    def seen(self, least: float = 0.05) -> ComposedFrame:
         """Only the figures of whom somebody who labels pictures would see enough."""
         rows = np.flatnonzero(self.share >= least)
         value = np.zeros(len(self.share) + 1, np.uint8)
         value[rows + 1] = np.arange(1, len(rows) + 1)
-        return Shot(value[self.owner], self.keypoints[rows], self.share[rows], self.image)
+        return ComposedFrame(value[self.owner], self.keypoints[rows], self.share[rows], self.image)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Clip:
     camera: Path = lambda t: (0.0, 0.0)
     background: np.ndarray | None = None  # at least (H, W, 3) uint8 BGR, moves with the camera
 
-    def at(self, t: float) -> Shot:
+    def at(self, t: float) -> ComposedFrame:
         """The frame at ``t`` seconds."""
         width, height = self.size
         camera = np.array(self.camera(t), float)
@@ -113,7 +113,7 @@ class Clip:
         whole = np.array([max(1, np.count_nonzero(layer.mask)) for layer in layers])
         share = np.bincount(owner.ravel(), minlength=len(layers) + 1)[1:] / whole
         keypoints = np.array([layer.keypoints for layer in layers], np.float32).reshape(-1, K, 3)
-        return Shot(owner, _hidden(keypoints, owner), share, image)
+        return ComposedFrame(owner, _hidden(keypoints, owner), share, image)
 
     def _behind(self, camera: np.ndarray) -> np.ndarray:
         width, height = self.size

@@ -15,7 +15,7 @@ from kdc_core.skeleton import K
 from kdc_lab.evaluate.annotated_images import Dataset
 from kdc_lab.evaluate.coco_metrics import as_rle
 from kdc_lab.evaluate.composed_clips import Layer, Path
-from kdc_lab.synth import Shot, SynthConfig, clip, number
+from kdc_lab.synth import RenderedFrame, SynthConfig, clip, image_seed
 
 VISIBLE = 13  # keypoints that a cut-out must show
 TALLEST = 110  # pixels: smaller people would be blurred when they are enlarged
@@ -97,7 +97,7 @@ def _walkers(seed: int, tries: int) -> Iterator[Walker]:
     )  # fmt: skip
     for index in range(tries):
         frames = []
-        for shot in clip(number(seed, index), alone, FRAMES / RATE, RATE):
+        for shot in clip(image_seed(seed, index), alone, FRAMES / RATE, RATE):
             if not _shown_whole(shot):
                 break
             frames.append(_cut_shot(shot))
@@ -115,7 +115,7 @@ def _at_one_distance(frames: list[Cutout]) -> tuple[Cutout, ...]:
     )
 
 
-def _shown_whole(shot: Shot) -> bool:
+def _shown_whole(shot: RenderedFrame) -> bool:
     if len(shot) != 1:
         return False
     height, width = shot.labels.shape
@@ -125,7 +125,7 @@ def _shown_whole(shot: Shot) -> bool:
     return bool(inside and upright and shot.hidden[0] < 0.01)
 
 
-def _cut_shot(shot: Shot) -> Cutout:
+def _cut_shot(shot: RenderedFrame) -> Cutout:
     """The person with its hips in the middle of a box that ends at its feet."""
     mask = shot.labels == 1
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from kdc_core.config import CentroidConfig, DecodeConfig, ModelInfo
-from kdc_core.decode import anchor_weights, find
+from kdc_core.decode import anchor_weights, find_poses
 from kdc_core.engines import Engine
 from kdc_core.io import table
 from kdc_core.letterbox import Letterbox
@@ -20,13 +20,13 @@ from kdc_core.types import Centroids, Fields, Frame, People, Poses
 from kdc_lab.evaluate.bootstrap import grouped
 from kdc_lab.evaluate.box_tracker import BoxTracker
 from kdc_lab.evaluate.clip_metrics import GAP_BINS, HIDDEN_BINS, Ledger, summary
-from kdc_lab.evaluate.composed_clips import Shot
+from kdc_lab.evaluate.composed_clips import ComposedFrame
 from kdc_lab.evaluate.field_noise import noisy
 from kdc_lab.evaluate.plots import Series, curves
 from kdc_lab.evaluate.scenarios import Scenario
 from kdc_lab.training import Batch, oracle_fields
 
-Look = Callable[[Shot, float], Fields]
+Look = Callable[[ComposedFrame, float], Fields]
 MIN_SCORE = 0.25  # as on a robot: what is published, not what is ranked for AP
 DEFAULT = "weighted, temporal"
 CAST = " #"  # between a clip's name and the number of its cast
@@ -54,7 +54,7 @@ def methods() -> dict[str, VideoDecoder | BoxTracker]:
 def oracle(info: ModelInfo, rng: np.random.Generator, noise: float) -> Look:
     """Fields from the truth, with the errors of a network times ``noise``."""
 
-    def look(shot: Shot, stamp: float) -> Fields:
+    def look(shot: ComposedFrame, stamp: float) -> Fields:
         seen = shot.seen()
         height, width = seen.owner.shape
         letterbox = Letterbox.fit((width, height), width, info.multiple)
@@ -69,7 +69,7 @@ def network(engine: Engine) -> Look:
     return lambda shot, stamp: engine(Frame(shot.image, stamp))
 
 
-def _batch(shot: Shot) -> Batch:
+def _batch(shot: ComposedFrame) -> Batch:
     height, width = shot.owner.shape
     area = np.bincount(shot.owner.ravel(), minlength=len(shot.share) + 1)[1:]
     return Batch(
@@ -84,7 +84,7 @@ def _batch(shot: Shot) -> Batch:
 
 def play(
     scenario: Scenario, look: Look, rng: np.random.Generator,
-    show: Callable[[float, Shot, People], None] = lambda stamp, shot, people: None,
+    show: Callable[[float, ComposedFrame, People], None] = lambda stamp, shot, people: None,
 ) -> dict[str, Ledger]:  # fmt: skip
     """One clip under every method; ``show`` gets each frame as the default answers it."""
     decoders = methods()
@@ -92,7 +92,7 @@ def play(
     for stamp in scenario.stamps(rng).tolist():
         shot = scenario.clip.at(stamp)
         fields = look(shot, stamp)
-        found = find(fields, keep_duplicates(decoders[DEFAULT].config))
+        found = find_poses(fields, keep_duplicates(decoders[DEFAULT].config))
         for name, decoder in decoders.items():
             people = _answer(decoder, fields, found, stamp, shot.image)
             ledgers[name].add(stamp, shot, people)

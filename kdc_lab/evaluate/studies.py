@@ -13,7 +13,7 @@ from pycocotools import mask as rle
 from scipy.optimize import linear_sum_assignment
 
 from kdc_core.config import DecodeConfig
-from kdc_core.decode import assign, decode, people, select
+from kdc_core.decode import assign, build_people, decode, select
 from kdc_core.engines import Engine
 from kdc_core.skeleton import A, K
 from kdc_core.types import Fields, People, Poses
@@ -142,13 +142,14 @@ def from_keypoints(fields: Fields, persons: list[dict[str, Any]], config: Decode
     vis = np.zeros((len(xy), A), np.float32)
     vis[:, :K] = np.where(points[..., 2] == 2, 1.0, 0.5) * known
     poses = Poses(
-        xy=fields.letterbox.to_input(xy).astype(np.float32), disk=matched.astype(np.float32),
-        vis=vis, matched=matched, score=np.ones(len(xy), np.float32),
+        xy=fields.letterbox.to_input(xy).astype(np.float32),
+        anchor_score=matched.astype(np.float32), vis=vis, matched=matched,
+        score=np.ones(len(xy), np.float32),
     )  # fmt: skip
     centroids = select(fields, poses, config.centroid)
     ids = np.arange(1, len(xy) + 1)
     instances = assign(fields, centroids, ids, config.assign, config.centroid.mode)
-    return people(poses, centroids, instances, fields.letterbox, config.score)
+    return build_people(poses, centroids, instances, fields.letterbox, config.score)
 
 
 def small(dataset: Dataset, engine: Engine, config: DecodeConfig, draws: int) -> Table:

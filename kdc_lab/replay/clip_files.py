@@ -17,7 +17,7 @@ import numpy as np
 from kdc_core.io import VideoSink, overlay
 from kdc_core.skeleton import CENTRE
 from kdc_core.types import People, Phase
-from kdc_lab.evaluate import SEEN, Shot
+from kdc_lab.evaluate import SEEN, ComposedFrame
 from kdc_lab.replay import cdr_messages
 from kdc_lab.replay.ground_truth import IGNORED, PEDESTRIAN, of_people
 from kdc_lab.replay.result_files import BagWriter
@@ -107,7 +107,7 @@ class Recording:
         # pictures are PNG: exact, and smaller than raw ones
         self._clip = ClipWriter(ClipFiles(video, path, coco, mots), rate, f"{CAMERA}/compressed")
 
-    def __call__(self, stamp: float, shot: Shot, people: People) -> None:
+    def __call__(self, stamp: float, shot: ComposedFrame, people: People) -> None:
         """Append one frame."""
         truth = truth_of(shot)
         png = cv2.imencode(".png", shot.image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].ravel()
@@ -128,7 +128,7 @@ class Recording:
         self._clip.close()
 
 
-def truth_of(shot: Shot) -> People:
+def truth_of(shot: ComposedFrame) -> People:
     """What is to be found in a frame: figures of whom enough is visible, figure w with id w + 1."""
     rows = np.flatnonzero(shot.share >= SEEN)
     value = np.zeros(len(shot.share) + 1, np.uint16)

@@ -19,7 +19,16 @@ from kdc_core.system import each
 from kdc_core.types import People, Phase
 from kdc_lab.replay import cdr_messages
 from kdc_lab.replay.clip_files import FRAME_ID, ClipFiles, ClipWriter
-from kdc_lab.synth import HIDDEN, SEEN, Shot, SynthConfig, annotate, background, clip, number
+from kdc_lab.synth import (
+    HIDDEN,
+    SEEN,
+    RenderedFrame,
+    SynthConfig,
+    annotate,
+    background_for,
+    clip,
+    image_seed,
+)
 
 START = 1_000 * cdr_messages.NS  # ns, of the first frame: a stamp of 0 means "unknown" to ROS
 
@@ -50,12 +59,12 @@ def _write_clip(
 ) -> tuple[int, int]:  # fmt: skip
     folder = out / f"clip{index + 1}"
     folder.mkdir(parents=True, exist_ok=True)
-    own = number(seed, index)
+    own = image_seed(seed, index)
     names = ("clip.mp4", "bag", "truth.json", "mots.txt")
     writer = ClipWriter(ClipFiles(*(folder / name for name in names)), fps)
     identities: set[int] = set()
     try:
-        for shot in clip(own, config, seconds, fps, background(backgrounds, own)):
+        for shot in clip(own, config, seconds, fps, background_for(backgrounds, own)):
             stamp = START + round(shot.stamp * cdr_messages.NS)
             _, people = annotate(shot, writer.frames + 1)
             picture = cdr_messages.image_message(shot.image, cdr_messages.header(stamp, FRAME_ID))
@@ -68,7 +77,7 @@ def _write_clip(
     return writer.frames, len(identities)
 
 
-def people_of(shot: Shot, seen: np.ndarray) -> People:
+def people_of(shot: RenderedFrame, seen: np.ndarray) -> People:
     """A shot's people as a perfect node would report them; those not ``seen`` (P,) as occluded."""
     count = len(shot)
     v = shot.keypoints[..., 2]

@@ -9,8 +9,8 @@ from kdc_core.lazy import lazy_exports
 if TYPE_CHECKING:
     from kdc_lab.synth.coco_truth import CATEGORY, annotate
     from kdc_lab.synth.generator import clip, still
-    from kdc_lab.synth.inputs import background, backgrounds_in, number
-    from kdc_lab.synth.shot import HIDDEN, SEEN, Shot
+    from kdc_lab.synth.inputs import background_for, backgrounds_in, image_seed
+    from kdc_lab.synth.rendered_frame import HIDDEN, SEEN, RenderedFrame
     from kdc_lab.synth.synth_config import SynthConfig
     from kdc_lab.synth.synthetic_stills import write_stills
 
@@ -26,14 +26,14 @@ __getattr__, __all__ = lazy_exports(
             "still",
         ),
         "inputs": (
-            "background",
+            "background_for",
             "backgrounds_in",
-            "number",
+            "image_seed",
         ),
-        "shot": (
+        "rendered_frame": (
             "HIDDEN",
             "SEEN",
-            "Shot",
+            "RenderedFrame",
         ),
         "synth_config": ("SynthConfig",),
         "synthetic_stills": ("write_stills",),

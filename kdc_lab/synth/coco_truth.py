@@ -19,7 +19,7 @@ import numpy as np
 from pycocotools import mask as rle
 
 from kdc_core.skeleton import KEYPOINTS, LIMBS
-from kdc_lab.synth.shot import Shot
+from kdc_lab.synth.rendered_frame import RenderedFrame
 
 LEAST_SHARE = 0.05  # of the body; as in the occlusion benchmark
 LEAST_PIXELS = 32  # pixels²
@@ -29,7 +29,7 @@ CATEGORY = {
 }  # fmt: skip
 
 
-def annotate(shot: Shot, image_id: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def annotate(shot: RenderedFrame, image_id: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """COCO entry of a picture, and its people; of whom no pixel is seen: ``segmentation`` is [].
 
     The file's name follows from its number; annotations get their ``id`` where they are collected.
@@ -42,7 +42,7 @@ def annotate(shot: Shot, image_id: int) -> tuple[dict[str, Any], list[dict[str, 
     return entry, [_person(shot, row, image_id) for row in range(len(shot))]
 
 
-def _person(shot: Shot, row: int, image_id: int) -> dict[str, Any]:
+def _person(shot: RenderedFrame, row: int, image_id: int) -> dict[str, Any]:
     mask = shot.labels == row + 1
     area = int(np.count_nonzero(mask))
     shape: Any = []

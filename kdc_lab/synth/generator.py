@@ -11,13 +11,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kdc_lab.synth.shot import Shot
+from kdc_lab.synth.rendered_frame import RenderedFrame
 from kdc_lab.synth.synth_config import SynthConfig
 
 _DEFAULT = SynthConfig()
 
 
-def still(seed: int, config: SynthConfig = _DEFAULT, background: np.ndarray | None = None) -> Shot:
+def still(
+    seed: int, config: SynthConfig = _DEFAULT, background: np.ndarray | None = None
+) -> RenderedFrame:
     """One picture of people, the same for the same seed.
 
     ``background``: (H, W, 3) uint8 BGR picture without people, of any size; None: a drawn room or
@@ -39,7 +41,7 @@ def clip(
     seconds: float = 10.0,
     fps: float = 30.0,
     background: np.ndarray | None = None,
-) -> Iterator[Shot]:
+) -> Iterator[RenderedFrame]:
     """A video, frame by frame; stamps count from 0 s, and the same motion comes at any ``fps``.
 
     A person who is fully hidden stays in the rows (``hidden`` = 1); one outside the picture is

@@ -10,7 +10,7 @@ from kdc_core.errors import InputError
 from kdc_core.io import is_picture, read_image
 
 
-def number(seed: int, index: int) -> int:
+def image_seed(seed: int, index: int) -> int:
     """Seed of picture ``index`` of the run ``seed``; other runs have other pictures."""
     return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> 1)
 
@@ -29,6 +29,6 @@ def backgrounds_in(folder: Path) -> list[Path]:
     return found
 
 
-def background(paths: list[Path], seed: int) -> np.ndarray | None:
+def background_for(paths: list[Path], seed: int) -> np.ndarray | None:
     """The picture (H, W, 3) uint8 BGR that belongs to a seed; None where there is none at all."""
     return read_image(paths[seed % len(paths)]) if paths else None

@@ -6,8 +6,8 @@ import numpy as np
 
 from kdc_core.skeleton import K
 from kdc_lab.synth.pinhole import Camera
+from kdc_lab.synth.rendered_frame import HIDDEN, OUTSIDE, SEEN
 from kdc_lab.synth.renderer import Picture
-from kdc_lab.synth.shot import HIDDEN, OUTSIDE, SEEN
 
 #: how far inside the own surface a keypoint may lie and still be seen, metres for 1.7 m of height:
 #: about the thickness of the flesh, and less than the way through the body

@@ -14,8 +14,8 @@ from kdc_lab.synth.joints import Posture, Z, moved, turn
 from kdc_lab.synth.keypoint_truth import covered, label_keypoints
 from kdc_lab.synth.mesh import Mesh
 from kdc_lab.synth.pinhole import Camera
+from kdc_lab.synth.rendered_frame import RenderedFrame
 from kdc_lab.synth.renderer import Light, Room, render
-from kdc_lab.synth.shot import Shot
 from kdc_lab.synth.volume import Volume
 
 ANKLES = slice(15, 17)
@@ -80,7 +80,7 @@ class Scene:
     device: str
     exposure: float = 0.0  # factor on linear light, set by the first picture as a camera would
 
-    def shot(self, time: float, rng: np.random.Generator) -> Shot:
+    def shot(self, time: float, rng: np.random.Generator) -> RenderedFrame:
         """Picture and truth at a time; ``rng`` gives the noise."""
         bones = [actor.bones(time) for actor in self.actors]
         camera = self.camera(time)
@@ -99,7 +99,7 @@ class Scene:
         rows = np.zeros(len(self.actors) + 1, np.uint8)
         rows[inside + 1] = np.arange(1, len(inside) + 1)
         image = develop(picture.linear * np.float32(self.exposure), self.optics, rng)
-        return Shot(
+        return RenderedFrame(
             image, rows[picture.labels], keypoints[inside], picture.box[inside] + 0.5,
             covered(picture)[inside], inside + 1, time,
         )  # fmt: skip

@@ -16,8 +16,8 @@ from kdc_core.errors import InputError
 from kdc_core.system import each
 from kdc_lab.synth import SynthConfig, still
 from kdc_lab.synth.coco_truth import CATEGORY, annotate
-from kdc_lab.synth.inputs import background, number
-from kdc_lab.synth.shot import Shot
+from kdc_lab.synth.inputs import background_for, image_seed
+from kdc_lab.synth.rendered_frame import RenderedFrame
 
 ANNOTATIONS = "annotations.json"
 QUALITY = 92  # of the JPEGs; what a camera's own JPEG does is among the generator's effects
@@ -26,10 +26,10 @@ ROWS = 256  # annotation ids per picture: ids depend on the picture alone
 
 def picture(
     seed: int, config: SynthConfig, backgrounds: list[Path], index: int
-) -> tuple[Shot, bytes]:
+) -> tuple[RenderedFrame, bytes]:
     """Picture ``index`` of the run ``seed``, and its JPEG file."""
-    own = number(seed, index)
-    shot = still(own, config, background(backgrounds, own))
+    own = image_seed(seed, index)
+    shot = still(own, config, background_for(backgrounds, own))
     done, data = cv2.imencode(".jpg", shot.image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     if not done:
         raise InputError(f"picture {index}: cannot be encoded, its shape is {shot.image.shape}")

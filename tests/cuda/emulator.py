@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from kdc_core.cuda.compiler import source
+from kdc_core.cuda.compiler import kernel_source
 
 HEADER = Path(__file__).with_name("cuda_emu.h")
 GUARD = 64  # bytes before and after each buffer that no kernel may write
@@ -28,7 +28,7 @@ def kernel_names(text: str) -> list[str]:
 
 def build(folder: Path, kernels: str = "", watched: bool = False) -> ctypes.CDLL:
     """The kernels, or others, as a host library; ``watched``: hazards.h looks on."""
-    kernels = kernels or source()
+    kernels = kernels or kernel_source()
     code, names = _host_source(kernels), kernel_names(kernels)
     text = f"""#include "{HEADER}"
 {code}
@@ -55,9 +55,9 @@ def build_libcuda(folder: Path, wanted: list[str]) -> Path:
     """
     header = HEADER.with_name("fake_cuda.h")
     text = f"""#include "{header}"
-{_host_source(source())}
+{_host_source(kernel_source())}
 static int fake::run(const char* name, dim3 grid, dim3 block, void** a) {{
-{_dispatch("fake", kernel_names(source()))}
+{_dispatch("fake", kernel_names(kernel_source()))}
 }}
 """
     there = set(re.findall(r"^int (cu\w+)\(", header.read_text(encoding="utf-8"), re.MULTILINE))
@@ -195,7 +195,7 @@ class EmulatedGpu(EmulatedDriver):
     def __exit__(self, *error) -> None:
         pass
 
-    def ending(self):
+    def cleanup(self):
         return nullcontext()
 
     def record(self, queue) -> None:

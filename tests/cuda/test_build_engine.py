@@ -11,11 +11,11 @@ import pytest
 from test_cuda_source import without_compilers
 from test_device import run
 
-from kdc_core import engines
+from kdc_core import cuda, engines
 from kdc_core.cli import main
 from kdc_core.commands import build_engine
 from kdc_core.config import ModelInfo
-from kdc_core.cuda import probe
+from kdc_core.cuda import probe, trt_library
 from kdc_core.engines import trt_build as building
 from kdc_core.engines.trt_progress import monitor
 from kdc_core.io.source import open_source
@@ -97,24 +97,24 @@ def test_doctor_names_what_is_in_the_way(model, libcuda, tmp_path, fault, line):
 
 
 def test_auto_takes_the_gpu_and_cpu_does_not_even_look(monkeypatch):
-    monkeypatch.setattr(probe, "in_the_way", lambda: "")
+    monkeypatch.setattr(cuda, "gpu_unavailable_reason", lambda: "")
     path = Path("model.onnx")
-    assert engines.choose(path) == ("tensorrt", "there are a GPU and TensorRT")
-    assert engines.choose(Path("model.pt"))[0] == "torch"
-    monkeypatch.setattr(probe, "in_the_way", lambda: "driver: none")
-    assert engines.choose(path)[1].endswith("; not on a GPU: driver: none")
-    monkeypatch.setattr(probe, "in_the_way", lambda: pytest.fail("asked"))
-    assert engines.choose(path, gpu=False)[0] in ("openvino", "onnxruntime")
+    assert engines.choose_engine(path) == ("tensorrt", "there are a GPU and TensorRT")
+    assert engines.choose_engine(Path("model.pt"))[0] == "torch"
+    monkeypatch.setattr(cuda, "gpu_unavailable_reason", lambda: "driver: none")
+    assert engines.choose_engine(path)[1].endswith("; not on a GPU: driver: none")
+    monkeypatch.setattr(cuda, "gpu_unavailable_reason", lambda: pytest.fail("asked"))
+    assert engines.choose_engine(path, gpu=False)[0] in ("openvino", "onnxruntime")
 
 
-STEPS = ("_driver", "_device", "_tensorrt", "_pycuda", "compiler", "_onnx")
+STEPS = ("_driver", "_device", "_tensorrt", "_pycuda", "compiler_name", "_onnx")
 
 
 def last_check(monkeypatch, present: int) -> probe.Check:
     """The last of the checks where the first ``present`` ones succeed."""
     for name in STEPS[:present]:
         monkeypatch.setattr(probe, name, lambda: "there")
-    return list(probe.gpu_path())[-1]
+    return list(probe.gpu_checks())[-1]
 
 
 def refuse_imports(monkeypatch, package: str) -> None:
@@ -132,12 +132,14 @@ def test_no_driver(monkeypatch):
     monkeypatch.setattr(probe.ctypes, "CDLL", lambda name: (_ for _ in ()).throw(OSError(name)))
     check = last_check(monkeypatch, 0)
     assert (check.what, check.ok) == ("driver", False)
-    assert probe.in_the_way() == ("driver: no NVIDIA driver is installed (libcuda.so.1 is missing)")
+    assert probe.gpu_unavailable_reason() == (
+        "driver: no NVIDIA driver is installed (libcuda.so.1 is missing)"
+    )
 
 
 def test_no_engine_is_built_without_a_gpu(model, monkeypatch, capsys):
     monkeypatch.setattr(probe.ctypes, "CDLL", lambda name: (_ for _ in ()).throw(OSError(name)))
-    monkeypatch.setattr(building, "load_tensorrt", lambda: fake_tensorrt)
+    monkeypatch.setattr(cuda, "load_tensorrt", lambda: fake_tensorrt)
     assert main(["build-engine", "--model", str(model)]) == 2
     line = "kdc: no NVIDIA driver is installed (libcuda.so.1 is missing)"
     assert capsys.readouterr().err.strip() == line
@@ -152,7 +154,7 @@ def test_no_package(monkeypatch, package, present, what):
 
 
 def test_no_tensorrt(monkeypatch):
-    monkeypatch.setattr(building, "MODULES", ("tensorrt_of_nobody",))
+    monkeypatch.setattr(trt_library, "MODULES", ("tensorrt_of_nobody",))
     check = last_check(monkeypatch, 2)
     assert (check.what, check.ok) == ("TensorRT", False)
     assert "No module named 'tensorrt_of_nobody'" in check.detail
@@ -164,16 +166,16 @@ def test_no_compiler(monkeypatch):
     monkeypatch.setattr(probe, "_pycuda", lambda: "there")
     monkeypatch.setattr(probe, "_tensorrt", lambda: "there")
     monkeypatch.setattr(probe, "_device", lambda: "there")
-    check = list(probe.gpu_path())[-1]
+    check = list(probe.gpu_checks())[-1]
     assert (check.what, check.ok) == ("kernels", False)
     assert "pip install nvidia-cuda-nvrtc" in check.detail
 
 
 @pytest.mark.skipif(
-    not any(find_spec(name) for name in building.MODULES), reason="no TensorRT is installed"
+    not any(find_spec(name) for name in trt_library.MODULES), reason="no TensorRT is installed"
 )
 def test_a_real_builder_tells_its_progress_and_can_be_interrupted(model):
-    trt, told = building.load_tensorrt(), []
+    trt, told = trt_library.load_tensorrt(), []
     building.build(
         trt, model.read_bytes(), ModelInfo(longest=160), watch=lambda *step: told.append(step)
     )

@@ -13,8 +13,8 @@ from kdc_core.skeleton import CHANNELS, DIRECTED, OUT_EDGES
 ARCHS = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_120")
 REGISTERS = 64  # 4 blocks of 256 threads then fit a multiprocessor
 KERNELS = (
-    "preprocess", "hough_splat", "find_maxima", "pick_peaks", "read_peaks", "settle", "read_poses",
-    "pool", "membership", "mean_shift", "paint",
+    "preprocess", "hough_splat", "find_maxima", "pick_peaks", "read_peaks", "refine_unmatched",
+    "read_poses", "pool", "membership", "mean_shift", "paint",
 )  # fmt: skip
 
 
@@ -23,7 +23,7 @@ def has_nvrtc() -> bool:
 
 
 def test_names_and_tables_come_from_the_skeleton():
-    text = compiler.source()
+    text = compiler.kernel_source()
     assert tuple(kernel_names(text)) == KERNELS
     assert "constexpr int A = 18;" in text
     assert "constexpr int VIS = 171;" in text and CHANNELS == 171 + 17
@@ -38,7 +38,7 @@ def test_names_and_tables_come_from_the_skeleton():
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc on PATH")
 def test_nvcc_uses_few_registers_and_spills_none(tmp_path):
     file = tmp_path / "kdc.cu"
-    file.write_text(compiler.source(), encoding="utf-8")
+    file.write_text(compiler.kernel_source(), encoding="utf-8")
     targets = [f"-gencode=arch=compute_{a[3:]},code={a}" for a in ARCHS]
     command = ["nvcc", "-fatbin", "--threads", "2", "-Xptxas", "-v", *compiler.OPTIONS, *targets]
     done = subprocess.run(
@@ -60,7 +60,7 @@ def check_report(text: str, functions: int) -> None:
 @pytest.mark.skipif(not has_nvrtc(), reason="no NVRTC: pip install nvidia-cuda-nvrtc")
 @pytest.mark.parametrize("arch", ARCHS)
 def test_nvrtc_compiles(arch):
-    code, log = compiler.compile_with_nvrtc(arch, compiler.source(), "--ptxas-options=-v")
+    code, log = compiler.compile_with_nvrtc(arch, compiler.kernel_source(), "--ptxas-options=-v")
     check_report(log, len(KERNELS))
     assert code.startswith(b"\x7fELF")
     assert all(name.encode() in code for name in KERNELS)
@@ -84,10 +84,10 @@ def take(code: bytes) -> bytes:
 
 
 def with_compilers(monkeypatch, tmp_path, **compilers) -> list[str]:
-    """Give ``source`` these compilers, name → its code or its error; returns who was asked."""
+    """Install these compilers (name → code or error); return the names that are called."""
     asked: list[str] = []
 
-    def compiler(name: str, answer):
+    def made(name: str, answer):
         def compile_here(arch: str, text: str):
             asked.append(name)
             if isinstance(answer, Exception):
@@ -96,7 +96,7 @@ def with_compilers(monkeypatch, tmp_path, **compilers) -> list[str]:
 
         return name, compile_here
 
-    found = [compiler(name, answer) for name, answer in compilers.items()]
+    found = [made(name, answer) for name, answer in compilers.items()]
     monkeypatch.setattr(compiler, "compilers", lambda: iter(found))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return asked

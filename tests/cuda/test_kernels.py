@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from kdc_core.config import (
-    CENTROID_MODES,
     AssignConfig,
     CentroidConfig,
+    CentroidMode,
     GroupConfig,
     HoughConfig,
     ModelInfo,
@@ -26,8 +26,8 @@ from kdc_core.cuda import compiler
 from kdc_core.cuda.kernels import PEOPLE, SLOTS, Kernels, Layout
 from kdc_core.decode.assign import assign
 from kdc_core.decode.centroid import select
-from kdc_core.decode.hough import find_peaks, smooth, vote
-from kdc_core.decode.refine import settle, votes_at
+from kdc_core.decode.hough import find_peaks, smooth_votes, vote
+from kdc_core.decode.refine import refine_unmatched, votes_at
 from kdc_core.engines.network_input import preprocess
 from kdc_core.skeleton import CENTRE, A
 from kdc_core.types import Frame
@@ -57,7 +57,10 @@ def same_votes_and_peaks(driver, fields, hough=HOUGH) -> None:
     votes = vote(fields, hough)
     np.testing.assert_array_equal(driver.download(kernels.votes), votes)
     kernels.find_peaks()
-    found, expected = kernels.download_peaks(), find_peaks(fields, votes, smooth(votes), hough)
+    found, expected = (
+        kernels.download_peaks(),
+        find_peaks(fields, votes, smooth_votes(votes), hough),
+    )
     for name in ("xy", "score", "vis", "reach", "anchors"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
 
@@ -67,10 +70,10 @@ def same_poses(driver, fields, poses, config=CentroidConfig()) -> None:  # noqa:
     kernels = on_gpu(driver, fields)
     kernels.vote()
     found = kernels.measure(poses, config)
-    read = votes_at(smooth(vote(fields, HOUGH)), poses.xy, HOUGH.vote_stride)
-    disk = np.where(poses.matched, poses.disk, read)
-    np.testing.assert_array_equal(found.disk, disk)
-    poses = replace(poses, disk=disk.astype(np.float32))
+    read = votes_at(smooth_votes(vote(fields, HOUGH)), poses.xy, HOUGH.vote_stride)
+    anchor_score = np.where(poses.matched, poses.anchor_score, read)
+    np.testing.assert_array_equal(found.anchor_score, anchor_score)
+    poses = replace(poses, anchor_score=anchor_score.astype(np.float32))
     expected = select(fields, poses, config)
     for name in ("sigma", "scale", "confidence"):
         np.testing.assert_allclose(
@@ -129,8 +132,11 @@ def test_anchors_without_a_peak_settle(gpu, scene, steps):
     claimed[:, CENTRE] = True
     off = poses.xy + rng.normal(0, 6, poses.xy.shape).astype(np.float32)
     poses = replace(poses, matched=claimed, xy=np.where(claimed[..., None], poses.xy, off))
-    config = GroupConfig(settle_steps=steps)
-    found, expected = on_gpu(gpu(1), fields).settle(poses, config), settle(fields, poses, config)
+    config = GroupConfig(unmatched_steps=steps)
+    found, expected = (
+        on_gpu(gpu(1), fields).refine_unmatched(poses, config),
+        refine_unmatched(fields, poses, config),
+    )
     np.testing.assert_array_equal(found.xy, expected.xy)
     moved = (expected.xy != poses.xy).any(axis=2)
     assert not moved[claimed].any()
@@ -144,7 +150,7 @@ def test_a_plateau_gives_its_first_cell(gpu):
 
 
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("mode", CENTROID_MODES)
+@pytest.mark.parametrize("mode", CentroidMode)
 def test_labels_and_scores(gpu, mode, order):
     fields, poses = SMALL["crowd"](order)
     labels = same_map(gpu(order), fields, poses, mode)

@@ -27,7 +27,7 @@ def open_engine(model, gpu, monkeypatch, tmp_path):
     """``open_engine(precision)`` on an emulated GPU, engines kept in a folder of the test."""
     library = gpu().library
     monkeypatch.setenv("KDC_ENGINES", str(tmp_path))
-    monkeypatch.setattr(tensorrt, "in_the_way", lambda: "")
+    monkeypatch.setattr(tensorrt, "gpu_unavailable_reason", lambda: "")
     monkeypatch.setattr(tensorrt, "gpu_name", lambda: "emulated GPU (sm_90)")
     monkeypatch.setattr(tensorrt, "load_tensorrt", lambda: fake_tensorrt)
     monkeypatch.setattr(tensorrt, "PycudaDriver", lambda: emulator.EmulatedGpu(library))
@@ -181,7 +181,7 @@ def test_the_gpu_check_compares_and_times_engines(open_engine, model, monkeypatc
     small = [Frame(frame.image[:120, :160]) for frame in engine_check.frames()]
     assert [frame.size for frame in engine_check.frames()] == [(640, 480)] * 3
     monkeypatch.setattr(engine_check, "frames", lambda: small)
-    monkeypatch.setattr(engine_check, "in_the_way", lambda: "")
+    monkeypatch.setattr(engine_check, "gpu_unavailable_reason", lambda: "")
     report = Report(tmp_path / "report.md")
     assert engine_check.check_engine(report, model, runs=1) == 0
     rows = [line.split(" | ") for line in report.lines if line.startswith("| fake_tensorrt")]
@@ -189,7 +189,7 @@ def test_the_gpu_check_compares_and_times_engines(open_engine, model, monkeypatc
     monkeypatch.setattr(engine_check, "PRECISIONS", ("fp32",))
     monkeypatch.setattr(engine_check, "TOLERANCE", {"fp32": -1})
     assert engine_check.check_engine(report, model, runs=1) == 1
-    monkeypatch.setattr(engine_check, "in_the_way", lambda: "driver: none")
+    monkeypatch.setattr(engine_check, "gpu_unavailable_reason", lambda: "driver: none")
     assert engine_check.check_engine(report, model) is None
     assert (tmp_path / "report.md").read_text(encoding="utf-8").endswith("not run: driver: none\n")
 

@@ -18,7 +18,7 @@ from kdc_core.engines import default_model
 from kdc_core.engines import trt_build as building
 from kdc_core.engines.model_file import read_info
 from kdc_core.engines.precision import PRECISIONS, outer_nodes
-from kdc_core.engines.trt_build import build, build_kept, kept, onnx_text
+from kdc_core.engines.trt_build import build, build_cached, cached, onnx_bytes
 
 needs_rtx = pytest.mark.skipif(
     not any(find_spec(name) for name in MODULES),
@@ -35,7 +35,7 @@ def picture(seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_real_builder_makes_an_engine(model, precision):
     trt = load_tensorrt()
-    text = onnx_text(model, precision, [picture()])
+    text = onnx_bytes(model, precision, [picture()])
     plan, _ = build(trt, text, ModelInfo(longest=160), precision)
     assert len(plan) > 10_000
 
@@ -45,7 +45,7 @@ def test_a_real_builder_makes_an_engine(model, precision):
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_shipped_model_becomes_an_engine(precision):
     trt = load_tensorrt()
-    text = onnx_text(default_model(), precision, [picture()])
+    text = onnx_bytes(default_model(), precision, [picture()])
     plan, _ = build(trt, text, read_info(default_model()).at(1024), precision)
     assert len(plan) > default_model().stat().st_size / 6
 
@@ -62,7 +62,7 @@ def test_a_lower_precision_says_nearly_the_same(model, precision, tolerance):
     images = [picture(i) for i in range(3)]
     cpu = ["CPUExecutionProvider"]
     outputs = [
-        runtime.InferenceSession(onnx_text(model, name, images), providers=cpu).run(
+        runtime.InferenceSession(onnx_bytes(model, name, images), providers=cpu).run(
             None, {"image": images[0]}
         )
         for name in ("fp32", precision)
@@ -73,7 +73,7 @@ def test_a_lower_precision_says_nearly_the_same(model, precision, tolerance):
 
 
 def test_types_of_the_half_model(model):
-    half = onnx.load_from_string(onnx_text(model, "fp16"))
+    half = onnx.load_from_string(onnx_bytes(model, "fp16"))
     assert {t.data_type for t in half.graph.initializer} == {onnx.TensorProto.FLOAT16}
     ends = (*half.graph.input, *half.graph.output)
     assert {v.type.tensor_type.elem_type for v in ends} == {onnx.TensorProto.FLOAT}
@@ -81,12 +81,12 @@ def test_types_of_the_half_model(model):
 
 def test_int8_leaves_the_outer_convolutions_and_needs_pictures(model):
     assert outer_nodes(onnx.load(model)) == ["body", "mask", "stem"]
-    quantised = onnx.load_from_string(onnx_text(model, "int8", [picture()]))
+    quantised = onnx.load_from_string(onnx_bytes(model, "int8", [picture()]))
     readers = [n.input[1] for n in quantised.graph.node if n.op_type == "Conv"]
     assert sorted(name for name in readers if "Dequantize" not in name) == ["body", "mask", "stem"]
     assert [name.startswith("middle_Dequantize") for name in readers].count(True) == 1
     with pytest.raises(ValueError, match="expected calibration images"):
-        onnx_text(model, "int8")
+        onnx_bytes(model, "int8")
 
 
 @needs_rtx
@@ -99,7 +99,7 @@ def test_turing_must_be_named_to_tensorrt_for_rtx(model):
 
 def test_weights_for_int8_are_quantised_in_the_graph(model):
     """TensorRT 8 refuses weights that are stored as bytes."""
-    graph = onnx.load_from_string(onnx_text(model, "int8", [picture()])).graph
+    graph = onnx.load_from_string(onnx_bytes(model, "int8", [picture()])).graph
     stored = {t.name for t in graph.initializer if t.data_type == onnx.TensorProto.INT8 and t.dims}
     readers = [n for n in graph.node if n.input and n.input[0] in stored]
     assert not readers
@@ -109,15 +109,15 @@ def test_weights_for_int8_are_quantised_in_the_graph(model):
 def test_timings_of_another_gpu_are_left_alone(model, tmp_path, monkeypatch):
     """Two GPUs share a folder; TensorRT refuses the other's timings, and may have none itself."""
     one, two = (
-        building.recipe(fake_tensorrt, model, gpu, "fp32", 160)
+        building.engine_key(fake_tensorrt, model, gpu, "fp32", 160)
         for gpu in ("A (sm_80)", "B (sm_86)")
     )
-    build_kept(fake_tensorrt, one, model, folder=tmp_path)
+    build_cached(fake_tensorrt, one, model, folder=tmp_path)
     (first,) = tmp_path.glob("timing-*.bin")
     monkeypatch.setattr(fake_tensorrt, "timings", b"of B")
-    assert build_kept(fake_tensorrt, two, model, folder=tmp_path)
+    assert build_cached(fake_tensorrt, two, model, folder=tmp_path)
     assert {p.read_bytes() for p in tmp_path.glob("timing-*.bin")} == {b"timings", b"of B"}
-    assert build_kept(fake_tensorrt, one, model, folder=tmp_path)  # a new board of the same name
+    assert build_cached(fake_tensorrt, one, model, folder=tmp_path)  # a new board of the same name
     assert first.read_bytes() == b"of B"
 
 
@@ -129,33 +129,33 @@ class Trt:
 
 def test_kept_engines_are_checked(model, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(building, "build", lambda *_: (b"plan", b""))
-    wanted = building.recipe(Trt, model, "GPU (sm_87)", "fp16", 640)
-    assert kept(wanted, tmp_path) is None
-    build_kept(Trt, wanted, model, folder=tmp_path)
-    assert kept(wanted, tmp_path) == b"plan"
+    wanted = building.engine_key(Trt, model, "GPU (sm_87)", "fp16", 640)
+    assert cached(wanted, tmp_path) is None
+    build_cached(Trt, wanted, model, folder=tmp_path)
+    assert cached(wanted, tmp_path) == b"plan"
     for other in (
         {"tensorrt": "tensorrt 10.4.0"}, {"gpu": "X"}, {"precision": "fp32"}, {"steps": 1},
     ):  # fmt: skip
-        assert kept(replace(wanted, **other), tmp_path) is None
+        assert cached(replace(wanted, **other), tmp_path) is None
     path = next(tmp_path.glob("*.engine"))
     manifest = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     assert manifest["recipe"]["onnx_sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
     path.write_bytes(b"plam")
-    assert kept(wanted, tmp_path) is None and "it is damaged" in caplog.text
+    assert cached(wanted, tmp_path) is None and "it is damaged" in caplog.text
     path.with_suffix(".json").write_text("{", encoding="utf-8")
-    assert kept(wanted, tmp_path) is None and "manifest cannot be read" in caplog.text
+    assert cached(wanted, tmp_path) is None and "manifest cannot be read" in caplog.text
 
 
 def test_the_manifest_is_as_its_schema_says(model, tmp_path, monkeypatch):
     monkeypatch.setattr(building, "build", lambda *_: (b"plan", b""))
-    build_kept(Trt, building.recipe(Trt, model, "GPU", "fp32", 640), model, folder=tmp_path)
+    build_cached(Trt, building.engine_key(Trt, model, "GPU", "fp32", 640), model, folder=tmp_path)
     manifest = json.loads(next(tmp_path.glob("*.json")).read_text(encoding="utf-8"))
     path = Path(__file__).parents[2] / "trt_engines" / "manifest.schema.json"
     schema = json.loads(path.read_text(encoding="utf-8"))
-    recipe = schema["properties"]["recipe"]
+    engine_key = schema["properties"]["recipe"]
     assert sorted(manifest) == sorted(schema["required"])
-    assert sorted(manifest["recipe"]) == sorted(recipe["required"])
-    assert set(recipe["properties"]["precision"]["enum"]) == set(PRECISIONS)
+    assert sorted(manifest["recipe"]) == sorted(engine_key["required"])
+    assert set(engine_key["properties"]["precision"]["enum"]) == set(PRECISIONS)
     digest = re.compile(schema["properties"]["engine_sha256"]["pattern"])
     assert digest.match(manifest["engine_sha256"])
     assert digest.match(manifest["recipe"]["onnx_sha256"])
@@ -163,7 +163,7 @@ def test_the_manifest_is_as_its_schema_says(model, tmp_path, monkeypatch):
 
 def test_unknown_precision(model):
     with pytest.raises(ValueError, match=r"expected one of .*, got 'fp8'"):
-        building.recipe(Trt, model, "GPU", "fp8", 640)
+        building.engine_key(Trt, model, "GPU", "fp8", 640)
 
 
 def test_runner_over_a_fake_tensorrt(model, libcuda, tmp_path):

@@ -19,7 +19,7 @@ import pytest
 
 from kdc_core import engines
 
-#: variables of build.py and tensorrt.py → class of TensorRT ("" is the module itself)
+#: variables of trt_build.py and tensorrt.py → class of TensorRT ("" is the module itself)
 CLASSES = {
     "trt": "", "self.trt": "", "builder": "Builder", "parser": "OnnxParser",
     "config": "IBuilderConfig", "profile": "IOptimizationProfile", "self._runtime": "Runtime",
@@ -43,7 +43,7 @@ STUB = "void* {name}(void) {{ return 0; }}"
 def names_in_use() -> set[str]:
     """``Class.attribute`` of every TensorRT object in our two files."""
     used = set()
-    for name in ("build", "progress", "tensorrt"):
+    for name in ("trt_build", "trt_progress", "tensorrt"):
         source = Path(engines.__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Attribute):

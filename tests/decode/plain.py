@@ -1,6 +1,7 @@
 """The decoder's rules, one person and one map of the frame at a time: slow and easy to check.
 
-What is shared with the decoder (``decay``, ``spread``, ``smooth``, ``sample``) has its own tests.
+What is shared with the decoder (``decay``, ``spread``, ``smooth_votes``, ``sample``) has
+tests of its own.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import numpy as np
 
 from kdc_core.config import AssignConfig
 from kdc_core.decode.assign import decay, foreground, reach_boxes
-from kdc_core.decode.hough import ONE, smooth
+from kdc_core.decode.hough import ONE, smooth_votes
 from kdc_core.decode.sample import FrameGrid, sample
 from kdc_core.letterbox import cell_centres
 from kdc_core.skeleton import A, K
@@ -86,7 +87,7 @@ def extents(labels: np.ndarray, ids: np.ndarray) -> tuple[list[int], list[tuple[
     return counts, boxes
 
 
-def distinct(poses: Poses, duplicate: float) -> list[int]:
+def suppress_duplicates(poses: Poses, duplicate: float) -> list[int]:
     """Rows that lie on no better one."""
     kept: list[int] = []
     for j in range(len(poses)):
@@ -100,18 +101,18 @@ def distinct(poses: Poses, duplicate: float) -> list[int]:
     return kept
 
 
-def instance_scores(xy: np.ndarray, disk: np.ndarray, radius: float) -> np.ndarray:
+def instance_scores(xy: np.ndarray, anchor_score: np.ndarray, radius: float) -> np.ndarray:
     """Each person's votes at keypoints that no better person has."""
     score, better = np.zeros(len(xy), np.float32), []
-    for j in np.argsort(-disk[:, :K].sum(axis=1), kind="stable"):
+    for j in np.argsort(-anchor_score[:, :K].sum(axis=1), kind="stable"):
         distance = np.linalg.norm(xy[better, :K] - xy[j, :K], axis=2)
-        score[j] = (disk[j, :K] * ~(distance < radius / 3).any(axis=0)).sum() / K
+        score[j] = (anchor_score[j, :K] * ~(distance < radius / 3).any(axis=0)).sum() / K
         better.append(j)
     return score
 
 
 def votes_at(votes: np.ndarray, xy: np.ndarray, vote_stride: int) -> np.ndarray:
     """Votes (P, 18) around each anchor."""
-    heights = smooth(votes)
+    heights = smooth_votes(votes)
     read = [sample(heights[kind], xy[:, kind], vote_stride) for kind in range(A)]
     return np.minimum(np.stack(read, axis=1) / np.float32(ONE), 1)

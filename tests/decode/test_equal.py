@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdc_core.config import CENTROID_MODES, AssignConfig, CentroidConfig
+from kdc_core.config import AssignConfig, CentroidConfig, CentroidMode
 from kdc_core.decode.assign import assign, foreground, membership
 from kdc_core.decode.centroid import select
-from kdc_core.decode.group import distinct
-from kdc_core.decode.hough import smooth
+from kdc_core.decode.group import suppress_duplicates
+from kdc_core.decode.hough import smooth_votes
 from kdc_core.decode.refine import instance_scores, votes_at
 from kdc_core.decode.score import _extents
 from kdc_core.types import Fields, Poses
@@ -33,7 +33,7 @@ def scene(
     return *made(people, rng, *size), rng
 
 
-@given(PEOPLE, SEEDS, SIZES, st.booleans(), st.sampled_from(CENTROID_MODES), st.booleans())
+@given(PEOPLE, SEEDS, SIZES, st.booleans(), st.sampled_from(CentroidMode), st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_labels_and_means(people, seed, size, noise, mode, favoured):
     fields, poses, rng = scene(people, seed, size, noise)
@@ -93,12 +93,14 @@ def test_fragments_and_scores(people, seed, apart):
     _, poses = crowd(max(people, 1), rng, (160, 128), 160)
     shift = rng.normal(0, 20 * apart, poses.xy.shape).astype(np.float32)
     xy = poses.xy[rng.integers(0, max(1, people // 4), people)] + shift[:people]
-    disk = rng.random((people, 18))
+    anchor_score = rng.random((people, 18))
     few = replace(poses[:people], xy=xy)
-    assert distinct(few, apart).tolist() == plain.distinct(few, apart)
+    assert suppress_duplicates(few, apart).tolist() == plain.suppress_duplicates(few, apart)
     np.testing.assert_array_equal(
-        instance_scores(xy, disk, 16.0), plain.instance_scores(xy, disk, 16.0)
+        instance_scores(xy, anchor_score, 16.0), plain.instance_scores(xy, anchor_score, 16.0)
     )
     votes = rng.integers(0, 65536, (18, 32, 40), np.int32)
     if people:
-        np.testing.assert_array_equal(votes_at(smooth(votes), xy, 4), plain.votes_at(votes, xy, 4))
+        np.testing.assert_array_equal(
+            votes_at(smooth_votes(votes), xy, 4), plain.votes_at(votes, xy, 4)
+        )

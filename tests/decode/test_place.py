@@ -7,8 +7,8 @@ import pytest
 from scenes import Scene, draw
 
 from kdc_core.config import DecodeConfig, GroupConfig
-from kdc_core.decode import find
-from kdc_core.decode.refine import settle
+from kdc_core.decode import find_poses
+from kdc_core.decode.refine import refine_unmatched
 from kdc_core.letterbox import Letterbox
 from kdc_core.skeleton import CENTRE
 from kdc_core.types import Fields
@@ -27,8 +27,8 @@ def legless(scene: Scene, stretch: float) -> Fields:
 
 def legs_miss(scene: Scene, fields: Fields, steps: int) -> np.ndarray:
     """Pixels (4,) by which the first person's legs are missed."""
-    config = DecodeConfig(group=GroupConfig(settle_steps=steps))
-    poses, _ = find(fields, config)
+    config = DecodeConfig(group=GroupConfig(unmatched_steps=steps))
+    poses, _ = find_poses(fields, config)
     nearest = np.linalg.norm(poses.xy[:, 0] - scene.keypoints[0, 0, :2], axis=1).argmin()
     return np.linalg.norm(poses.xy[nearest, LEGS] - scene.keypoints[0, LEGS, :2], axis=1)
 
@@ -53,7 +53,7 @@ def test_off_the_person_nothing_moves():
 def test_on_a_neighbours_pixels_nothing_moves():
     """There the field tells of the neighbour, whom it misses least."""
     scene = draw([(300, 450), (380, 450)], [360, 360])
-    poses, _ = find(scene.fields(), DecodeConfig())
+    poses, _ = find_poses(scene.fields(), DecodeConfig())
     first, second = poses.xy[:, CENTRE, 0].argsort()
     ankle = 15
     matched, xy = poses.matched.copy(), poses.xy.copy()
@@ -61,7 +61,7 @@ def test_on_a_neighbours_pixels_nothing_moves():
     for there, moves in ((poses.xy[second, ankle], False), (poses.xy[first, ankle] + 3, True)):
         xy[first, ankle] = there
         asked = replace(poses, matched=matched, xy=xy)
-        settled = settle(scene.fields(), asked, GroupConfig())
+        settled = refine_unmatched(scene.fields(), asked, GroupConfig())
         assert bool((settled.xy != xy).any()) == moves
 
 

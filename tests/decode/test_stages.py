@@ -19,7 +19,7 @@ from kdc_core.config import (
 from kdc_core.decode import decode
 from kdc_core.decode.assign import assign, mean_shift, membership
 from kdc_core.decode.centroid import SEEN_CENTRE, anchor_weights
-from kdc_core.decode.hough import ONE, find_peaks, smooth, vote
+from kdc_core.decode.hough import ONE, find_peaks, smooth_votes, vote
 from kdc_core.decode.sample import FrameGrid, sample
 from kdc_core.decode.score import expected
 from kdc_core.letterbox import Letterbox
@@ -59,7 +59,7 @@ def test_votes_outside_the_picture_are_dropped():
 def test_smooth_keeps_the_centre_and_half_of_the_neighbours():
     votes = np.zeros((A, 5, 5), np.int32)
     votes[0, 2, 2] = 400
-    heights = smooth(votes)
+    heights = smooth_votes(votes)
     assert heights[0, 2, 2] == 400
     assert heights[0, 2, 1] == 200
     assert heights[0, 1, 1] == 100
@@ -74,7 +74,7 @@ def test_peak_of_a_full_disk_has_score_one_and_sub_cell_place():
     fields.heat[7] = disk
     fields.short[7] = np.moveaxis(away / 16, -1, 0)
     votes = vote(fields, HoughConfig())
-    peaks = find_peaks(fields, votes, smooth(votes), HoughConfig())
+    peaks = find_peaks(fields, votes, smooth_votes(votes), HoughConfig())
     assert np.count_nonzero(peaks.score[7]) == 1
     np.testing.assert_allclose(peaks.xy[7, 0], target, atol=0.05)
     assert peaks.score[7, 0] > 0.7
@@ -138,7 +138,7 @@ def test_pixels_go_to_the_nearer_centroid_and_only_where_a_person_is():
 
 
 def test_gate_falls_back_when_no_keypoint_is_sure():
-    poses = one_pose(disk=0.2)
+    poses = one_pose(anchor_score=0.2)
     confidence = np.full((1, A), 0.2, np.float32)
     weight, primary = anchor_weights(confidence, poses, CentroidConfig())
     np.testing.assert_allclose(weight[0, :K], 0.2)
@@ -202,12 +202,12 @@ def one_person(count: int = 1) -> Centroids:
     )  # fmt: skip
 
 
-def one_pose(disk: float = 1.0) -> Poses:
+def one_pose(anchor_score: float = 1.0) -> Poses:
     """A pose whose 18 anchors were all found with the same disk score."""
     return Poses(
         xy=np.arange(A * 2, dtype=np.float32).reshape(1, A, 2),
-        disk=np.full((1, A), disk, np.float32), vis=np.ones((1, A), np.float32),
-        matched=np.ones((1, A), bool), score=np.full(1, disk, np.float32),
+        anchor_score=np.full((1, A), anchor_score, np.float32), vis=np.ones((1, A), np.float32),
+        matched=np.ones((1, A), bool), score=np.full(1, anchor_score, np.float32),
     )  # fmt: skip
 
 

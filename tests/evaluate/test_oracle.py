@@ -13,7 +13,7 @@ pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: extra `
 
 from coco_files import two_scenes, write
 
-from kdc_core.config import CENTROID_MODES, DecodeConfig, ModelInfo
+from kdc_core.config import CentroidMode, DecodeConfig, ModelInfo
 from kdc_core.letterbox import Letterbox
 from kdc_core.pipeline import Pipeline
 from kdc_core.types import Frame
@@ -93,9 +93,9 @@ def test_crowds_and_unknown_masks_are_ignored_regions(dataset: Dataset) -> None:
 
 def test_ablation_has_every_mode_and_paired_gains(dataset: Dataset) -> None:
     figures = ablate(dataset, Oracle(dataset, ModelInfo()), DecodeConfig(), bootstrap=20)
-    assert tuple(figures) == CENTROID_MODES
+    assert tuple(figures) == tuple(CentroidMode)
     assert "AP_gain" not in figures["static"]["segm"]
-    for mode in CENTROID_MODES[1:]:
+    for mode in tuple(CentroidMode)[1:]:
         segm = figures[mode]["segm"]
         gain = segm["AP"] - figures["static"]["segm"]["AP"]
         assert segm["AP_gain"] == pytest.approx(gain, abs=1e-4)
@@ -104,6 +104,6 @@ def test_ablation_has_every_mode_and_paired_gains(dataset: Dataset) -> None:
         assert figures[mode]["keypoints"] == figures["static"]["keypoints"]
     text = markdown(figures, {"images": 3, "centroid": "weighted"})
     lines = text.splitlines()
-    assert len(lines) == 2 + len(CENTROID_MODES) + 2
+    assert len(lines) == 2 + len(CentroidMode) + 2
     assert lines[2].startswith("| SM_c, static")
     assert lines[-1] == "Protocol: images 3."

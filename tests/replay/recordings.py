@@ -17,7 +17,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from kdc_core.config import ModelInfo
 from kdc_core.skeleton import CENTRE, K
 from kdc_core.types import Fields, Frame, People, Phase
-from kdc_lab.evaluate.composed_clips import Clip, Drawn, Shot, line
+from kdc_lab.evaluate.composed_clips import Clip, ComposedFrame, Drawn, line
 from kdc_lab.replay import cdr_messages
 from tests.scenes import Scene
 
@@ -49,7 +49,7 @@ class Recording:
     jpeg: bool = False
     clock: Callable[[int], int] = lambda time: time  # ns: stamp of what is recorded then
 
-    def shots(self) -> Iterator[tuple[int, Shot]]:
+    def shots(self) -> Iterator[tuple[int, ComposedFrame]]:
         """(stamp in ns, truth) of every frame."""
         return ((stamp(i), self.clip.at(i / RATE)) for i in range(self.frames))
 
@@ -99,7 +99,7 @@ def picture(image: np.ndarray, head, jpeg: bool = False):
     return cdr_messages.compressed_message(data, "bgr8; jpeg compressed bgr8", head)
 
 
-def people_of(shot: Shot) -> People:
+def people_of(shot: ComposedFrame) -> People:
     """The truth as people; ids are figures from 1."""
     count = len(shot.share)
     keypoints = shot.keypoints.astype(np.float32).copy()

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from kdc_lab.evaluate.composed_clips import Clip, Drawn, line
-from kdc_lab.synth import Shot, SynthConfig
+from kdc_lab.synth import RenderedFrame, SynthConfig
 
 
 class Threads(ThreadPoolExecutor):
@@ -19,7 +19,7 @@ class Threads(ThreadPoolExecutor):
         self.shutdown()
 
 
-def still(seed: int, config: SynthConfig, background: np.ndarray | None = None) -> Shot:
+def still(seed: int, config: SynthConfig, background: np.ndarray | None = None) -> RenderedFrame:
     """As ``kdc_lab.synth.still``: the fewest people, and one more if it may be, side by side."""
     return next(clip(seed, config, background=background))
 
@@ -27,7 +27,7 @@ def still(seed: int, config: SynthConfig, background: np.ndarray | None = None) 
 def clip(
     seed: int, config: SynthConfig, seconds: float = 0.2, fps: float = 10.0,
     background: np.ndarray | None = None,
-) -> Iterator[Shot]:  # fmt: skip
+) -> Iterator[RenderedFrame]:  # fmt: skip
     """As ``kdc_lab.synth.clip``: they walk to the right, in colours that depend on the seed."""
     rng = np.random.default_rng(seed)
     width, height = config.size
@@ -43,7 +43,7 @@ def clip(
         shot = film.at(frame / fps)
         whole = [Clip((figure,), config.size).at(frame / fps).owner > 0 for figure in figures]
         boxes = [cv2.boundingRect(mask.astype(np.uint8)) for mask in whole]
-        yield Shot(
+        yield RenderedFrame(
             image=shot.image, labels=shot.owner, keypoints=shot.keypoints.astype(np.float32),
             box=np.array([(x, y, x + w, y + h) for x, y, w, h in boxes], np.float32),
             hidden=(1 - shot.share).astype(np.float32), ids=np.arange(1, count + 1),

@@ -17,7 +17,7 @@ import drawn_shots
 from kdc_lab.evaluate import cutouts
 from kdc_lab.evaluate.composed_clips import Clip, line
 from kdc_lab.evaluate.scenarios import real, scenarios
-from kdc_lab.synth import Shot
+from kdc_lab.synth import RenderedFrame
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_coming_nearer_is_taken_off_but_not_the_bobbing():
 
 
 def test_only_people_seen_whole_are_taken(monkeypatch):
-    def hidden(*given) -> Iterator[Shot]:
+    def hidden(*given) -> Iterator[RenderedFrame]:
         for shot in drawn_shots.clip(*given):
             yield replace(shot, hidden=np.full(len(shot), 0.3, np.float32))
 

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("anny", reason="synthetic people need pip install -e '.[synth]'")
 pytest.importorskip("warp", reason="synthetic people need pip install -e '.[synth]'")
 
-from kdc_lab.synth import Shot, SynthConfig, bodies, clip, still
+from kdc_lab.synth import RenderedFrame, SynthConfig, bodies, clip, still
 from kdc_lab.synth.activities import staying
 from kdc_lab.synth.clip_sampling import clip_scene
 from kdc_lab.synth.contacts import alike, hold_hands, hug
@@ -29,16 +29,16 @@ def scenes() -> list[Scene]:
 
 
 @pytest.fixture(scope="module")
-def shots(scenes: list[Scene]) -> list[Shot]:
+def shots(scenes: list[Scene]) -> list[RenderedFrame]:
     return [scene.shot(0.0, np.random.default_rng(0)) for scene in scenes]
 
 
-def digest(shot: Shot) -> str:
+def digest(shot: RenderedFrame) -> str:
     parts = (shot.image, shot.labels, shot.keypoints, shot.box, shot.hidden, shot.ids)
     return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
 
 
-def test_shapes_and_ranges(shots: list[Shot]) -> None:
+def test_shapes_and_ranges(shots: list[RenderedFrame]) -> None:
     for shot in shots:
         people = len(shot)
         assert 1 <= people <= 8
@@ -56,7 +56,7 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
     assert once == digest(still(5, SMALL)) != digest(still(6, SMALL))
 
 
-def test_labels_agree_with_keypoints_and_boxes(shots: list[Shot]) -> None:
+def test_labels_agree_with_keypoints_and_boxes(shots: list[RenderedFrame]) -> None:
     near, seen = 0, 0
     for shot in shots:
         for person in range(len(shot)):

@@ -30,7 +30,7 @@ from kdc_lab.evaluate.coco_metrics import as_rle  # noqa: E402
 from kdc_lab.replay import ground_truth, synthetic_clips  # noqa: E402
 from kdc_lab.replay.bag import Bag  # noqa: E402
 from kdc_lab.replay.cameras import choose, prefixes  # noqa: E402
-from kdc_lab.synth import Shot, SynthConfig, inputs, synthetic_stills  # noqa: E402
+from kdc_lab.synth import RenderedFrame, SynthConfig, inputs, synthetic_stills  # noqa: E402
 from kdc_lab.synth.coco_truth import annotate  # noqa: E402
 from kdc_lab.training.batch import POSE_UNKNOWN, SEG_UNKNOWN  # noqa: E402
 from kdc_lab.training.coco_reader import LoadReport, read_coco  # noqa: E402
@@ -59,7 +59,7 @@ def files(folder: Path) -> dict[str, bytes]:
     }  # fmt: skip
 
 
-def crowd_of_four() -> Shot:
+def crowd_of_four() -> RenderedFrame:
     """One seen whole, one with 40 of 1000 pixels, one without any, one with a single pixel."""
     labels = np.zeros((60, 80), np.uint8)
     labels[5:55, 5:25] = 1
@@ -68,7 +68,7 @@ def crowd_of_four() -> Shot:
     keypoints = np.zeros((4, 17, 3), np.float32)
     keypoints[0], keypoints[0, 3:5] = (15, 30, 2), (12, 31, 1)
     keypoints[1:3], keypoints[1:3, 4] = (45, 12, 1), 0
-    return Shot(
+    return RenderedFrame(
         image=np.full((60, 80, 3), 90, np.uint8), labels=labels, keypoints=keypoints,
         box=np.array([(5, 5, 25, 55), (35, 10, 55, 60), (40, 10, 50, 60), (60, 40, 90, 70)], "f4"),
         hidden=np.array([0, 0.96, 1, 0], np.float32), ids=np.array([7, 3, 9, 12]), stamp=0.0,
@@ -294,8 +294,8 @@ def test_what_is_closed_starts_nothing_more(monkeypatch):
 
 def test_pictures_come_in_order_from_real_processes(monkeypatch):
     monkeypatch.undo()
-    found = list(worker_pool.each(partial(inputs.number, 3), range(5), 2))
-    assert found == [inputs.number(3, index) for index in range(5)] and len(set(found)) == 5
+    found = list(worker_pool.each(partial(inputs.image_seed, 3), range(5), 2))
+    assert found == [inputs.image_seed(3, index) for index in range(5)] and len(set(found)) == 5
 
 
 def test_a_killed_process_is_said_in_one_line(monkeypatch, tmp_path):

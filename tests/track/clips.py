@@ -8,12 +8,12 @@ import numpy as np
 
 from kdc_core.track import VideoDecoder
 from kdc_core.types import Fields, People
-from kdc_lab.evaluate.composed_clips import Clip, Shot
+from kdc_lab.evaluate.composed_clips import Clip, ComposedFrame
 from kdc_lab.evaluate.field_noise import noisy
 from tests.scenes import Scene
 
 
-def fields_of(shot: Shot, rng: np.random.Generator | None = None) -> Fields:
+def fields_of(shot: ComposedFrame, rng: np.random.Generator | None = None) -> Fields:
     """What a perfect network says of a frame, or with ``rng`` a good one."""
     seen = shot.seen()
     fields = Scene(seen.owner, seen.keypoints).fields()
@@ -23,20 +23,20 @@ def fields_of(shot: Shot, rng: np.random.Generator | None = None) -> Fields:
 def play(
     clip: Clip, stamps: np.ndarray, decoder: VideoDecoder,
     rng: np.random.Generator | None = None,
-) -> Iterator[tuple[float, Shot, People]]:  # fmt: skip
+) -> Iterator[tuple[float, ComposedFrame, People]]:  # fmt: skip
     """Every frame's stamp, truth and answer."""
     for t in stamps.tolist():
         shot = clip.at(t)
         yield t, shot, decoder(fields_of(shot, rng), t)
 
 
-def id_of(shot: Shot, people: People, figure: int) -> int:
+def id_of(shot: ComposedFrame, people: People, figure: int) -> int:
     """Id that most of a figure's visible pixels bear, 0 = none."""
     own = people.labels[shot.owner == figure + 1]
     return int(np.bincount(own).argmax()) if len(own) else 0
 
 
-def iou_of(shot: Shot, people: People, figure: int, identity: int) -> float:
+def iou_of(shot: ComposedFrame, people: People, figure: int, identity: int) -> float:
     """IoU of a figure's visible part and the pixels of an id."""
     mine, theirs = shot.owner == figure + 1, people.labels == identity
     return float((mine & theirs).sum() / max(1, (mine | theirs).sum()))

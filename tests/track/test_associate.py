@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kdc_core.config import DecodeConfig
-from kdc_core.decode import find
+from kdc_core.decode import find_poses
 from kdc_core.track import TrackConfig, associate, body
 from kdc_core.track.observation import observe
 from kdc_core.track.update import begin, shift
@@ -23,7 +23,7 @@ def seen_and_tracks(*people):
     """Poses of standing people (x, tall), and tracks begun on them."""
     figures = tuple(Drawn(lambda t, x=x: (x, 225.0), tall, 0) for x, tall in people)
     fields = fields_of(Clip(figures).at(0.0))
-    seen = observe(fields, *find(fields, DecodeConfig()), CONFIG.weak, CONFIG.apart)
+    seen = observe(fields, *find_poses(fields, DecodeConfig()), CONFIG.weak, CONFIG.apart)
     tracks = begin(seen, np.arange(len(seen)), 0.0, Phase.CONFIRMED, CONFIG, "weighted")
     return seen, tracks
 

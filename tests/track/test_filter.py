@@ -12,7 +12,7 @@ from kdc_core.track.kalman import BODY, POINTS
 
 def some(people=3, seed=0):
     rng = np.random.default_rng(seed)
-    motion = kalman.begin(
+    motion = kalman.initiate(
         rng.uniform(0, 300, (people, POINTS, 2)), rng.uniform(1, 5, (people, POINTS)),
         rng.uniform(10, 90, (people, POINTS)),
     )  # fmt: skip
@@ -33,7 +33,7 @@ def test_many_short_steps_equal_a_long_one(cuts):
 
 def test_a_walk_is_learned_from_noisy_places():
     rng, speed = np.random.default_rng(1), np.array([120.0, -30.0])
-    motion = kalman.begin(np.zeros((1, POINTS, 2)), np.full((1, POINTS), 3.0),
+    motion = kalman.initiate(np.zeros((1, POINTS, 2)), np.full((1, POINTS), 3.0),
                           np.full((1, POINTS), 80.0))  # fmt: skip
     for i in range(1, 46):
         motion = kalman.predict(motion, 1 / 30, np.full((1, POINTS), 50.0**2 / 10))

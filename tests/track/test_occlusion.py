@@ -171,7 +171,7 @@ def test_a_missed_pose_leaves_the_mask(monkeypatch):
     update = decoder.tracker.update
     monkeypatch.setattr(  # the decoder finds nobody at all
         decoder.tracker, "update",
-        lambda fields, poses, centroids, stamp, image: update(
+        lambda fields, poses, centroids, stamp, image, mode: update(
             fields, poses[:0], replace(centroids, **{
                 name: getattr(centroids, name)[:0] for name in centroids.__dataclass_fields__
             }), stamp),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kdc_core.config import CentroidConfig, DecodeConfig, HoughConfig
-from kdc_core.decode import find
+from kdc_core.decode import find_poses
 from kdc_core.letterbox import Letterbox
 from kdc_core.skeleton import CENTRE
 from kdc_core.track import TrackConfig, Tracker, VideoDecoder, update
@@ -27,7 +27,7 @@ def found():
     rng = np.random.default_rng(2)
     times = stamps(1.6, 15).tolist()
     fields = [fields_of(CROSSING.at(t), rng) for t in times]
-    return [(f, *find(f, DecodeConfig()), t) for f, t in zip(fields, times, strict=True)]
+    return [(f, *find_poses(f, DecodeConfig()), t) for f, t in zip(fields, times, strict=True)]
 
 
 def columns(value):
@@ -71,7 +71,7 @@ def test_another_letterbox_starts_anew(found, caplog):
     wide = Clip(CROSSING.figures, size=(384, 256))
     fields = fields_of(wide.at(0.1))
     with caplog.at_level(logging.WARNING):
-        frame = tracker.update(fields, *find(fields, DecodeConfig()), 0.1)
+        frame = tracker.update(fields, *find_poses(fields, DecodeConfig()), 0.1)
     assert "input changed" in caplog.text and sorted(frame.ids) == [3, 4]
     assert isinstance(fields.letterbox, Letterbox)
 

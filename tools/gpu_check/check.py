@@ -1,8 +1,7 @@
 """``python -m tools.gpu_check.check``: the kernels on this machine's GPU, checked and timed.
 
 Compares every kernel with its NumPy twin on made-up crowds, times every stage against the floor of
-its bytes and operations, and writes a report. Needs KDC, a compiler (nvcc or NVRTC) and PyCUDA,
-or CuPy in its place; what cannot be run is named in the report.
+its bytes and operations, and writes a report. Needs a compiler (nvcc or NVRTC) and PyCUDA.
 """
 
 from __future__ import annotations
@@ -19,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from kdc_core.config import CENTROID_MODES, AssignConfig, CentroidConfig, GroupConfig, HoughConfig
-from kdc_core.cuda import Kernels, Layout
-from kdc_core.decode import assign, find_peaks, select, settle, smooth, vote
+from kdc_core.config import AssignConfig, CentroidConfig, CentroidMode, GroupConfig, HoughConfig
+from kdc_core.cuda import Kernels, Layout, PycudaDriver
+from kdc_core.decode import assign, find_peaks, refine_unmatched, select, smooth_votes, vote
+from kdc_core.errors import InputError
 from kdc_core.letterbox import PAD_VALUE
 from kdc_core.skeleton import A
 from kdc_core.types import Fields, Poses
@@ -37,51 +37,32 @@ def main(argv: list[str] | None = None) -> int:
     """Run it: 0 if all agreed, 1 if not, 2 if no GPU is there, or no TensorRT for a model."""
     parser = argparse.ArgumentParser(prog="python -m tools.gpu_check.check", description=__doc__)
     parser.add_argument("--out", type=Path, help="write the report (Markdown) here")
-    parser.add_argument("--library", choices=("pycuda", "cupy"), help="default: the first of both")
     parser.add_argument("--quick", action="store_true", help="one small comparison, no timing")
     parser.add_argument("--sanitize", action="store_true", help="also run compute-sanitizer")
     parser.add_argument("--model", type=Path, help="also build and compare TensorRT engines of it")
     options = parser.parse_args(argv)
-    driver, refused = open_driver(options.library)
-    if driver is None:
-        print("\n".join(["no GPU check:", *refused]), file=sys.stderr)
+    try:
+        driver = PycudaDriver()
+    except InputError as error:
+        print(f"gpu-check: {error}", file=sys.stderr)
         return 2
     report = Report(options.out)
     try:
         report.add("# GPU results\n", f"* GPU: {driver.name}", f"* Python {sys.version.split()[0]}")
-        report.add(f"* NumPy {np.__version__}, {platform.machine()}", *refused)
+        report.add(f"* NumPy {np.__version__}, {platform.machine()}")
         wrong = compare(driver, report, quick=options.quick)
         if not options.quick:
             time_all(driver, report)
     finally:
         driver.close()
     if options.sanitize:
-        wrong += sanitize(report, options.library)
+        wrong += sanitize(report)
     engines = check_engine(report, options.model) if options.model else 0
     wrong += engines or 0
     report.add(f"\n{f'{wrong} comparisons FAILED.' if wrong else 'Everything that ran agreed.'}")
     if engines is None:
         report.add("TensorRT was NOT checked: see above what is in the way.")
     return 1 if wrong else 2 if engines is None else 0
-
-
-def open_driver(wanted: str | None) -> tuple[Any, list[str]]:
-    """The first GPU library that works, and a line about each that does not."""
-    refused: list[str] = []
-    for name in ("pycuda", "cupy"):
-        if wanted not in (None, name):
-            continue
-        try:
-            if name == "pycuda":
-                from kdc_core.cuda import PycudaDriver
-
-                return PycudaDriver(), refused
-            from kdc_core.cuda.cupy_device import CupyDriver
-
-            return CupyDriver(), refused
-        except ValueError as error:
-            refused.append(f"* not with {name}: {error}")
-    return None, refused
 
 
 def compare(driver: Any, report: Report, quick: bool) -> int:
@@ -125,7 +106,10 @@ def _compare_one(driver: Any, fields: Fields, poses: Poses) -> list[tuple[bool, 
     votes = vote(fields, HOUGH)
     row = [_differing(driver.download(kernels.votes), votes)]
     kernels.find_peaks()
-    found, expected = kernels.download_peaks(), find_peaks(fields, votes, smooth(votes), HOUGH)
+    found, expected = (
+        kernels.download_peaks(),
+        find_peaks(fields, votes, smooth_votes(votes), HOUGH),
+    )
     row.append(_differing(found.score, expected.score))
     gap = max(
         float(np.abs(getattr(found, name) - getattr(expected, name)).max())
@@ -135,7 +119,7 @@ def _compare_one(driver: Any, fields: Fields, poses: Poses) -> list[tuple[bool, 
     row.append(_compare_settled(kernels, fields, poses))
     row.append(_compare_readings(kernels, fields, poses))
     labels, means = [], []
-    for mode in CENTROID_MODES:
+    for mode in CentroidMode:
         centroids, ids = select(fields, poses, CentroidConfig(mode)), np.arange(1, len(poses) + 1)
         for steps in (0, 1):
             config = AssignConfig(mean_shift_steps=steps)
@@ -164,7 +148,9 @@ def _compare_settled(kernels: Kernels, fields: Fields, poses: Poses) -> tuple[bo
     claimed = poses.matched & (np.arange(A) % 2 > 0)
     poses = replace(poses, matched=claimed, xy=np.where(claimed[..., None], poses.xy, poses.xy + 5))
     config = GroupConfig()
-    return _differing(kernels.settle(poses, config).xy, settle(fields, poses, config).xy)
+    return _differing(
+        kernels.refine_unmatched(poses, config).xy, refine_unmatched(fields, poses, config).xy
+    )
 
 
 def _compare_image(driver: Any, kernels: Kernels) -> tuple[bool, str]:
@@ -185,7 +171,7 @@ def _differing(a: np.ndarray, b: np.ndarray) -> tuple[bool, str]:
     return count == 0, f"{count} of {a.size}"
 
 
-def sanitize(report: Report, library: str | None) -> int:
+def sanitize(report: Report) -> int:
     """compute-sanitizer's tools over the small comparison; number of those that found something."""
     report.add("\n## compute-sanitizer\n")
     tool = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
@@ -195,7 +181,7 @@ def sanitize(report: Report, library: str | None) -> int:
     wrong = 0
     for kind in ("memcheck", "racecheck", "synccheck"):
         command = [tool, "--tool", kind, "--error-exitcode", "9", sys.executable, "-m"]
-        command += [__spec__.name, "--quick", *(["--library", library] if library else [])]
+        command += [__spec__.name, "--quick"]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         except subprocess.TimeoutExpired:

@@ -41,7 +41,7 @@ def crowd(
     seg = ((fine >= 0) * 0.9 + rng.uniform(0, 0.1, fine.shape)).astype(np.float32)
     confident = rng.uniform(0.2, 1, (2, people, A)).astype(np.float32)
     poses = Poses(
-        xy=xy, disk=confident[0], vis=confident[1], matched=np.ones((people, A), bool),
+        xy=xy, anchor_score=confident[0], vis=confident[1], matched=np.ones((people, A), bool),
         score=np.ones(people, np.float32),
     )  # fmt: skip
     return Fields.from_tensors(fields[None], seg[None, None], radius, letterbox), poses

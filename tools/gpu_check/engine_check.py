@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdc_core.cuda import in_the_way
+from kdc_core.cuda import gpu_unavailable_reason
 from kdc_core.skeleton import FIELDS
 from kdc_core.types import Frame
 from tools.gpu_check.gpu_report import Report
@@ -20,7 +20,7 @@ TOLERANCE = {"fp32": 0.01, "fp16": 0.5}
 def check_engine(report: Report, model: Path, runs: int = 50) -> int | None:
     """Build, compare and time; number of precisions that disagree, None if nothing could be run."""
     report.add("\n## TensorRT\n")
-    if obstacle := in_the_way():
+    if obstacle := gpu_unavailable_reason():
         report.add(f"* not run: {obstacle}")
         return None
     try:

@@ -9,7 +9,7 @@ import numpy as np
 
 from kdc_core.config import AssignConfig
 from kdc_core.cuda import Kernels
-from kdc_core.decode import ONE, find_peaks, foreground, membership, reach_boxes, smooth, vote
+from kdc_core.decode import ONE, find_peaks, foreground, membership, reach_boxes, smooth_votes, vote
 from kdc_core.letterbox import cell_centres
 from kdc_core.skeleton import MAX_DEGREE, A
 from kdc_core.types import Centroids, Fields
@@ -41,7 +41,7 @@ def _peak_work(kernels: Kernels, fields: Fields) -> dict[str, Work]:
     votes = vote(fields, hough)
     voters = int((fields.heat > hough.min_heat).sum())
     touched = int((votes > 0).sum())
-    heights = smooth(votes)
+    heights = smooth_votes(votes)
     found = int((find_peaks(fields, votes, heights, hough).score > 0).sum())
     high = int((heights > hough.peak_threshold * ONE).sum())
     slots = A * hough.max_peaks
@@ -77,7 +77,7 @@ def _people_work(kernels: Kernels, fields: Fields, centroids: Centroids) -> dict
     # every second anchor (timing.py), twice, two components of all anchors, four cells each
     reads = people * A // 2 * 2 * 2 * A * 4
     return {
-        "settle": Work(4 * reads, _READ * reads),
+        "refine_unmatched": Work(4 * reads, _READ * reads),
         "read_poses": Work(4 * read, people * A * (_ANCHOR * window + 100)),
         "pool": Work(4 * fields.seg.size + 4 * every, fields.seg.size),
         "membership": Work(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kdc_core.config import AssignConfig, CentroidConfig, DecodeConfig, GroupConfig, HoughConfig
-from kdc_core.cuda import Kernels, Layout, find
+from kdc_core.cuda import Kernels, Layout, find_poses
 from kdc_core.decode import decode, select
 from kdc_core.skeleton import A
 from kdc_core.types import Fields, Poses
@@ -34,7 +34,7 @@ extern "C" __global__ void __launch_bounds__(256) copy(const float4* from, float
 
 def time_all(driver: Any, report: Report) -> None:
     """Every stage on the GPU, and the decoder as a whole."""
-    driver.extend(_DELAY)
+    driver.load_kernels(_DELAY)
     rate = _copy_rate(driver)
     empty = _microseconds(driver, lambda: driver.launch("nothing", (1,), (32,), 0))
     report.add("\n## Time per stage, 640 × 480, µs\n")
@@ -79,7 +79,7 @@ def _stages(kernels: Any, config: AssignConfig, people: int) -> list[tuple[str, 
         ("pick_peaks", lambda: kernels.pick_peaks()),
         ("read_peaks", lambda: kernels.read_peaks()),
         ("pool", lambda: kernels.pool()),
-        ("settle", lambda: kernels.settle_anchors(people, GroupConfig())),
+        ("refine_unmatched", lambda: kernels.refine_anchors(people, GroupConfig())),
         ("read_poses", lambda: kernels.read_poses(people, CentroidConfig())),
         ("membership", lambda: kernels.membership(people, config, "weighted")),
         ("mean_shift", lambda: kernels.mean_shift(people)),
@@ -94,7 +94,7 @@ def _prepared(driver: Any, fields: Fields, poses: Poses) -> Kernels:
     centroids = select(fields, poses, CentroidConfig())
     # as if every second anchor had no peak
     kernels.load_poses(replace(poses, matched=poses.matched & (np.arange(A) % 2 > 0)))
-    kernels.load_people(centroids, np.arange(1, len(poses) + 1))
+    kernels.load_centroids(centroids, np.arange(1, len(poses) + 1))
     kernels.vote()
     return kernels
 
@@ -135,7 +135,7 @@ def _whole(driver: Any, kernels: Kernels, fields: Fields) -> list[str]:
 
     for _ in range(20):
         last = begin = time.perf_counter()
-        poses, centroids = find(kernels, config, lap)
+        poses, centroids = find_poses(kernels, config, lap)
         ids = np.arange(1, len(poses) + 1)
         kernels.assign(centroids, ids, config.assign, config.centroid.mode)
         lap("assign")

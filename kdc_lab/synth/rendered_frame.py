@@ -10,7 +10,7 @@ SEEN, HIDDEN, OUTSIDE = 2, 1, 0  # COCO's v
 
 
 @dataclass(frozen=True)
-class Shot:
+class RenderedFrame:
     """One picture, columnar truth of P people; rows are people, in no special order."""
 
     image: np.ndarray  # (H, W, 3) uint8 BGR
