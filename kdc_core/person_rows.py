@@ -16,7 +16,7 @@ from kdc_core.types import People
 class PersonRow(NamedTuple):
     """One person; every coordinate is in pixels of the image."""
 
-    index: int  # row of the person in ``People``
+    row: int  # of the person in ``People``
     id: int
     phase: int
     score: float

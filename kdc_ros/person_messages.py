@@ -69,7 +69,7 @@ def person_array(
     for person, row in zip(message.people, person_rows(people), strict=True):
         _fill(person, row)
         person.mask = _cropped(people, row, result.header) if masks else _NO_MASK
-        points = [] if result.points is None else result.points[row.index].tolist()
+        points = [] if result.points is None else result.points[row.row].tolist()
         person.keypoints_3d = [Point(x=x, y=y, z=z) for x, y, z in points]
     return message
 

@@ -11,8 +11,8 @@ from tests.people import two_people
 
 def test_person_rows_are_plain_numbers_best_score_first() -> None:
     first, second = person_rows(two_people())
-    assert (first.index, first.id, first.phase, first.score) == (1, 3, 3, 0.75)
-    assert (second.index, second.id, second.mask_score) == (0, 7, 0.5)
+    assert (first.row, first.id, first.phase, first.score) == (1, 3, 3, 0.75)
+    assert (second.row, second.id, second.mask_score) == (0, 7, 0.5)
     assert second.keypoints[13] == [39.0, 40.0, 41.0]
     assert second.visible == [k % 3 == 0 for k in range(17)]
     assert (second.centroid, second.centroid_name) == (17, "centre")
