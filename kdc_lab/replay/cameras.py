@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from kdc_core.errors import InputError
+from kdc_core.topics import COMPRESSED as SUFFIX
 from kdc_core.topics import output_namespaces
 from kdc_lab.replay.bag import Bag, Message
 from kdc_lab.replay.cdr_messages import COMPRESSED, IMAGE
@@ -34,7 +35,7 @@ def choose(bag: Bag, asked: list[str]) -> list[str]:
                 bag.skipped.add(name, f"not a picture: {bag.topics[name]}")
     chosen = [name for name in asked if name in pictures]
     if not asked:
-        chosen = [name for name in pictures if _is_camera(name, pictures)]
+        chosen = recorded_cameras(bag)
     if not chosen:
         wanted = f"no pictures on {', '.join(asked)}" if asked else "no camera in it"
         there = ", ".join(pictures) or "none"
@@ -42,9 +43,24 @@ def choose(bag: Bag, asked: list[str]) -> list[str]:
     return chosen
 
 
-def prefixes(topics: list[str]) -> dict[str, str]:
-    """Return the namespace of each camera's outputs, as the node chooses it."""
-    return dict(zip(topics, output_namespaces(topics, NODE), strict=True))
+def recorded_cameras(bag: Bag) -> list[str]:
+    """Return the image topics of all cameras of a recording."""
+    pictures = sorted(name for name, kind in bag.topics.items() if kind in (IMAGE, COMPRESSED))
+    return [name for name in pictures if _is_camera(name, pictures)]
+
+
+def prefixes(topics: list[str], recorded: Sequence[str] = ()) -> dict[str, str]:
+    """Return the namespace of each camera's outputs, as a node for all cameras chooses it.
+
+    Args:
+        topics: image topics that are replayed.
+        recorded: image topics of all cameras of the recording. The namespaces do not depend on
+            how many of them are replayed.
+    """
+    plain = {topic.removesuffix(SUFFIX) for topic in topics}
+    others = [topic for topic in recorded if topic.removesuffix(SUFFIX) not in plain]
+    spaces = output_namespaces([*topics, *others], NODE)
+    return dict(zip(topics, spaces, strict=False))
 
 
 def paced(

@@ -167,6 +167,12 @@ def test_cameras_that_share_a_namespace_do_not_share_outputs():
         "/a/left": "/a/left/kdc", "/a/right/compressed": "/a/right/kdc", "/b/image_raw": "/b/kdc",
     }  # fmt: skip
     assert prefixes(["/image_raw"]) == {"/image_raw": "/kdc"}
+    assert prefixes(["/a/image_raw"]) == {"/a/image_raw": "/kdc"}
+    # one of two cameras of a recording, which the robot's node serves both
+    two = ["/a/image_raw", "/b/image_raw"]
+    assert prefixes(two[1:], two) == {"/b/image_raw": "/b/kdc"}
+    compressed = ["/a/image_raw/compressed"]
+    assert prefixes(compressed, two[:1]) == {compressed[0]: "/kdc"}
 
 
 def test_start_and_duration_choose_frames(play, tmp_path):
