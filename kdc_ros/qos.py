@@ -10,6 +10,8 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import ReliabilityPolicy
 
+from kdc_ros.error_report import given_by_user
+
 
 def offered_reliability(node: Node, topic: str) -> set[ReliabilityPolicy]:
     """Return the reliabilities that the present publishers of a topic offer.
@@ -17,8 +19,12 @@ def offered_reliability(node: Node, topic: str) -> set[ReliabilityPolicy]:
     Args:
         node: any node.
         topic: before remapping; rclpy resolves it.
+
+    Raises:
+        InputError: the name of the topic is wrong.
     """
-    publishers = node.get_publishers_info_by_topic(topic)
+    with given_by_user(topic):
+        publishers = node.get_publishers_info_by_topic(topic)
     return {one.qos_profile.reliability for one in publishers}
 
 

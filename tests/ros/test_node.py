@@ -286,7 +286,7 @@ def test_node_names_what_is_wrong_with_a_subscription(parameters, words):
     with Running.blobs(**parameters) as node:
         code, _, err = node.end()
     assert code == 2 and "see the error above" in err, err
-    assert words in err.partition("error: could not start")[0], err
+    assert words in err.partition("error: the node could not start")[0], err
     assert "Traceback" not in err
 
 
