@@ -1,12 +1,6 @@
-# make install | demo | test | soak | lint | bench
-# Everything is installed into .venv, with the versions in constraints.txt. Where ROS 2 is sourced
-# (ROS_DISTRO is set) its own rclpy is used, elsewhere the ROS 2 Jazzy wheels.
-#   make demo SOURCE=0        a webcam instead of the clip of walking people; also for bench
-#   make test TESTS=tests/ros only some tests
-#   make install PYTHON=python3.12
-#   make test TORCH_INDEX=URL a package index for torch alone, such as PyTorch's CPU builds
-#   make test-cuda-sim        the GPU code over a fake GPU; needs a CUDA toolkit to build PyCUDA
-#   make gpu-check            on a machine with a GPU: compare, time, write docs/gpu_results.md
+# `make help` lists the targets. Everything is installed into .venv, with the versions in
+# constraints.txt. Where ROS 2 is sourced (ROS_DISTRO is set) its own rclpy is used, elsewhere the
+# ROS 2 Jazzy wheels.
 
 PYTHON ?= python3
 SOURCE ?=
@@ -17,7 +11,8 @@ TORCH_INDEX ?=
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: install demo test soak lint bench clean test-cuda-sim gpu-check
+.DEFAULT_GOAL := install
+.PHONY: help install demo test lint docs mutants bench soak test-cuda-sim gpu-check clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -39,39 +34,54 @@ EXTRAS := [ros]
 RUN := $(BIN)/python
 endif
 
-install: $(STAMPS)/kdc $(STAMPS)/msgs
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+	@echo
+	@echo "  SOURCE=0            webcam or video for demo and bench; MODEL=FILE: another network"
+	@echo "  TESTS=tests/ros     only some of the tests"
+	@echo "  PYTHON=python3.12   the Python of .venv"
+	@echo "  TORCH_INDEX=URL     a package index for torch alone, such as PyTorch's CPU builds"
+
+install: $(STAMPS)/kdc $(STAMPS)/msgs ## install KDC into .venv (default)
 	@echo "ready: source $(VENV)/bin/activate; kdc doctor"
 
-demo: $(STAMPS)/kdc $(STAMPS)/msgs
+demo: $(STAMPS)/kdc $(STAMPS)/msgs ## camera, node and recorder over DDS; writes out/demo.mp4
 	@$(RUN) -m kdc_ros.demo $(if $(SOURCE),--source "$(SOURCE)") $(if $(MODEL),--model "$(MODEL)")
 
-test: $(STAMPS)/test $(STAMPS)/gpu-test $(STAMPS)/msgs
+test: $(STAMPS)/test $(STAMPS)/gpu-test $(STAMPS)/msgs ## run all tests that need no GPU
 	@$(RUN) -m pytest -q $(TESTS)
 
-test-cuda-sim: $(STAMPS)/test $(STAMPS)/gpu-test
+test-cuda-sim: $(STAMPS)/test $(STAMPS)/gpu-test ## run the GPU code over a fake GPU; needs a CUDA toolkit
 	@$(BIN)/python -c 'import pycuda' 2>/dev/null || { \
 	  echo "[6] PyCUDA from its source (about 2 minutes)"; $(BIN)/python tests/cuda/build_pycuda.py; }
 	@$(RUN) -m pytest -q tests/cuda
 
-gpu-check: $(STAMPS)/kdc $(STAMPS)/gpu
+gpu-check: $(STAMPS)/kdc $(STAMPS)/gpu ## on a GPU: compare with the CPU, measure, write docs/reports/gpu_results.md
 	@$(BIN)/python -m tools.gpu_check.check --sanitize --model \
-	  kdc_core/weights/kdc_lite.onnx --out docs/gpu_results.md
+	  kdc_core/weights/kdc_lite.onnx --out docs/reports/gpu_results.md
 
-lint: $(STAMPS)/lint
+# all packages are installed, because their types change what mypy finds
+lint: $(STAMPS)/test ## check format, types, spelling and wording
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy kdc_core/types.py kdc_core/decode
+	@$(BIN)/mypy
+	@$(BIN)/codespell
+	@$(RUN) -m pytest -q tests/docs
+
+docs: $(STAMPS)/docs ## build the documentation into build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 # minutes-long measurements (KDC_SOAK_SECONDS=60 shortens the longest one), and a colcon build
-soak: $(STAMPS)/test $(STAMPS)/msgs $(STAMPS)/colcon
+soak: $(STAMPS)/test $(STAMPS)/msgs $(STAMPS)/colcon ## run the long measurements and a colcon build
 	@KDC_COLCON="$(CURDIR)/$(VENV)/colcon" $(RUN) -m pytest -q -s \
 	  tests/ros/test_colcon.py tests/soak/soak_*.py
 
 # on the demo's clip, for the decoder's time depends on how many people there are
-bench: $(STAMPS)/kdc
+bench: $(STAMPS)/kdc ## measure the speed on this machine
 	@source="$(SOURCE)"; $(BIN)/kdc bench $(if $(MODEL),--model "$(MODEL)") "$${source:-$$($(FETCH))}"
 
-clean:
+clean: ## delete .venv, build and out
 	rm -rf $(VENV) build out *.egg-info
 
 $(STAMPS)/venv:
@@ -131,6 +141,7 @@ $(STAMPS)/colcon: $(STAMPS)/constraints.txt
 	  colcon-python-setup-py colcon-ros
 	@touch $@
 
-$(STAMPS)/lint: $(STAMPS)/constraints.txt
-	@$(PIP) -c $(STAMPS)/constraints.txt numpy ruff mypy
+$(STAMPS)/docs: $(STAMPS)/test
+	@echo "[+] packages for the documentation"
+	@$(PIP) -c $(STAMPS)/constraints.txt --no-build-isolation -e '.[docs]'
 	@touch $@

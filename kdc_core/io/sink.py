@@ -44,10 +44,10 @@ def check_apart(path: Path, source: Source, suffix: str = ".jpg") -> None:
 
     ``suffix`` is that of the pictures which a folder gets, with the names of those that are read.
     """
-    keep_apart((path, *pictures_in(path, source, suffix)), source.reads)
+    keep_apart((path, *images_in(path, source, suffix)), source.reads)
 
 
-def pictures_in(folder: Path, source: Source, suffix: str) -> list[Path]:
+def images_in(folder: Path, source: Source, suffix: str) -> list[Path]:
     """Pictures that a ``FolderSink`` may make of those that the source reads."""
     return [folder / f"{name}{suffix}" for read in source.reads for name in (read.stem, read.name)]
 

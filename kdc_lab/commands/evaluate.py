@@ -10,12 +10,11 @@ from kdc_core.commands.arguments import (
     add_decoder,
     add_engine,
     check_output,
-    decode_from,
-    engine_from,
     natural,
     output,
     refuse_network,
 )
+from kdc_core.commands.wiring import decode_from, engine_from
 from kdc_core.config import EXACT, ModelInfo
 from kdc_core.engines import Engine, check_long_side
 from kdc_core.errors import InputError
@@ -107,7 +106,7 @@ def main(args: argparse.Namespace) -> int:
 def _engine(args: argparse.Namespace, dataset: Dataset) -> Engine:
     if not args.oracle:
         return engine_from(args)
-    from kdc_lab.evaluate import Oracle
+    from kdc_lab.evaluate import GroundTruthEngine
 
     if args.long_side is not None:
         check_long_side(args.long_side)
@@ -118,4 +117,4 @@ def _engine(args: argparse.Namespace, dataset: Dataset) -> Engine:
         network = engine_from(args)
         info = network.info
         network.close()
-    return Oracle(dataset, info.at(args.long_side))
+    return GroundTruthEngine(dataset, info.at(args.long_side))

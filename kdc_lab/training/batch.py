@@ -22,7 +22,9 @@ class Batch:
     image: torch.Tensor  # (B, 3, H, W) uint8, RGB
     owner: torch.Tensor  # (B, H, W) uint8: 0 background, 1…P person + 1, 254 masks overlap
     ignore: torch.Tensor  # (B, H, W) uint8, bits SEG_UNKNOWN | POSE_UNKNOWN
-    keypoints: torch.Tensor  # (B, P, 17, 3) float32: x, y in input pixels, v in {0, 1, 2}
+    keypoints: (
+        torch.Tensor
+    )  # (B, P, 17, 3) float32: x, y in input pixels, v: 0, 1, 2 or a weight < 1
     area: torch.Tensor  # (B, P) float32, input pixels², annotation area * scale²; 0 = no person
     mask_weight: torch.Tensor  # (B, P) float32: 1 human mask, 0 unknown, between: pseudo mask
 

@@ -12,7 +12,11 @@ What a pixel is known to be, at the size at which pictures are stored:
 * ``masks_complete: false`` means that crowd regions were not recorded. COCO draws them in pictures
   with more than about a dozen people (of 1,423 complete pictures 84 of 109 with 12 or 13 people
   have one, 1 of 1,314 with fewer), so from ``CROWDED_FROM`` people on everything outside the
-  annotated boxes is unknown, and below it is background.
+  annotated boxes is unknown, and below it is background;
+* ``persons_complete: false`` means that only some of the people are labelled, so everything outside
+  the annotated boxes is unknown;
+* ``keypoints_pseudo`` (x, y, confidence) come from a network. They are used for people without
+  human keypoints, with a weight below 1, and elsewhere on these people the pose stays unknown.
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ from kdc_core.io import (
     check_runs,
     corners,
     decode_image,
-    is_picture,
+    is_image_file,
     person_category,
     read_annotations,
 )
@@ -43,6 +47,9 @@ from kdc_lab.training.batch import MAX_PEOPLE, OVERLAP, POSE_UNKNOWN, SEG_UNKNOW
 from kdc_lab.training.data import Pack, Picture, is_tune
 
 PSEUDO_FLOOR, PSEUDO_FULL = 0.70, 0.95  # mask_conf of weight 0 and 1; measured IoU 0.75 and 0.87
+#: confidence of a pseudo keypoint (``keypoints_pseudo``) of weight 0 and of the largest weight;
+#: a network's keypoint is worth at most half of one that a person has set
+POINT_FLOOR, POINT_FULL, POINT_MOST = 0.3, 0.8, 0.5
 PSEUDO_MOST = 0.999  # weight: 1 is a human's mask alone, the loss tells them apart by it
 CROWDED_FROM = 12  # people
 SIDE = 480  # pixels, longest side of a stored picture
@@ -123,7 +130,7 @@ def read_coco(
 
 def read_negatives(folder: Path, report: LoadReport, *, quality: int | None = None) -> Pack:
     """Read a folder of pictures without people."""
-    paths = sorted(p for p in folder.rglob("*") if is_picture(p))
+    paths = sorted(p for p in folder.rglob("*") if is_image_file(p))
     if not paths:
         raise InputError(f"{folder}: expected a folder with pictures, found none")
     entries = [{"id": -1 - i, "file_name": p.relative_to(folder)} for i, p in enumerate(paths)]
@@ -196,7 +203,8 @@ def picture(
     if len(people) >= MAX_PEOPLE:  # one row is left for a pasted person
         report.add(f"more than {MAX_PEOPLE - 1} people", entry["file_name"])
         crowds, people = crowds + people[MAX_PEOPLE - 1 :], people[: MAX_PEOPLE - 1]
-    owner, ignore = _maps(size, people, crowds, complete)
+    everybody = entry.get("persons_complete", True)
+    owner, ignore = _maps(size, people, crowds, complete, everybody)
     return Picture(
         int(entry["id"]), tune, data, owner, ignore,
         np.array([p.keypoints for p in people], np.float32).reshape(-1, K, 3),
@@ -235,7 +243,8 @@ class _Person:
 
     @property
     def labelled(self) -> bool:
-        return bool((self.keypoints[:, 2] > 0).any())
+        """Whether people have set keypoints; pseudo keypoints have a third column below 1."""
+        return bool((self.keypoints[:, 2] >= 1).any())
 
 
 def _person(
@@ -264,7 +273,7 @@ def _person(
     area = _number(label, "area", TYPICAL_FILL * (x2 - x1) * (y2 - y1), report)
     return _Person(
         box=(x1 * scale[0], y1 * scale[1], x2 * scale[0], y2 * scale[1]), mask=mask,
-        keypoints=_keypoints(label, size, scale, report), area=area * float(scale.prod()),
+        keypoints=_all_keypoints(label, size, scale, report), area=area * float(scale.prod()),
         weight=weight, crowd=bool(label.get("iscrowd")),
     )  # fmt: skip
 
@@ -280,6 +289,32 @@ def _number(label: dict, name: str, otherwise: float, report: LoadReport) -> flo
         return value
     report.add(f"{name} is not a number from 0 on", label.get("id"))
     return otherwise
+
+
+def _all_keypoints(
+    label: dict, size: tuple[int, int], scale: np.ndarray, report: LoadReport
+) -> np.ndarray:
+    """Keypoints (17, 3) that people have set; where there are none, pseudo keypoints.
+
+    The third column is 0 (unknown), 1 (hidden), 2 (visible), or the weight of a pseudo keypoint,
+    which lies between 0 and 1.
+    """
+    points = _keypoints(label, size, scale, report)
+    given = label.get("keypoints_pseudo")
+    if not given or points.any():
+        return points
+    try:
+        pseudo = np.array(given, np.float32).reshape(K, 3)
+    except (TypeError, ValueError, OverflowError):
+        report.add(f"keypoints_pseudo are not {K} x 3 numbers", label.get("id"))
+        return points
+    inside = (pseudo[:, :2] >= -0.5).all(axis=1) & (pseudo[:, :2] < np.array(size) - 0.5).all(
+        axis=1
+    )
+    weight = (pseudo[:, 2] - POINT_FLOOR) / (POINT_FULL - POINT_FLOOR)
+    weight = POINT_MOST * np.clip(np.nan_to_num(weight), 0, 1) * inside
+    xy = (pseudo[:, :2] + 0.5) * scale - 0.5
+    return np.where(weight[:, None] > 0, np.column_stack([xy, weight]), 0).astype(np.float32)
 
 
 def _keypoints(
@@ -335,14 +370,18 @@ def _mask(
 
 
 def _maps(
-    size: tuple[int, int], people: list[_Person], crowds: Iterable[_Person], complete: bool
+    size: tuple[int, int],
+    people: list[_Person],
+    crowds: Iterable[_Person],
+    complete: bool,
+    everybody: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     owner = np.zeros(size[::-1], np.uint8)
     for row, person in enumerate(people, start=1):
         if person.mask is not None:
             owner[person.mask] = np.where(owner[person.mask] > 0, OVERLAP, row)
     ignore = np.zeros_like(owner)
-    if not complete and len(people) >= CROWDED_FROM:
+    if not everybody or (not complete and len(people) >= CROWDED_FROM):
         ignore[:] = SEG_UNKNOWN | POSE_UNKNOWN
         for person in people:
             ignore[_inside(person.box)] = 0

@@ -41,13 +41,15 @@ class Targets:
     vis: torch.Tensor  # (B, 17, h, w) 0 or 1
     vis_weight: torch.Tensor  # (B, 17, h, w)
     anchor: torch.Tensor  # (B, 18, 2, h, w), 0 where ``anchor_known`` is
-    anchor_known: torch.Tensor  # (B, 18, h, w) m_{j,k} of the owner: 1 annotated, 0 not
+    anchor_known: (
+        torch.Tensor
+    )  # (B, 18, h, w) m_{j,k} of the owner: 1 annotated, 0 not, between: pseudo
     owner: torch.Tensor  # (B, h, w) int64 person row, -1 nobody
     owner_weight: torch.Tensor  # (B, h, w) how far the owner is to be believed
     seg: torch.Tensor  # (B, 1, h2, w2) share of the cell that is a person
     seg_weight: torch.Tensor  # (B, 1, h2, w2)
     points: torch.Tensor  # (B, P, 18, 2), 0 where not known
-    known: torch.Tensor  # (B, P, 18) 1 annotated, 0 not; CENTRE: mask_weight
+    known: torch.Tensor  # (B, P, 18) 1 annotated, 0 not, between: pseudo; CENTRE: mask_weight
     visible: torch.Tensor  # (B, P, 18) bool, v == 2; CENTRE False
     scale: torch.Tensor  # (B, P) s_j = sqrt(mask area), at least MIN_SCALE
     box: torch.Tensor  # (B, P, 4) int64: cells x1, y1, x2, y2 of (h, w) that hold a mask and one
@@ -77,7 +79,8 @@ def make_targets(batch: Batch, info: ModelInfo) -> Targets:
     short_weight = inside * _pick(known.transpose(1, 2), nearest)
     short = _offsets(points.permute(0, 2, 3, 1), nearest, cells, info.radius)
     mid, mid_weight = _mid(points, known, nearest, inside, cells, info.radius)
-    vis_weight = inside[:, :K].float()
+    human = (known[..., :K] == 1).float().transpose(1, 2)  # a network does not see what is hidden
+    vis_weight = inside[:, :K] * _pick(human, nearest[:, :K])
     return Targets(
         heat=inside.float(),
         heat_weight=_heat_weight(batch, inside, short_weight, info.stride),
@@ -197,12 +200,15 @@ def _anchor_points(
     batch: Batch, centre: torch.Tensor, pixels: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Position, weight and visibility of the 18 anchors; unknown ones lie at 0 with weight 0."""
-    v = batch.keypoints[..., 2]
+    v = batch.keypoints[..., 2].clamp_max(1)  # a pseudo keypoint has its weight, which is below 1
     has_centre = (pixels >= MIN_PIXELS) * batch.mask_weight
-    known = torch.cat([(v > 0).float(), has_centre[..., None]], -1)
+    known = torch.cat([v, has_centre[..., None]], -1)
     points = torch.cat([batch.keypoints[..., :2], centre[:, :, None]], 2)
     points = torch.where(known[..., None] > 0, points, 0.0)
-    visible = torch.cat([v == 2, torch.zeros_like(has_centre[..., None], dtype=torch.bool)], -1)
+    visible = torch.cat(
+        [batch.keypoints[..., 2] == 2, torch.zeros_like(has_centre[..., None], dtype=torch.bool)],
+        -1,
+    )
     return points, known, visible
 
 
@@ -286,9 +292,10 @@ def _anchor_field(
     An unannotated keypoint is unknown, not at 0: its weight is 0 for this anchor alone.
     """
     row = owner.clamp_min(0)[:, None].expand(-1, A, -1, -1)
-    mask = (_pick(known.transpose(1, 2), row) > 0) & (owner >= 0)[:, None]
+    weight = _pick(known.transpose(1, 2), row) * (owner >= 0)[:, None]
+    weight[:, K:] = (weight[:, K:] > 0).float()  # the CENTRE of a mask: its weight is the owner's
     offsets = _offsets(points.permute(0, 2, 3, 1), row, cells, radius)
-    return offsets * mask[:, :, None], mask.float()
+    return offsets * (weight > 0)[:, :, None], weight
 
 
 def _heat_weight(

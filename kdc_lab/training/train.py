@@ -32,6 +32,7 @@ from kdc_lab.training.augment_torch import make_batch
 from kdc_lab.training.batch import Batch
 from kdc_lab.training.coco_reader import LoadReport
 from kdc_lab.training.data import Pack, Pool
+from kdc_lab.training.depthwise import use_fast_depthwise
 from kdc_lab.training.hardware import Site, find_site, keep_memory
 from kdc_lab.training.init_from_onnx import normalise, starting_network
 from kdc_lab.training.losses import Loss, LossConfig
@@ -105,6 +106,9 @@ def train(
         log.info("resumed at step %d after %.1f minutes", step, elapsed / 60)
     elif resume:
         log.info("%s: nothing to resume, a new run begins", out)
+    if site.device.type == "cpu" and not config.compile:
+        count = use_fast_depthwise(net)
+        log.info("%d depthwise convolutions train with compiled gradients", count)
     wrapped = _wrap(net, config, site)
     journal = Journal(out, step) if site.leads else None
     tuning = pack.tuning()

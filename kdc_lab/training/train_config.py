@@ -108,8 +108,9 @@ PAPER = {
 }  # fmt: skip
 #: what differs from ``AugmentConfig``'s own values, by preset
 AUGMENT: dict[str, dict[str, Any]] = {
-    # two octaves: people up to half of the input, at full and at half size
-    "lite-movenet": {"zoom": (0.4, 1.44)},
+    # two octaves: every person at the scale at which the decoder takes it from one of them, so that
+    # large people lie in a crop as a whole
+    "lite-movenet": {"zoom": (0.5, 1.44), "near": 240.0},
     # scale, flip and rotation only
     "paper": {
         "strong_tilt_share": 1.0, "paste": 0.0, "occlude": 0.0, "brightness": 0.0, "contrast": 0.0,

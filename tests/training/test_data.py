@@ -287,3 +287,38 @@ def test_every_epoch_shows_every_picture_once():
     assert sorted(seen[:10]) == sorted(seen[10:]) == list(range(10))
     assert seen[:10].tolist() != seen[10:].tolist()
     assert np.array_equal(order(10, 4, 2, seed=3), seen[8:12])
+
+
+PSEUDO = [100.0, 40.0, 0.9, 110.0, 40.0, 0.55, 90.0, 40.0, 0.3, 199.9, 40.0, 0.9] + [0.0] * 39
+
+
+def test_pseudo_keypoints_are_used_where_people_have_set_none(tmp_path):
+    unset = annotation(1, 1, (100, 80), 1.0, keypoints=[0] * 51, keypoints_pseudo=PSEUDO)
+    pack, (_, ignore), report = read_one(tmp_path, [unset])
+    assert not report.problems
+    # weight 0 at a confidence of 0.3, and 0.5 from 0.8 on; outside the image nothing is known
+    assert pack.keypoints[0, :4, 2] == pytest.approx([0.5, 0.25, 0, 0])
+    assert pack.keypoints[0, 0, :2] == pytest.approx([100, 40])
+    assert (ignore[80, 100] & POSE_UNKNOWN) == POSE_UNKNOWN  # its other joints stay unknown
+
+
+def test_pseudo_keypoints_never_mix_with_human_ones(tmp_path):
+    one = [0.0] * 51
+    one[:3] = [100, 40, 1]
+    label = annotation(1, 1, (100, 80), 1.0, keypoints=one, keypoints_pseudo=PSEUDO)
+    pack, _, _ = read_one(tmp_path, [label])
+    assert pack.keypoints[0, :, 2].tolist() == [1.0] + [0.0] * 16
+
+
+@pytest.mark.parametrize("value", [[1, 2, 3], "text", [None] * 51, [float("nan")] * 51])
+def test_pseudo_keypoints_of_another_shape_are_left_out(tmp_path, value):
+    label = annotation(1, 1, (100, 80), 1.0, keypoints=[0] * 51, keypoints_pseudo=value)
+    pack, _, _ = read_one(tmp_path, [label])
+    assert not pack.keypoints.any()
+
+
+@pytest.mark.parametrize(("complete", "outside"), [(True, 0), (False, SEG_UNKNOWN | POSE_UNKNOWN)])
+def test_partly_labelled_images_teach_nothing_outside_the_boxes(tmp_path, complete, outside):
+    label = annotation(1, 1, (100, 80), 1.0)
+    _, (_, ignore), _ = read_one(tmp_path, [label], persons_complete=complete)
+    assert ignore[10, 10] == outside and ignore[80, 100] == 0

@@ -259,3 +259,23 @@ def test_oracle_fields_say_what_the_targets_say() -> None:
         pair = {f.name: getattr(batch, f.name).repeat_interleave(2, 0)
                 for f in dataclasses.fields(batch)}  # fmt: skip
         oracle_fields(Batch(**pair), INFO, letterbox)
+
+
+def test_pseudo_keypoints_have_their_weight_and_no_visibility() -> None:
+    batch = two_masks((0, LEFT_SHOULDER, 24, 20, 2), (1, NOSE, 88, 100, 0.25))
+    plain = make_targets(two_masks((0, LEFT_SHOULDER, 24, 20, 2), (1, NOSE, 88, 100, 2)), INFO)
+    targets = make_targets(batch, INFO)
+    disk = targets.heat[0, NOSE] > 0
+    assert disk.any() and torch.equal(targets.heat, plain.heat)
+    assert targets.heat_weight[0, NOSE][disk].unique().tolist() == [0.25]
+    assert targets.short_weight[0, NOSE][disk].unique().tolist() == [0.25]
+    assert targets.anchor_known[0, NOSE][targets.owner[0] == 1].unique().tolist() == [0.25]
+    assert targets.vis_weight[0, NOSE].max() == 0 < plain.vis_weight[0, NOSE].max()
+    assert not targets.visible[0, 1].any()
+    assert targets.heat_weight[0, LEFT_SHOULDER].min() == 1  # of a person's keypoint
+
+
+def test_anchors_of_human_labels_weigh_one_where_the_mask_is_pseudo() -> None:
+    batch = dataclasses.replace(two_people(), mask_weight=torch.tensor([[1.0, 0.5]]))
+    targets = make_targets(batch, INFO)
+    assert targets.anchor_known[0, CENTRE][targets.owner[0] == 1].unique().tolist() == [1.0]

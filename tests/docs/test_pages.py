@@ -1,0 +1,93 @@
+"""Check that the documentation agrees with the code: commands, parameters, links, messages."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from kdc_core.cli import COMMANDS
+from kdc_core.io import ros_image
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md")) + sorted(ROOT.glob("*.md"))
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def hooks():
+    spec = importlib.util.spec_from_file_location("hooks", DOCS / "hooks.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors of the headings of a page, as MkDocs and GitHub make them."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    words = [re.sub(r"[^\w\s-]", "", heading.lower()).strip() for heading in headings]
+    return {re.sub(r"[\s]", "-", word) for word in words} | {
+        re.sub(r"[-\s]+", "-", word) for word in words
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for link in LINK.findall(text):
+        if link.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.is_file(), f"{link}: no such file"
+        if anchor:
+            assert anchor in anchors(target.read_text("utf-8")), f"{link}: no such heading"
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 130
+
+
+def test_every_command_has_its_help_on_the_page() -> None:
+    text = (DOCS / "cli.md").read_text("utf-8")
+    shown = re.findall(r"^## kdc ([\w-]+)\n\n<!-- help: kdc ([\w-]+) -->$", text, re.MULTILINE)
+    assert [heading for heading, _ in shown] == [command for _, command in shown]
+    assert {command for _, command in shown} == set(COMMANDS)
+
+
+def test_hooks_insert_the_help_of_a_command() -> None:
+    page = hooks().on_page_markdown("Before\n\n<!-- help: kdc doctor -->\n\nAfter")
+    assert page.startswith("Before\n\n```text\nusage: kdc doctor")
+    assert page.endswith("```\n\nAfter")
+    assert "--engine" in page
+
+
+def test_hooks_refuse_an_unknown_command() -> None:
+    with pytest.raises(RuntimeError, match="kdc polish --help"):
+        hooks().command_help("polish")
+
+
+def test_hooks_adapt_links_of_included_files() -> None:
+    page = hooks().on_page_markdown("<!-- include: CONTRIBUTING.md -->")
+    assert "](extending.md)" in page
+    assert "](docs/" not in page
+
+
+@pytest.mark.parametrize("name", ["index", "topics", "recipes", "lifecycle", "diagnostics"])
+def test_ros_pages_name_no_old_parameter(name: str) -> None:
+    text = (DOCS / "ros" / f"{name}.md").read_text("utf-8")
+    assert not re.search(r"\bthreshold:=", text)
+
+
+def test_topics_page_lists_all_encodings() -> None:
+    text = (DOCS / "ros" / "topics.md").read_text("utf-8")
+    for encoding in ros_image.LAYOUTS:
+        assert f"`{encoding}`" in text, encoding
+
+
+def test_messages_page_shows_all_messages() -> None:
+    text = (DOCS / "ros" / "messages.md").read_text("utf-8")
+    for path in (ROOT / "kdc_msgs" / "msg").glob("*.msg"):
+        assert f'"kdc_msgs/msg/{path.name}"' in text

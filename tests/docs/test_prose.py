@@ -1,0 +1,117 @@
+"""Check the wording of texts that users and contributors read; the rules are in CONTRIBUTING.md.
+
+Checked are README, the pages of the site (not the reports, which are records), help texts,
+parameters, comments of messages, and the docstrings of the packages in ``DOCSTRINGS``.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+#: packages whose docstrings are checked
+DOCSTRINGS: tuple[str, ...] = ()
+#: pattern, what to write instead
+RULES = (
+    (r"\bpictures?\b", "image or frame"),
+    (r"\b(who|what|which)ever\b|\bwhomever\b", "a noun, or: people who ..."),
+    (r"\b(some|every)body('s)?\b", "a person, everyone, users"),
+    (r"\bnobody\b", "background, no one, not any"),
+    (r"(?<=[.!?:;] )Of (whom|which|them|it)\b|^Of (whom|which|them|it)\b", "subject first"),
+    (r"\bforsaken\b|\bamiss\b", "plain words"),
+    (r"\b(is|are|was|were|be|been|when|if|unless|as|until) (told|asked)\b", "set, given"),
+    (r"\btold (by|apart by|from)\b|\basked (of|for by)\b", "given by, taken from"),
+    (r"\bha(s|ve) (its|their|a|the|no) say\b", "count, be used"),
+    (r"\bby heart\b|\bof its own accord\b|\bin the way\b", "plain words"),
+    (r"\b(pictures|images|frames) a second\b|\b(pictures|images)/s\b", "fps"),
+    (r"\bfrom where (it|they) (lies?|is|are)\b", "at its position"),
+    (r"\b(tells|says|knows|wants|speaks|thinks|believes) (who|whom|whose)\b", "returns, decides"),
+    (r"\bwho is (seen|hidden|behind|there|covered)\b(?! and)", "people who are ..."),
+    (r"\band be it\b|\bbe they\b|\bor none at all\b", "plain words"),
+    (r"\b(sure|unsure|surer|surest)\b", "confident, score, confidence"),
+)
+#: correct uses, removed before the rules are applied
+ALLOWED = (
+    r"`[^`\n]*`",  # code
+    r"make sure|sure to",
+    r"people who|persons? who|person whose|people whose",
+)
+
+
+def findings(text: str) -> list[str]:
+    """Return what breaks a rule in a text, one line each."""
+    for pattern in ALLOWED:
+        text = re.sub(pattern, lambda match: "·" * len(match[0]), text, flags=re.IGNORECASE)
+    found = []
+    for pattern, better in RULES:
+        for match in re.finditer(pattern, text, re.IGNORECASE | re.MULTILINE):
+            line = text.count("\n", 0, match.start()) + 1
+            around = " ".join(text[max(0, match.start() - 30) : match.end() + 30].split())
+            found.append(f"line {line}: {match[0]!r} in '{around}': write {better}")
+    return found
+
+
+def prose(markdown: str) -> str:
+    """Return Markdown without code blocks and without the tables of words to avoid."""
+    text = re.sub(r"^```.*?^```", "", markdown, flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"^\| use \| for \| not \|.*?^$", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def pages() -> list[Path]:
+    names = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
+    site = sorted((ROOT / "docs").rglob("*.md"))
+    generated = ("reports", "reference")
+    return [ROOT / name for name in names] + [p for p in site if p.parent.name not in generated]
+
+
+def docstrings(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the line and the text of every docstring of a module."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+            text = ast.get_docstring(node)
+            if text:
+                yield node.body[0].lineno, text
+
+
+def modules(packages: tuple[str, ...]) -> list[Path]:
+    return [path for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_pages_use_the_terms(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    if path.name == "CONTRIBUTING.md":  # its ten rules quote what they forbid
+        text = text.replace(text[text.index("### Ten rules") : text.index("### Terms")], "")
+    assert not findings(prose(text))
+
+
+@pytest.mark.parametrize("path", modules(DOCSTRINGS), ids=lambda path: str(path.relative_to(ROOT)))
+def test_docstrings_use_the_terms(path: Path) -> None:
+    found = [
+        f"docstring at line {line}, {finding}"
+        for line, text in docstrings(path)
+        for finding in findings(text)
+    ]
+    assert not found
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("Return the image of a person whose mask is empty.", 0),
+        ("`picture` is the old name.", 0),
+        ("Write a picture.", 1),
+        ("Of whom nothing is seen is not reported.", 1),
+        ("The threshold is told by whoever calls.", 3),
+        ("0 = nobody", 1),
+        ("It runs at 20 frames a second.", 1),
+        ("Make sure that it is closed.", 0),
+    ],
+)
+def test_findings_are_what_breaks_a_rule(text: str, count: int) -> None:
+    assert len(findings(text)) == count
