@@ -106,7 +106,7 @@ def main(args: argparse.Namespace) -> int:
 def _engine(args: argparse.Namespace, dataset: Dataset) -> Engine:
     if not args.oracle:
         return engine_from(args)
-    from kdc_lab.evaluate import GroundTruthEngine
+    from kdc_lab.evaluate import Oracle
 
     if args.long_side is not None:
         check_long_side(args.long_side)
@@ -117,4 +117,4 @@ def _engine(args: argparse.Namespace, dataset: Dataset) -> Engine:
         network = engine_from(args)
         info = network.info
         network.close()
-    return GroundTruthEngine(dataset, info.at(args.long_side))
+    return Oracle(dataset, info.at(args.long_side))
