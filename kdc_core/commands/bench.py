@@ -22,11 +22,10 @@ from kdc_core.commands.arguments import (
     add_engine,
     add_stills,
     check_output,
-    decode_from,
-    engine_from,
     natural,
     output,
 )
+from kdc_core.commands.wiring import decode_from, engine_from
 from kdc_core.errors import InputError
 from kdc_core.io import Source, open_source
 from kdc_core.pipeline import Pipeline, open_pipeline
@@ -39,16 +38,20 @@ FPS = 30.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``kdc bench``."""
     parser.add_argument(
-        "source", nargs="?",
+        "source",
+        nargs="?",
         help="as in kdc run; default: a synthetic 640x480 clip of walking figures",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--frames", type=natural, default=200, metavar="N", help="at most; default: %(default)s"
     )
     parser.add_argument(
-        "--warm-up", type=natural, default=10, metavar="N",
+        "--warm-up",
+        type=natural,
+        default=10,
+        metavar="N",
         help="frames before the clock starts; default: %(default)s",
-    )  # fmt: skip
+    )
     add_stills(parser)
     parser.add_argument("--json", type=output, metavar="FILE", help="write the figures")
     add_engine(parser)
@@ -161,8 +164,9 @@ def draw_figure(image: np.ndarray, x: float, feet: float, tall: float, phase: fl
         (hip, (x + swing * tall, feet), (90, 60, 40)),
         (hip, (x - swing * tall, feet), (70, 50, 40)),
         (neck, (x - swing * tall, feet - 0.45 * tall), (40, 40, 150)),
-        (neck, (x + swing * tall, feet - 0.45 * tall), (40, 40, 150)), (neck, hip, (50, 50, 180)),
-    ]  # fmt: skip
+        (neck, (x + swing * tall, feet - 0.45 * tall), (40, 40, 150)),
+        (neck, hip, (50, 50, 180)),
+    ]
     for a, b, colour in limbs:
         start, end = ((round(float(px)), round(float(py))) for px, py in (a, b))
         cv2.line(image, start, end, colour, max(3, round(0.1 * tall)), cv2.LINE_AA)

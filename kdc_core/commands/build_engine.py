@@ -1,4 +1,4 @@
-"""``kdc build-engine``: a TensorRT engine, built before it is needed."""
+"""``kdc build-engine``: build a TensorRT engine before it is needed."""
 
 from __future__ import annotations
 
@@ -8,35 +8,40 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from kdc_core.commands.arguments import add_calibration, calibration, natural, output
+from kdc_core.commands.arguments import add_calibration, natural, output
+from kdc_core.commands.wiring import calibration
 from kdc_core.engines import PRECISIONS, ProgressCallback, check_long_side, default_model
 from kdc_core.errors import InputError
 
-CALIBRATED = ", with the ranges of its pictures; --force takes new ones"
+CALIBRATED = ", calibrated with the images of that time; --force calibrates it again"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``kdc build-engine``."""
+    """Add the arguments of ``kdc build-engine``."""
     parser.add_argument(
-        "--model", type=Path, metavar="FILE", help="ONNX file; default: the weights with KDC"
+        "--model", type=Path, metavar="FILE", help="ONNX file; default: the weights in the package"
     )
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="fp16", help="default: %(default)s"
     )
     parser.add_argument(
-        "--long-side", type=natural, metavar="PIXELS",
+        "--long-side",
+        type=natural,
+        metavar="PIXELS",
         help="longest side of the network's input; default: as trained",
-    )  # fmt: skip
+    )
     add_calibration(parser, needed=False)
     parser.add_argument(
-        "--out", type=output, metavar="DIR",
-        help="default: where engines are looked for, $KDC_ENGINES or the user's cache",
-    )  # fmt: skip
-    parser.add_argument("--force", action="store_true", help="build it even if it is there")
+        "--out",
+        type=output,
+        metavar="DIR",
+        help="folder of the engine; default: $KDC_ENGINES, or the user's cache",
+    )
+    parser.add_argument("--force", action="store_true", help="build it again if it exists")
 
 
 def main(args: argparse.Namespace) -> int:
-    """Build the engine, or say that it is there."""
+    """Build the engine unless it exists."""
     from kdc_core.cuda import gpu_name, load_tensorrt
     from kdc_core.engines import read_info, trt_build
     from kdc_core.io import open_source
@@ -47,12 +52,12 @@ def main(args: argparse.Namespace) -> int:
     info = read_info(model).at(args.long_side)
     check_long_side(info.longest)
     if args.precision == "int8" and not args.images:
-        raise InputError("int8 needs pictures like those to come: --images FOLDER")
+        raise InputError("int8 needs images that resemble the camera's: --images FOLDER")
     trt = load_tensorrt()
     wanted = trt_build.engine_key(trt, model, gpu_name(), args.precision, info.longest)
     path = trt_build.engine_path(wanted, args.out)
     if not args.force and trt_build.cached(wanted, args.out):
-        print(f"{path} is there already{CALIBRATED if args.precision == 'int8' else ''}")
+        print(f"{path} exists already{CALIBRATED if args.precision == 'int8' else ''}")
         return 0
     start = time.perf_counter()
     images = (

@@ -1,4 +1,4 @@
-"""``kdc doctor``: what is installed, which engine would be used, what is missing."""
+"""``kdc doctor``: check the installation and show which engine would be used."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ import subprocess
 from dataclasses import dataclass
 
 import kdc_core
-from kdc_core.commands.arguments import add_engine, engine_from, weights_of
+from kdc_core.commands.arguments import add_engine
+from kdc_core.commands.wiring import engine_from, weights_of
 from kdc_core.cuda import install_hints
 from kdc_core.engines import ENGINES, Engine, FlipEngine, choose_engine
-from kdc_core.errors import one_line
+from kdc_core.errors import InputError, one_line
 
 
 @dataclass(frozen=True)
 class Package:
-    """Something that KDC can use."""
+    """A package that KDC uses."""
 
     module: str
     distribution: str  # its name on PyPI
     purpose: str
-    base: bool = False  # KDC does not work without it
-    comes_with: str = ""  # what brings it, where pip alone does not
+    base: bool = False  # required
+    comes_with: str = ""  # how to install it, if pip alone does not do
 
     @property
     def install(self) -> str:
@@ -36,7 +37,7 @@ class Package:
 
 PACKAGES = (
     Package("numpy", "numpy", "arrays", base=True),
-    Package("cv2", "opencv-python-headless", "pictures and videos", base=True),
+    Package("cv2", "opencv-python-headless", "images and videos", base=True),
     Package("scipy", "scipy", "tracking", base=True),
     Package("tqdm", "tqdm", "progress bars", base=True),
     Package("onnxruntime", "onnxruntime", "default engine", base=True),
@@ -52,41 +53,44 @@ PACKAGES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``kdc doctor``."""
+    """Add the arguments of ``kdc doctor``."""
     add_engine(parser)
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print the findings; 1 if KDC cannot run as it is."""
+    """Print the findings; return 1 if KDC cannot run."""
     print(f"kdc {kdc_core.__version__}, Python {platform.python_version()}, {platform.platform()}")
     print(f"{os.cpu_count()} CPU cores; {gpu()}; ROS 2: {os.environ.get('ROS_DISTRO') or 'none'}\n")
     missing = []
     for package in PACKAGES:
-        version, complaint = probe(package)
-        state = version or ("missing" if not complaint else "broken")
+        version, reason = probe(package)
+        state = version or ("missing" if not reason else "broken")
         print(f"  {'ok' if version else '--'}  {package.module:12} {state:12} {package.purpose}")
-        if complaint:
-            print(f"      {complaint}")
+        if reason:
+            print(f"      {reason}")
         if not version:
             missing.append(package)
     healthy = not any(package.base for package in missing)
     _report_gpu()
     healthy &= _report_engine(args)
     if missing:
-        print("\nto add what is missing:")
+        print("\nto install the missing packages:")
     for package in missing:
         print(f"  {package.module:12} {package.install}")
     return 0 if healthy else 1
 
 
 def probe(package: Package) -> tuple[str, str]:
-    """(version, complaint): no version if it is missing, a complaint if it fails to import."""
+    """Return the version of a package, and why it fails to import.
+
+    The version is empty if the package is missing or broken, the reason if it is missing or works.
+    """
     try:
         module = importlib.import_module(package.module)
     except ModuleNotFoundError as error:
         absent = (error.name or "").partition(".")[0] == package.module
         return "", "" if absent else str(error)
-    except Exception as error:  # a broken install may raise anything, and must not stop the doctor
+    except Exception as error:  # a broken installation may raise anything
         return "", f"{type(error).__name__}: {one_line(error)}"[:200]
     try:
         version = importlib.metadata.version(package.distribution)
@@ -96,7 +100,7 @@ def probe(package: Package) -> tuple[str, str]:
 
 
 def gpu() -> str:
-    """The NVIDIA GPUs and their driver in words."""
+    """Return the names of the NVIDIA GPUs and the version of the driver."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return "no NVIDIA driver"
@@ -110,10 +114,10 @@ def gpu() -> str:
 
 
 def _report_engine(args: argparse.Namespace) -> bool:
-    """Open the engine that a run would use; False if there is none."""
+    """Open the engine that a run would use; return False if there is none."""
     try:
         engine = engine_from(args)
-    except (ValueError, OSError, ImportError) as error:
+    except (InputError, OSError, ImportError) as error:
         model = weights_of(args)
         print(f"weights: {model}{'' if model.is_file() else ' (missing)'}")
         print(f"engine:  none: {one_line(error)}")
@@ -132,7 +136,7 @@ def _report_engine(args: argparse.Namespace) -> bool:
 
 def _reason(args: argparse.Namespace, engine: Engine) -> str:
     if args.engine != "auto":
-        return "asked for by --engine"
+        return "chosen by --engine"
     name, reason = choose_engine(args.model)
     opened = engine.engine if isinstance(engine, FlipEngine) else engine
     if type(opened).__name__ != ENGINES[name][0]:
@@ -141,12 +145,12 @@ def _reason(args: argparse.Namespace, engine: Engine) -> str:
 
 
 def _report_gpu() -> None:
-    """What the GPU path needs, up to the first thing that is in the way."""
+    """Print what the GPU path needs, up to the first thing that is missing."""
     from kdc_core.cuda import gpu_checks
 
     print("\nGPU path, step by step:")
     checks = list(gpu_checks())
     for check in checks:
         print(f"  {'ok' if check.ok else '--'}  {check.what:12} {check.detail}")
-    used = "it can be used" if checks[-1].ok else "it is not used: the CPU does the work"
+    used = "the GPU can be used" if checks[-1].ok else "the GPU is not used, the CPU is"
     print(f"      {used}\n")

@@ -37,5 +37,6 @@ def _flags() -> frozenset[str]:
     except OSError:
         return frozenset()
     lines = (line.partition(":") for line in text.splitlines())
-    return frozenset(word for name, _, rest in lines if name.strip() == "flags"
-                     for word in rest.split())  # fmt: skip
+    return frozenset(
+        word for name, _, rest in lines if name.strip() == "flags" for word in rest.split()
+    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from kdc_core.commands.arguments import add_calibration, calibration, check_output, output
+from kdc_core.commands.arguments import add_calibration, check_output, output
+from kdc_core.commands.wiring import calibration
 from kdc_core.errors import InputError
 
 

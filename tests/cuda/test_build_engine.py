@@ -32,7 +32,7 @@ def test_an_engine_is_built_once(model, libcuda, tmp_path):
     assert first.returncode == 0, first.stderr
     assert "fp16 for emulated GPU (sm_90), fake_tensorrt 10.3.0" in first.stdout
     second = kdc(libcuda, tmp_path, "build-engine", "--model", model)
-    assert second.stdout.strip().endswith(".engine is there already")
+    assert second.stdout.strip().endswith(".engine exists already")
     forced = kdc(libcuda, tmp_path, "build-engine", "--model", model, "--force")
     assert "fp16 for emulated GPU" in forced.stdout
     manifest = json.loads(next(tmp_path.glob("*.json")).read_text(encoding="utf-8"))
@@ -54,7 +54,7 @@ def test_int8_takes_its_ranges_from_pictures(model, libcuda, tmp_path):
     done = kdc(libcuda, tmp_path, *words, "--images", tmp_path / "pictures", "--count", "2")
     assert done.returncode == 0 and "int8 for emulated GPU" in done.stdout, done.stderr
     again = kdc(libcuda, tmp_path, *words, "--images", tmp_path / "pictures")
-    assert "with the ranges of its pictures; --force takes new ones" in again.stdout
+    assert "--force calibrates it again" in again.stdout
 
 
 def test_calibration_inputs_are_network_inputs(tmp_path):
@@ -81,7 +81,7 @@ def test_doctor_shows_every_step_of_the_gpu_path(model, libcuda, tmp_path):
     steps = ["driver", "GPU", "TensorRT", "PyCUDA", "kernels", "onnx"]
     found = [line.split() for line in done.stdout.splitlines() if line.startswith("  ok")]
     assert [words[1] for words in found[-6:]] == steps
-    assert "it can be used" in done.stdout
+    assert "the GPU can be used" in done.stdout
     assert "fake_tensorrt 10.3.0 fp16, emulated GPU (sm_90)" in done.stdout
     assert "(auto: there are a GPU and TensorRT)" in done.stdout
 
@@ -93,7 +93,7 @@ def test_doctor_shows_every_step_of_the_gpu_path(model, libcuda, tmp_path):
 def test_doctor_names_what_is_in_the_way(model, libcuda, tmp_path, fault, line):
     done = kdc(libcuda, tmp_path, "doctor", "--model", model, KDC_FAKE_GPU=fault)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert line in done.stdout and "it is not used: the CPU does the work" in done.stdout
+    assert line in done.stdout and "the GPU is not used, the CPU is" in done.stdout
 
 
 def test_auto_takes_the_gpu_and_cpu_does_not_even_look(monkeypatch):
