@@ -38,7 +38,7 @@ from kdc_core.io import (
     check_runs,
     corners,
     decode_image,
-    is_picture,
+    is_image_file,
     person_category,
     read_annotations,
 )
@@ -130,7 +130,7 @@ def read_coco(
 
 def read_negatives(folder: Path, report: LoadReport, *, quality: int | None = None) -> Pack:
     """Read a folder of pictures without people."""
-    paths = sorted(p for p in folder.rglob("*") if is_picture(p))
+    paths = sorted(p for p in folder.rglob("*") if is_image_file(p))
     if not paths:
         raise InputError(f"{folder}: expected a folder with pictures, found none")
     entries = [{"id": -1 - i, "file_name": p.relative_to(folder)} for i, p in enumerate(paths)]

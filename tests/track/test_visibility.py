@@ -9,7 +9,7 @@ from kdc_core.decode.centroid import SEEN_CENTRE
 from kdc_core.skeleton import ANCHORS, CENTRE, K
 from kdc_core.track import VisibilityConfig
 from kdc_core.track import visibility as v
-from kdc_lab.evaluate.composed_clips import STANDING
+from kdc_lab.synth import STANDING
 
 PEOPLE, SECONDS = 20, 60.0
 #: where the anchors of a standing person are, in scales
