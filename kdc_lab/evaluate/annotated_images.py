@@ -129,6 +129,10 @@ def _annotation(entry: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
         )
     keypoints = _finite(entry, "keypoints", keypoints)
     x, y, width, height = _finite(entry, "bbox", entry["bbox"])
+    try:
+        corners([x, y, x + width, y + height])
+    except InputError as error:
+        raise InputError(f"annotation {entry['id']}: bbox: {error}") from None
     (area,) = _finite(entry, "area", [entry.get("area") or width * height])
     if area < 0:  # belongs to no size of people, so whoever finds it is wrong
         raise InputError(f"annotation {entry['id']}: area: expected a number from 0 on, got {area}")

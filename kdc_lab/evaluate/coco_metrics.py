@@ -16,6 +16,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tqdm import tqdm
 
+from kdc_core.errors import InputError
 from kdc_core.io import corners
 from kdc_core.skeleton import OKS_SIGMAS, K
 from kdc_core.types import Frame, People
@@ -191,11 +192,20 @@ def _shares(pairs: list[tuple[bool, bool, bool]]) -> dict[str, Any]:
 
 
 def as_rle(segmentation: Any, size: tuple[int, ...]) -> dict[str, Any]:
-    """Polygons or either kind of RLE as compressed RLE for a picture of (height, width)."""
-    if isinstance(segmentation, list):
-        return rle.merge(rle.frPyObjects(list(map(corners, segmentation)), *size))
-    if isinstance(segmentation["counts"], list):
-        return rle.frPyObjects(segmentation, *size)
+    """Return polygons or either kind of RLE as compressed RLE for an image of (height, width).
+
+    Raises:
+        InputError: the polygons have too few corners, or corners far outside of an image.
+    """
+    try:
+        if isinstance(segmentation, list):
+            return rle.merge(rle.frPyObjects(list(map(corners, segmentation)), *size))
+        if isinstance(segmentation["counts"], list):
+            return rle.frPyObjects(segmentation, *size)
+    except Exception as error:
+        if type(error) is not Exception:  # pycocotools raises Exception itself
+            raise
+        raise InputError(f"segmentation: {error}") from None
     return segmentation
 
 

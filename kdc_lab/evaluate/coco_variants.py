@@ -38,7 +38,7 @@ def load(folder: Path, file: Path) -> tuple[Dataset, str]:
         return annotated_images.load(folder, file), kind
     try:
         converted = convert(content)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise InputError(
             f"{file}: an entry is not as in {kind}: {type(error).__name__} {error}"
         ) from None
@@ -70,7 +70,7 @@ def _read(file: Path) -> dict[str, Any]:
     if file.is_file():
         try:
             content = json.loads(file.read_bytes())
-        except ValueError:
+        except (ValueError, RecursionError):
             content = None
         if isinstance(content, dict) and "keypoint_names" in content:
             if not isinstance(content.get("images"), list):
@@ -90,7 +90,8 @@ def _names(content: dict[str, Any]) -> list[str]:
     categories = content.get("categories")
     first = categories[0] if isinstance(categories, list) and categories else {}
     first = first if isinstance(first, dict) else {}
-    return list(first.get("keypoints") or [])
+    names = first.get("keypoints")
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _crowdpose(content: dict[str, Any]) -> dict[str, Any]:

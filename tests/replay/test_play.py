@@ -121,7 +121,7 @@ def test_several_cameras_raw_and_compressed(play, tmp_path):
     assert {place.camera for place, _ in people_in(out / "people")} == {"/left/kdc", "/right/kdc"}
     one, _ = play(left, path, "one", topics=("/right/image_raw/compressed",))
     assert list(one["cameras"]) == ["/right/image_raw/compressed"] and one["frames"] == 6
-    with pytest.raises(ValueError, match="no pictures on /nowhere; topics with pictures: /left"):
+    with pytest.raises(ValueError, match="no images on /nowhere; topics with images: /left"):
         play(left, path, "none", topics=("/nowhere",))
 
 
