@@ -79,11 +79,11 @@ def test_noise_is_a_number_from_0_on(level, capsys):
 def test_what_does_not_fit_is_said_in_one_line(one_short_clip, tmp_path):
     for argv, words in (
         (["--only", "nothing of this name"], "no clip"),
-        (["--people", "drawn", "--images", tmp_path], "without --images"),
-        (["--split", "tune"], "only annotated pictures"),
-        (["--images", tmp_path], "belong together"),
+        (["--people", "drawn", "--images", tmp_path], "--people cannot be used with --images"),
+        (["--split", "tune"], "--split can only be used with --images"),
+        (["--images", tmp_path], "can only be used together"),
         (["--backgrounds", tmp_path / "none"], "no such folder"),
-        (["--backgrounds", tmp_path], "no pictures"),
+        (["--backgrounds", tmp_path], "no images"),
     ):
         with pytest.raises(ValueError, match=words) as error:
             run(*argv)

@@ -90,7 +90,7 @@ class Evaluator:
         lost = [identity_metrics.switches(frames) for frames in self._frames.values()]
         idf1, _ = identity_metrics.idf1(apart)
         shares = {**identity_metrics.hota(apart), "IDF1": idf1}
-        known = identity_metrics.anybody(apart)
+        known = identity_metrics.has_people(apart)
         return {
             **{name: round(value, 9) if known else None for name, value in shares.items()},
             "id_switches": sum(len(events) for events in lost),

@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import pytest
-from recordings import Known, Recording
 
 from kdc_core.cli import main
 from kdc_core.engines import default_model
@@ -20,6 +19,7 @@ from kdc_core.errors import InputError
 from kdc_core.pipeline import Pipeline
 from kdc_lab.replay import parallel_replay
 from kdc_lab.replay.play import Replay, Settings
+from tests.replay.recordings import Known, Recording
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--engine", "onnxruntime", "--long-side", "160", "--threads", "1"]

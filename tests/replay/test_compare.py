@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from recordings import InOrder, Known, Recording, record, stamp, writer
 
 from kdc_core.cli import main
 from kdc_core.types import Frame
 from kdc_lab.replay import baseline
 from kdc_lab.replay.cdr_messages import NS
 from kdc_lab.replay.comparison import compare, difference, people_in
+from tests.replay.recordings import InOrder, Known, Recording, record, stamp, writer
 
 
 class Blind(Known):

@@ -8,11 +8,11 @@ import struct
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from recordings import InOrder, Recording, connect, picture, stamp, writer
 from rosbags.rosbag2 import CompressionMode
 
 from kdc_lab.replay import cdr_messages
 from kdc_lab.replay.bag import Bag, bags_in
+from tests.replay.recordings import InOrder, Recording, connect, picture, stamp, writer
 
 CAMERA = "/camera/image_raw"
 NS = cdr_messages.NS

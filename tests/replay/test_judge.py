@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from pycocotools import mask as rle
-from recordings import Known, Recording, record, stamp, writer
 from scipy.optimize import linear_sum_assignment
 
 from kdc_core.skeleton import OKS_SIGMAS
@@ -18,6 +17,7 @@ from kdc_lab.replay import cdr_messages, parallel_replay
 from kdc_lab.replay.clip_files import truth_of
 from kdc_lab.replay.evaluator import Evaluator
 from kdc_lab.replay.ground_truth import of_people
+from tests.replay.recordings import Known, Recording, record, stamp, writer
 
 LEVELS = np.arange(0.5, 1.0, 0.05)
 
