@@ -80,6 +80,25 @@ def test_topics_page_lists_all_encodings() -> None:
         assert f"`{encoding}`" in text, encoding
 
 
+def test_diagnostics_page_lists_all_keys() -> None:
+    source = (ROOT / "kdc_ros" / "monitor.py").read_text("utf-8")
+    keys = re.findall(r'^            "([a-z0-9 ]+)": ', source, re.MULTILINE)
+    assert len(keys) >= 10
+    text = (DOCS / "ros" / "diagnostics.md").read_text("utf-8")
+    assert not [key for key in keys if f"`{key}`" not in text]
+
+
+def test_topics_page_lists_all_outputs() -> None:
+    source = (ROOT / "kdc_ros" / "outputs.py").read_text("utf-8")
+    added = re.findall(r'self\._add\("([\w/]+)", (\w+), (\d+)', source)
+    assert len(added) >= 7
+    text = (DOCS / "ros" / "topics.md").read_text("utf-8")
+    for name, kind, depth in added:
+        row = next(line for line in text.splitlines() if line.startswith(f"| `~/{name}` |"))
+        assert kind in row
+        assert f"keep last {depth} " in row
+
+
 def test_messages_page_shows_all_messages() -> None:
     text = (DOCS / "ros" / "messages.md").read_text("utf-8")
     for path in (ROOT / "kdc_msgs" / "msg").glob("*.msg"):
