@@ -39,6 +39,23 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
             assert anchor in anchors(target.read_text("utf-8")), f"{link}: no such heading"
 
 
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if p.parent.name != "reports"], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_files_and_modules_that_are_named_exist(page: Path) -> None:
+    text = page.read_text("utf-8")
+    paths = re.findall(r"`((?:kdc_(?:core|lab|ros)|tests|tools|docs|config|examples|launch)/[\w./]*)`", text)
+    assert not [path for path in paths if not (ROOT / path).exists()]
+    for module in re.findall(r"`(kdc_(?:core|lab|ros)(?:\.[a-z]\w*)+)`", text):
+        path = ROOT / module.replace(".", "/")
+        parent = (path.parent / "__init__.py", path.parent.with_suffix(".py"))
+        assert (
+            path.is_dir()
+            or path.with_suffix(".py").is_file()
+            or any(p.is_file() and path.name in p.read_text("utf-8") for p in parent)
+        ), module
+
+
 def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 130
 
