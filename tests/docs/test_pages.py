@@ -14,6 +14,7 @@ from tests.docs.site import hooks
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md")) + sorted(ROOT.glob("*.md"))
+FOLDERS = "kdc_core|kdc_lab|kdc_ros|tests|tools|docs|config|examples|launch"
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -44,7 +45,7 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
 )
 def test_files_and_modules_that_are_named_exist(page: Path) -> None:
     text = page.read_text("utf-8")
-    paths = re.findall(r"`((?:kdc_(?:core|lab|ros)|tests|tools|docs|config|examples|launch)/[\w./]*)`", text)
+    paths = re.findall(rf"`((?:{FOLDERS})/[\w./]*)`", text)
     assert not [path for path in paths if not (ROOT / path).exists()]
     for module in re.findall(r"`(kdc_(?:core|lab|ros)(?:\.[a-z]\w*)+)`", text):
         path = ROOT / module.replace(".", "/")
