@@ -19,7 +19,7 @@ from kdc_lab.evaluate import Series, curves
 from kdc_lab.replay import baseline, cameras, cdr_messages
 from kdc_lab.replay.bag import Bag
 from kdc_lab.replay.camera_stats import thumbnail
-from kdc_lab.replay.html_report import figure, page, table
+from kdc_lab.replay.html_report import figure, table, write_page
 from kdc_lab.replay.play import RUN, SUMMARY
 from kdc_lab.replay.result_files import PEOPLE
 
@@ -186,7 +186,8 @@ def _pictures(run: Path, wanted: set[Place]) -> dict[Place, np.ndarray]:
         return {}  # the recording has been moved: the figures stand without pictures
     found = {}
     try:
-        prefixes = cameras.prefixes(list(_summary(run)["cameras"]))
+        topics = list(_summary(run)["cameras"])
+        prefixes = cameras.prefixes(topics, cameras.recorded_cameras(bag))
         for message in bag.messages(set(prefixes)):
             try:
                 content = cdr_messages.decode(message.data, message.kind)
@@ -231,7 +232,7 @@ def _page(
         parts.append(
             figure(pictures[place], caption, True) if place in pictures else f"<p>{caption}</p>"
         )
-    page(path, "Two replays", parts)
+    write_page(path, "Two replays", parts)
 
 
 def _shown(value: Any) -> Any:
