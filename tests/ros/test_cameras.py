@@ -174,7 +174,7 @@ def test_node_keeps_ids_of_crossing_people_and_publishes_switches(probe):
 
         crossed = []
         for k in range(34):
-            message = image_message(blank, int(k / 15 * 1e9) % 10**9)
+            message = image_message(blank, int(k / 15 * 1e6) % 10**6)
             message.header.stamp.sec += int(k / 15)
             crossed.append(answer(message))
         assert node.process.poll() is None
@@ -184,7 +184,7 @@ def test_node_keeps_ids_of_crossing_people_and_publishes_switches(probe):
             last = answer(message)
             assert len(last.people) == expected, threshold
         dropped = settled(probe, reports)["images dropped"]
-        late = image_message(blank, message.header.stamp.nanosec - 1000)
+        late = image_message(blank, message.header.stamp.nanosec // 1000 - 1)
         late.header.stamp.sec = message.header.stamp.sec
         camera.publish(late)
         probe.until(lambda: settled(probe, reports)["images dropped"] == dropped + 1, "not late")

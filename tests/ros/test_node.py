@@ -185,10 +185,10 @@ def test_node_with_a_slow_network_drops_old_images_and_processes_the_newest(prob
             camera.publish(message)
             probe.spin(0.025)
         last = time.monotonic()
-        probe.until(lambda: persons[-1].header.stamp.nanosec == 40, "the newest is missing")
+        probe.until(lambda: persons[-1].header.stamp.nanosec == 40_000, "the newest is missing")
         waited, elapsed = time.monotonic() - last, time.monotonic() - begin
         numbers = [message.header.stamp.nanosec for message in persons]
-        answered = [number for number in numbers if number <= 40]
+        answered = [number for number in numbers if number <= 40_000]
         assert answered == sorted(answered)
         assert 2 <= len(answered) <= elapsed / 0.25 + 1
         assert waited < 5, "one in work, then the newest; all of them would take 10 s"
