@@ -47,9 +47,12 @@ class Running:
         arguments = [word for option in options for word in ("--ros-args", "-p", option)]
         self.process = subprocess.Popen(
             [sys.executable, *command, *arguments],
-            cwd=ROOT, text=True, env={**os.environ, "PYTHONPATH": _path(), **(env or {})},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            cwd=ROOT,
+            text=True,
+            env={**os.environ, "PYTHONPATH": _path(), **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     @classmethod
     def blobs(cls, env: dict | None = None, **parameters) -> Running:
@@ -122,7 +125,7 @@ class Probe:
             taken = self.node.get_subscriptions_info_by_topic(topic)
             return taken and all(one.qos_profile.reliability == offered for one in taken)
 
-        self.until(publisher.get_subscription_count, f"nobody subscribes to {topic}")
+        self.until(publisher.get_subscription_count, f"no subscriber of {topic}")
         self.until(followed, f"{topic} is not subscribed with {offered.name}")
         self.spin(0.2)
         return publisher

@@ -26,9 +26,13 @@ pytestmark = pytest.mark.timeout(300)  # the first time it compiles
 def bodies_there(probe) -> set[str]:
     """Return the ids that have topics of their own."""
     names = [name for name, _ in probe.node.get_topic_names_and_types()]
-    return {name.split("/")[3] for name in names
-            if name.startswith("/humans/bodies/") and name.endswith("/skeleton2d")
-            and probe.node.count_publishers(name)}  # fmt: skip
+    return {
+        name.split("/")[3]
+        for name in names
+        if name.startswith("/humans/bodies/")
+        and name.endswith("/skeleton2d")
+        and probe.node.count_publishers(name)
+    }
 
 
 def test_bodies_have_topics_while_people_are_tracked(probe, environment):

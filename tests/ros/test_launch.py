@@ -51,9 +51,13 @@ class Launched:
             pytest.skip("kdc_ros is not installed: pip install ., or colcon build")
         words = [f"{name}:={value}" for name, value in arguments.items()]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", RUN, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}, start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, "-c", RUN, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
         self.said: list[str] = []
 
     def until(self, pattern: str) -> re.Match:
@@ -101,10 +105,24 @@ def test_launch_describes_every_argument():
     described = get_launch_description_from_python_launch_file(str(FILE)).get_launch_arguments()
     names = {argument.name for argument in described}
     assert names >= {
-        "namespace", "image", "params_file", "model", "engine", "device", "min_score",
-        "image_reliability", "image_transport", "use_sim_time", "autostart", "respawn",
-        "log_level", "publish_hri", "source", "shm_profile", "long_side",
-    }  # fmt: skip
+        "namespace",
+        "image",
+        "params_file",
+        "model",
+        "engine",
+        "device",
+        "min_score",
+        "image_reliability",
+        "image_transport",
+        "use_sim_time",
+        "autostart",
+        "respawn",
+        "log_level",
+        "publish_hri",
+        "source",
+        "shm_profile",
+        "long_side",
+    }
     assert all(len(argument.description) > 10 for argument in described)
 
 
