@@ -1,4 +1,4 @@
-"""A small network with random weights, as a checkpoint and as an ONNX file."""
+"""Write a small network with random weights as a checkpoint and as an ONNX file."""
 
 from __future__ import annotations
 
