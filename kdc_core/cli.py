@@ -50,7 +50,7 @@ COMMANDS = {
         "kdc_core.commands.build_engine",
         "build and cache a TensorRT engine for this GPU",
     ),
-    "bench": ("kdc_core.commands.bench", "measure time per stage, frames per second and memory"),
+    "bench": ("kdc_lab.commands.bench", "measure time per stage, frames per second and memory"),
     "doctor": (
         "kdc_core.commands.doctor",
         "check the installation and show which engine would be used",

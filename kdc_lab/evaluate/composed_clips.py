@@ -10,26 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import cv2
 import numpy as np
 
-from kdc_core.skeleton import LIMBS, K
+from kdc_core.skeleton import K
+from kdc_lab.synth import STANDING, STRIDE, draw_body, label_visibility
 
 Path = Callable[[float], tuple[float, float]]  # seconds → (x, y) of the feet, scene pixels
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1, scene pixels
-
-#: a standing person in units of its height, origin between the feet, y downwards
-STANDING = np.array(
-    [
-        (0.0, -0.93), (0.02, -0.95), (-0.02, -0.95), (0.04, -0.94), (-0.04, -0.94),
-        (0.12, -0.81), (-0.12, -0.81), (0.16, -0.64), (-0.16, -0.64), (0.17, -0.48), (-0.17, -0.48),
-        (0.08, -0.51), (-0.08, -0.51), (0.09, -0.28), (-0.09, -0.28), (0.09, -0.04), (-0.09, -0.04),
-    ]
-)  # fmt: skip
-#: how far each keypoint swings to and fro while walking, in heights
-SWING = np.zeros((K, 2))
-SWING[[7, 8], 0], SWING[[9, 10], 0] = (0.04, -0.04), (0.08, -0.08)
-SWING[[13, 14], 0], SWING[[15, 16], 0] = (-0.06, 0.06), (-0.12, 0.12)
 
 
 class Figure(Protocol):
@@ -61,9 +48,9 @@ class Drawn:
     def layer(self, t: float, camera: np.ndarray, size: tuple[int, int]) -> Layer:
         """See ``Figure``."""
         swing = np.sin(2 * np.pi * self.pace * t)
-        points = np.array(self.feet(t)) - camera + self.tall * (STANDING + swing * SWING)
+        points = np.array(self.feet(t)) - camera + self.tall * (STANDING + swing * STRIDE)
         mask = np.zeros((size[1], size[0]), np.uint8)
-        _draw_body(mask, points, self.tall)
+        draw_body(mask, points, self.tall, 1)
         image = np.empty((size[1], size[0], 3), np.uint8)
         image[:] = self.colour
         keypoints = np.concatenate([points, np.full((K, 1), 2.0)], axis=1)
@@ -113,7 +100,7 @@ class Clip:
         whole = np.array([max(1, np.count_nonzero(layer.mask)) for layer in layers])
         share = np.bincount(owner.ravel(), minlength=len(layers) + 1)[1:] / whole
         keypoints = np.array([layer.keypoints for layer in layers], np.float32).reshape(-1, K, 3)
-        return ComposedFrame(owner, _hidden(keypoints, owner), share, image)
+        return ComposedFrame(owner, label_visibility(keypoints, owner), share, image)
 
     def _behind(self, camera: np.ndarray) -> np.ndarray:
         width, height = self.size
@@ -132,29 +119,6 @@ def line(x: float, y: float, speed: float) -> Path:
     return lambda t: (x + speed * t, y)
 
 
-def _hidden(keypoints: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """``keypoints`` with v = 1 where somebody or something else is in front, 0 outside."""
-    height, width = owner.shape
-    x, y = np.moveaxis(keypoints[..., :2].round().astype(int), -1, 0)
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height) & (keypoints[..., 2] > 0)
-    at = owner[y.clip(0, height - 1), x.clip(0, width - 1)]
-    mine = at == np.arange(1, len(keypoints) + 1)[:, None]
-    known = keypoints.copy()
-    known[..., 2] = np.where(mine, keypoints[..., 2], 1)
-    known[~inside] = 0
-    return known
-
-
 def _mirrored(index: np.ndarray, size: int) -> np.ndarray:
     index = index % (2 * size)
     return np.where(index < size, index, 2 * size - 1 - index)
-
-
-def _draw_body(mask: np.ndarray, points: np.ndarray, tall: float) -> None:
-    pixels = [(round(x), round(y)) for x, y in points.tolist()]
-    thick = max(2, round(0.09 * tall))
-    for a, b in LIMBS:
-        cv2.line(mask, pixels[a], pixels[b], 1, thick)
-    trunk = np.array([pixels[i] for i in (5, 6, 12, 11)], np.int32)
-    cv2.fillConvexPoly(mask, trunk, 1)
-    cv2.circle(mask, pixels[0], max(2, round(0.07 * tall)), 1, -1)

@@ -1,4 +1,4 @@
-"""Generate synthetic people with exact masks, keypoints, visibility and ids."""
+"""Synthetic people with exact masks, keypoints, visibility and ids: rendered or simply drawn."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from kdc_core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from kdc_lab.synth.coco_truth import CATEGORY, annotate
+    from kdc_lab.synth.drawn import (
+        HIP_CENTRE,
+        STANDING,
+        STRIDE,
+        draw_body,
+        draw_people,
+        label_visibility,
+        write_walking_clip,
+    )
     from kdc_lab.synth.generator import clip, still
     from kdc_lab.synth.inputs import background_for, backgrounds_in, image_seed
     from kdc_lab.synth.rendered_frame import HIDDEN, SEEN, RenderedFrame
@@ -20,6 +29,15 @@ __getattr__, __all__ = lazy_exports(
         "coco_truth": (
             "CATEGORY",
             "annotate",
+        ),
+        "drawn": (
+            "HIP_CENTRE",
+            "STANDING",
+            "STRIDE",
+            "draw_body",
+            "draw_people",
+            "label_visibility",
+            "write_walking_clip",
         ),
         "generator": (
             "clip",

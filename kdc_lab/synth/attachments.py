@@ -1,4 +1,4 @@
-"""What hangs on a body: skirts, long hair, brims of hats, things in a hand."""
+"""Model what hangs on a body: skirts, long hair, shoes, hats and objects in a hand."""
 
 from __future__ import annotations
 
@@ -6,24 +6,30 @@ import numpy as np
 from scipy.spatial import ConvexHull
 
 from kdc_lab.synth import materials
-from kdc_lab.synth.bodies import BONE, BONES, Body
-from kdc_lab.synth.mesh import Mesh, box, cylinder, grid_faces, uncovered, vertex_normals
+from kdc_lab.synth.bodies import BONE, BONES, BodyShape
+from kdc_lab.synth.mesh import Mesh, box, cylinder, grid_faces, no_garments, vertex_normals
 
-Attachment = tuple[Mesh, np.ndarray]  # surface at rest and its weights (N, B)
+Attachment = tuple[Mesh, np.ndarray]  # mesh at rest, bone weights (N, B)
 
 
-def leg_height(body: Body, along: float) -> float:
-    """Height at rest of a place along the legs: 0 hip, 1 knee, 2 ankle; metres."""
+def leg_height(body: BodyShape, along: float) -> float:
+    """Return the height at rest of a point on the legs in metres: 0 hip, 1 knee, 2 ankle."""
     heights = [body.heads[BONE[f"{name}.L"], 2] for name in ("upperleg01", "lowerleg01", "foot")]
     return float(np.interp(along, [0, 1, 2], heights))
 
 
 def skirt(
-    body: Body, bottom: float, loose: float, flare: float, row: int, rng: np.random.Generator
+    body: BodyShape, bottom: float, loose: float, flare: float, row: int, rng: np.random.Generator
 ) -> Attachment:
-    """A tube from the waist down to height ``bottom`` that follows both legs.
+    """Return a tube from the waist down to the height ``bottom`` that follows both legs.
 
-    It stands ``loose`` metres off the hips and ``flare`` metres more at its end.
+    Args:
+        body: Shape of the person.
+        bottom: Height of the lower edge at rest, metres.
+        loose: Distance from the hips, metres.
+        flare: Additional distance at the lower edge, metres.
+        row: Row of the material in the person's table.
+        rng: Source of the folds.
     """
     columns, rows = 40, 12
     waist = body.heads[BONE["spine04"], 2] + 0.02
@@ -37,7 +43,7 @@ def skirt(
         z = waist + (bottom - waist) * step
         level = near[np.abs(near[:, 2] - z) < 0.03]
         if len(level):
-            # never narrower further down: it hangs from the widest place
+            # cloth hangs from the widest part above it and never gets narrower further down
             reach = np.maximum(reach, [np.abs(level[:, 0]).max(), np.ptp(level[:, 1]) / 2])
             middle = (level[:, 1].max() + level[:, 1].min()) / 2
         wide = 1 + 0.04 * step * np.sin(folds * angle)
@@ -53,18 +59,18 @@ def skirt(
             weight[:, BONE[f"upperleg01.{side}"]] = share * (1 - shin)
             weight[:, BONE[f"lowerleg01.{side}"]] = share * shin
         weights.append(weight)
-    return _sheet(np.array(points), row), np.concatenate(weights)
+    return _grid_mesh(np.array(points), row), np.concatenate(weights)
 
 
-def long_hair(body: Body, row: int, rng: np.random.Generator) -> Attachment:
-    """A curtain from the crown down to the neck or the back."""
+def long_hair(body: BodyShape, row: int, rng: np.random.Generator) -> Attachment:
+    """Return a curtain of hair from the crown down to the neck or the back."""
     head = body.heads[BONE["head"]]
     skull = body.vertices[body.vertices[:, 2] > head[2]]
     top, back = skull[:, 2].max(), skull[:, 1].max()
     half = np.abs(skull[:, 0]).max()
     middle = (back + skull[:, 1].min()) / 2
     bottom = head[2] - rng.uniform(0.05, 0.38)
-    angle = np.deg2rad(np.linspace(-25, 205, 25))  # from beside one cheek over the back
+    angle = np.deg2rad(np.linspace(-25, 205, 25))  # from one cheek around the back to the other
     points, weights = [], []
     for step in np.linspace(0, 1, 11):
         z = top - 0.09 + (bottom - top + 0.09) * step
@@ -78,11 +84,11 @@ def long_hair(body: Body, row: int, rng: np.random.Generator) -> Attachment:
         weight[:, BONE["head"]] = 1 - hanging
         weight[:, BONE["spine01"]] = hanging
         weights.append(weight)
-    return _sheet(np.array(points), row), np.concatenate(weights)
+    return _grid_mesh(np.array(points), row), np.concatenate(weights)
 
 
-def shoe(body: Body, side: str, row: int) -> Attachment:
-    """A smooth hull around one foot: no toes."""
+def shoe(body: BodyShape, side: str, row: int) -> Attachment:
+    """Return a smooth hull around one foot, without toes."""
     bone = BONE[f"foot.{side}"]
     ankle = body.heads[bone]
     foot = body.vertices[(body.model.weights[:, bone] > 0.6) & (body.vertices[:, 2] < ankle[2])]
@@ -93,11 +99,11 @@ def shoe(body: Body, side: str, row: int) -> Attachment:
     faces = np.searchsorted(corners, hull.simplices)
     weights = np.zeros((len(corners), len(BONES)))
     weights[:, bone] = 1
-    return _surface(points[corners], faces, row), weights
+    return _garment_mesh(points[corners], faces, row), weights
 
 
-def hat_brim(body: Body, row: int, rng: np.random.Generator) -> Attachment:
-    """A ring around the head, or only its front: the visor of a cap."""
+def hat_brim(body: BodyShape, row: int, rng: np.random.Generator) -> Attachment:
+    """Return a ring around the head, or only its front part: the visor of a cap."""
     skull = body.vertices[body.vertices[:, 2] > body.heads[BONE["head"], 2]]
     low, high = skull.min(axis=0), skull.max(axis=0)
     middle = (low[:2] + high[:2]) / 2
@@ -112,47 +118,58 @@ def hat_brim(body: Body, row: int, rng: np.random.Generator) -> Attachment:
         points.append(np.column_stack([flat, np.full(len(flat), z - 0.2 * width)]))
     weights = np.zeros((2 * len(angle), len(BONES)))
     weights[:, BONE["head"]] = 1
-    return _sheet(np.array(points), row), weights
+    return _grid_mesh(np.array(points), row), weights
 
 
-def handheld(body: Body, kind: str, rng: np.random.Generator) -> Attachment:
-    """A thing in one hand, not part of the person's mask."""
+def handheld(body: BodyShape, kind: str, rng: np.random.Generator) -> Attachment:
+    """Return an object in one hand; it is not part of the person's mask."""
     side = rng.choice(["L", "R"])
     wrist = body.heads[BONE[f"wrist.{side}"]]
     hand = body.vertices[body.model.weights[:, BONE[f"wrist.{side}"]] > 0.9].mean(axis=0)
-    row = materials.material(rng, materials.colour(rng, 0.8), materials.colour(rng, 0.8),
-                             int(rng.integers(5)), 0.1)  # fmt: skip
+    row = materials.material(
+        rng,
+        materials.random_colour(rng, 0.8),
+        materials.random_colour(rng, 0.8),
+        int(rng.integers(5)),
+        0.1,
+    )
     along = (hand - wrist) / np.linalg.norm(hand - wrist)
     if kind == "stick":
-        thing = cylinder(rng.uniform(0.01, 0.03), rng.uniform(0.3, 1.0), row)
+        prop = cylinder(rng.uniform(0.01, 0.03), rng.uniform(0.3, 1.0), row)
         shift = hand - (0, 0, 0.4)
     elif kind == "bag":
-        thing = box(rng.uniform((0.06, 0.2, 0.2), (0.16, 0.4, 0.4)), row)
-        shift = hand + along * 0.1 - (0, 0, thing.vertices[:, 2].max())
+        prop = box(rng.uniform((0.06, 0.2, 0.2), (0.16, 0.4, 0.4)), row)
+        shift = hand + along * 0.1 - (0, 0, prop.vertices[:, 2].max())
     else:
-        thing = box(rng.uniform(0.06, 0.3, 3), row)
+        prop = box(rng.uniform(0.06, 0.3, 3), row)
         shift = hand + along * 0.12
-    weights = np.zeros((len(thing.vertices), len(BONES)))
+    weights = np.zeros((len(prop.vertices), len(BONES)))
     weights[:, BONE[f"wrist.{side}"]] = 1
-    return thing.moved(np.eye(3), shift), weights
+    return prop.transformed(np.eye(3), shift), weights
 
 
-def _sheet(points: np.ndarray, row: int) -> Mesh:
-    """A grid of points (rows, columns, 3) in a material of the person's own table."""
+def _grid_mesh(points: np.ndarray, row: int) -> Mesh:
+    """Return a mesh of a grid of points (rows, columns, 3) in a material of the person's table."""
     faces = grid_faces(points.shape[0] - 1, points.shape[1] - 1)
-    return _surface(points.reshape(-1, 3), faces, row)
+    return _garment_mesh(points.reshape(-1, 3), faces, row)
 
 
-def _surface(points: np.ndarray, faces: np.ndarray, row: int) -> Mesh:
+def _garment_mesh(points: np.ndarray, faces: np.ndarray, row: int) -> Mesh:
     faces = faces.astype(np.int32)
     return Mesh(
-        points, _outward(points, faces), points, faces, np.full(len(faces), row, np.int32),
-        np.zeros((0, 10), np.float32), np.ones(len(points), bool), uncovered(points),
-    )  # fmt: skip
+        points,
+        _outward_normals(points, faces),
+        points,
+        faces,
+        np.full(len(faces), row, np.int32),
+        np.zeros((0, 10), np.float32),
+        np.ones(len(points), bool),
+        no_garments(points),
+    )
 
 
-def _outward(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Normals away from the middle, whichever way round the triangles are."""
+def _outward_normals(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Return normals that point away from the centre, whatever the order of the corners."""
     a, b, c = (points[faces[:, i]] for i in range(3))
     inward = (np.cross(b - a, c - a) * (a - points.mean(axis=0))).sum(axis=1) < 0
     return vertex_normals(points, np.where(inward[:, None], faces[:, ::-1], faces))

@@ -1,4 +1,4 @@
-"""The parametric body: anny's shapes, read once, and the bones and keypoints of one person."""
+"""Load the parametric body model (anny) once, and compute the shape and keypoints of a person."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kdc_core.skeleton import K
 
 T = TypeVar("T")
 
-#: bones that are moved; the weights of fingers, toes and eyes go to the nearest of these above them
+#: bones that move; fingers, toes and eyes give their weights to the nearest of these ancestors
 BONES = (
     "root",
     *(f"{bone}.{side}" for side in "LR" for bone in (
@@ -36,32 +36,36 @@ BONES = (
     "neck01", "neck02", "neck03", "head",
 )  # fmt: skip
 BONE = {name: index for index, name in enumerate(BONES)}
-MISSING = "synthetic people need {}: pip install anny==0.6.2 'warp-lang<2' torch"
+INSTALL_HINT = "synthetic people need {}: pip install anny==0.6.2 'warp-lang<2' torch"
 
 
 @dataclass(frozen=True)
 class BodyModel:
-    """What all bodies share; V vertices, F triangles, B bones."""
+    """What all bodies share. V is the number of vertices, F of triangles, B of bones."""
 
     faces: np.ndarray  # (F, 3) int32
     weights: np.ndarray  # (V, B) float32, rows sum to 1
-    parents: np.ndarray  # (B,) int64, of BONES; -1 for the root
-    regressor: (
-        csr_matrix  # (17 * B, V): weight of vertex v in keypoint k, times that of bone b in v
-    )
-    eyes: np.ndarray  # (V,) bool: the eyeballs
+    parents: np.ndarray  # (B,) int64 index of the parent in BONES, -1 for the root
+    # (17 * B, V): weight of vertex v in keypoint k, times weight of bone b in vertex v
+    regressor: csr_matrix
+    eyes: np.ndarray  # (V,) bool: vertices of the eyeballs
     corners: csr_matrix  # (V, F): 1 where a vertex is a corner of a triangle
-    smoothing: csr_matrix  # (V, V): mean of the neighbours of each vertex
-    anny: object  # the model itself, for the shapes
+    smoothing: csr_matrix  # (V, V): mean over the neighbours of each vertex
+    anny: object  # the anny model, which computes the shapes
 
     def normals(self, vertices: np.ndarray) -> np.ndarray:
-        """Unit normals (V, 3) of a body's surface, outward."""
+        """Return the outward unit normals (V, 3) of a body's surface."""
         a, b, c = (vertices[self.faces[:, i]] for i in range(3))
         normals = self.corners @ np.cross(b - a, c - a)
         return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
-    def shape(self, phenotype: dict[str, float]) -> Body:
-        """Body of a phenotype: ``gender, age, muscle, weight, height, proportions`` in [0, 1]."""
+    def shape(self, phenotype: dict[str, float]) -> BodyShape:
+        """Return the body of a phenotype.
+
+        Args:
+            phenotype: ``gender``, ``age``, ``muscle``, ``weight``, ``height`` and ``proportions``,
+                each in [0, 1].
+        """
         import torch
 
         with torch.inference_mode():
@@ -72,50 +76,53 @@ class BodyModel:
         vertices = rest["rest_vertices"][0].cpu().numpy()
         homogeneous = np.pad(vertices, ((0, 0), (0, 1)), constant_values=1)
         moments = (self.regressor @ homogeneous).reshape(K, len(BONES), 4)
-        return Body(self, vertices, heads.astype(np.float64), moments)
+        return BodyShape(self, vertices, heads.astype(np.float64), moments)
 
 
 @dataclass(frozen=True)
-class Body:
-    """One person at rest: z up, facing -y, left is +x, the pelvis at the origin; metres."""
+class BodyShape:
+    """One person at rest in metres: z up, facing -y, left is +x, the pelvis at the origin."""
 
     model: BodyModel
     vertices: np.ndarray  # (V, 3) float32
-    heads: np.ndarray  # (B, 3) float64: where each bone begins, the point it turns about
-    moments: np.ndarray  # (17, B, 4): keypoint k posed = sum over bones b of G_b @ moments[k, b]
+    heads: np.ndarray  # (B, 3) float64: start of each bone, its centre of rotation
+    moments: np.ndarray  # (17, B, 4): posed keypoint k = Σ_b G_b @ moments[k, b]
 
     def keypoints(self, transforms: np.ndarray) -> np.ndarray:
-        """Keypoints (17, 3) under bone transforms (B, 3, 4)."""
+        """Return the keypoints (17, 3) under bone transforms (B, 3, 4)."""
         return np.einsum("bij,kbj->ki", transforms, self.moments)
 
     @property
     def height(self) -> float:
-        """Of the body as it stands at rest, metres."""
+        """Return the height of the body at rest in metres."""
         return float(np.ptp(self.vertices[:, 2]))
 
 
 @cache
 def load_model() -> BodyModel:
-    """The body model, built once per process (seconds; a minute the first time a user does it).
+    """Return the body model, built once per process.
 
-    Raises ``ValueError`` when packages are missing.
+    This takes seconds, and about a minute for the first time on a machine.
+
+    Raises:
+        InputError: anny, warp or torch is not installed.
     """
     try:
         import warp as wp
 
-        with _silent():
+        with _silence_stderr():
             wp.config.log_level = wp.LOG_ERROR
             wp.init()
         import anny
         import torch
     except ImportError as error:
-        raise InputError(MISSING.format(error.name)) from None
+        raise InputError(INSTALL_HINT.format(error.name)) from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = built_once(anny.Anny, f"anny-{anny.__version__}").to(torch.float32)
+        model = build_with_cache(anny.Anny, f"anny-{anny.__version__}").to(torch.float32)
         regressor = anny.KeypointsRegressor.coco(model)
     labels, above = model.bone_labels, model.bone_parents
-    nearest = [_nearest_kept(index, labels, above) for index in range(len(labels))]
+    nearest = [_nearest_used_bone(index, labels, above) for index in range(len(labels))]
     sparse = model.vertex_bone_weights.numpy()
     index = np.asarray(nearest)[model.vertex_bone_indices.numpy()]
     weights = np.zeros((len(sparse), len(BONES)), np.float32)
@@ -137,11 +144,17 @@ def load_model() -> BodyModel:
     return BodyModel(faces, weights, np.asarray(parents), parts, eyes, corners, smoothing, model)
 
 
-def built_once(build: Callable[[], T], name: str, keep: str = "build_compact*") -> T:
-    """What ``build`` gives, its files kept in the user's cache: 50 MB instead of a minute's work.
+def build_with_cache(build: Callable[[], T], name: str, keep: str = "build_compact*") -> T:
+    """Return ``build()`` and keep its compact files in the user's cache: 50 MB save a minute.
 
-    anny's own cache keeps 0.8 GB, and a second process could read a file half written. Here one
-    process builds in a folder of its own while others wait, and the folder appears complete.
+    anny's own cache keeps 0.8 GB, and with it a second process may read a file that is only half
+    written. Here one process builds in a temporary folder while others wait for a lock, and the
+    folder appears complete.
+
+    Args:
+        build: Builds the model; reads and writes anny's cache folder.
+        name: Folder below ``~/.cache/kdc``.
+        keep: Pattern of the files to keep.
     """
     import anny.paths
 
@@ -168,10 +181,10 @@ def built_once(build: Callable[[], T], name: str, keep: str = "build_compact*") 
 
 
 def random_phenotype(rng: np.random.Generator) -> dict[str, float]:
-    """Mostly adults of all builds, one in eight a child."""
+    """Return a random phenotype: mostly adults of all builds, and one child in eight people."""
     child = rng.random() < 0.12
     return {
-        "gender": float(rng.beta(0.4, 0.4)),  # both ends more often than the middle
+        "gender": float(rng.beta(0.4, 0.4)),  # the ends are more frequent than the middle
         "age": float(rng.uniform(0.25, 0.5) if child else rng.uniform(0.6, 1.0)),
         "muscle": float(rng.beta(3, 3)),
         "weight": float(rng.beta(2.5, 3)),
@@ -181,8 +194,8 @@ def random_phenotype(rng: np.random.Generator) -> dict[str, float]:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """No output on stderr: without a GPU warp's native part says so there, in every process."""
+def _silence_stderr() -> Iterator[None]:
+    """Discard stderr, where warp's native part reports a missing GPU in every process."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -194,7 +207,7 @@ def _silent() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _nearest_kept(index: int, labels: list[str], parents: list[int]) -> int:
+def _nearest_used_bone(index: int, labels: list[str], parents: list[int]) -> int:
     while labels[index] not in BONE:
         index = parents[index]
     return BONE[labels[index]]

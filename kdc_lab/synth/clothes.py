@@ -1,4 +1,4 @@
-"""Dressing a body: garments of random cut and looseness, hair, shoes, and what is held."""
+"""Dress a body: garments of random cut and looseness, hair, shoes, and an object in a hand."""
 
 from __future__ import annotations
 
@@ -8,23 +8,35 @@ import numpy as np
 
 from kdc_lab.synth import materials
 from kdc_lab.synth.attachments import handheld, hat_brim, leg_height, long_hair, shoe, skirt
-from kdc_lab.synth.bodies import BONE, BONES, Body
-from kdc_lab.synth.figure import Figure
+from kdc_lab.synth.bodies import BONE, BONES, BodyShape
+from kdc_lab.synth.dressed_body import DressedBody
 from kdc_lab.synth.joints import Rig
 from kdc_lab.synth.mesh import Mesh, join
 
 HEAD, TORSO, ARM, HAND, LEG, FOOT = range(6)  # regions of a body
 _REGION_OF = {
-    "head": HEAD, "neck03": HEAD, "upperarm01": ARM, "upperarm02": ARM, "lowerarm01": ARM,
-    "lowerarm02": ARM, "wrist": HAND, "upperleg01": LEG, "upperleg02": LEG, "lowerleg01": LEG,
-    "lowerleg02": LEG, "foot": FOOT,
-}  # fmt: skip
+    "head": HEAD,
+    "neck03": HEAD,
+    "upperarm01": ARM,
+    "upperarm02": ARM,
+    "lowerarm01": ARM,
+    "lowerarm02": ARM,
+    "wrist": HAND,
+    "upperleg01": LEG,
+    "upperleg02": LEG,
+    "lowerleg01": LEG,
+    "lowerleg02": LEG,
+    "foot": FOOT,
+}
 HAIR, TOP, BOTTOM, SHOES, SKIN, WHITE, DARK = range(7)  # material rows; the first four are covers
 
 
 @dataclass(frozen=True)
 class Outfit:
-    """The cut of what one person wears; lengths along a limb: 0 its root, 1 middle joint, 2 end."""
+    """Cut of the clothes of one person.
+
+    Lengths along a limb run from 0 at its root over 1 at the middle joint to 2 at its end.
+    """
 
     sleeve: float  # 0.1 none … 1.95 to the wrist
     trousers: float  # 0.3 shorts … 1.95 to the ankle
@@ -39,17 +51,29 @@ class Outfit:
 
     @classmethod
     def random(cls, rng: np.random.Generator, gender: float) -> Outfit:
-        """``gender`` as in the phenotype: 0 male, 1 female; tilts the chances a little."""
+        """Return a random outfit.
+
+        Args:
+            rng: Source of the choice.
+            gender: As in the phenotype: 0 male, 1 female. It shifts the probabilities a little.
+        """
         skirted = rng.random() < (0.3 if gender > 0.5 else 0.02)
         styles = ("bald", "short", "full", "long", "hat")
         chances = (0.02, 0.18, 0.25, 0.45, 0.1) if gender > 0.5 else (0.1, 0.5, 0.2, 0.05, 0.15)
         return cls(
-            sleeve=float(rng.choice([0.12, rng.uniform(0.3, 0.9), rng.uniform(1.5, 1.95)],
-                                    p=[0.12, 0.43, 0.45])),
-            trousers=float(rng.choice([rng.uniform(0.35, 1.0), rng.uniform(1.7, 1.95)],
-                                      p=[0.25, 0.75])),
-            hem=float(rng.choice([-0.06, rng.uniform(0.04, 0.16), rng.uniform(0.2, 0.5)],
-                                 p=[0.45, 0.46, 0.09])),
+            sleeve=float(
+                rng.choice(
+                    [0.12, rng.uniform(0.3, 0.9), rng.uniform(1.5, 1.95)], p=[0.12, 0.43, 0.45]
+                )
+            ),
+            trousers=float(
+                rng.choice([rng.uniform(0.35, 1.0), rng.uniform(1.7, 1.95)], p=[0.25, 0.75])
+            ),
+            hem=float(
+                rng.choice(
+                    [-0.06, rng.uniform(0.04, 0.16), rng.uniform(0.2, 0.5)], p=[0.45, 0.46, 0.09]
+                )
+            ),
             neckline=float(rng.choice([-0.02, rng.uniform(0.0, 0.06)])),
             loose_top=float(rng.choice([rng.uniform(0.003, 0.012), rng.uniform(0.012, 0.04)])),
             loose_bottom=float(rng.uniform(0.003, 0.03)),
@@ -57,21 +81,27 @@ class Outfit:
             shod=bool(rng.random() < 0.93),
             hair=str(rng.choice(styles, p=chances)),
             held=str(rng.choice(["", "bag", "box", "stick"], p=[0.78, 0.1, 0.06, 0.06])),
-        )  # fmt: skip
+        )
 
 
-def dress(rig: Rig, rng: np.random.Generator, gender: float) -> Figure:
-    """A person in a random outfit."""
+def dress(rig: Rig, rng: np.random.Generator, gender: float) -> DressedBody:
+    """Return a person in a random outfit; ``gender`` as in ``Outfit.random``."""
     body = rig.body
     outfit = Outfit.random(rng, gender)
-    region, along = _places(body)
-    covers = _covers(body, outfit, region, along, rng)
-    vertices = _clothed(body, outfit, covers, along, rng)
+    region, along = _body_regions(body)
+    garment_depth = _garment_depths(body, outfit, region, along, rng)
+    vertices = _dressed_vertices(body, outfit, garment_depth, along, rng)
     faces = body.model.faces
     rest = Mesh(
-        vertices, body.model.normals(vertices), body.vertices, faces, _bare(body),
-        np.stack(_palette(rng)), np.ones(len(vertices), bool), covers.astype(np.float32),
-    )  # fmt: skip
+        vertices,
+        body.model.normals(vertices),
+        body.vertices,
+        faces,
+        _skin_and_eyes(body),
+        np.stack(_palette(rng)),
+        np.ones(len(vertices), bool),
+        garment_depth.astype(np.float32),
+    )
     extra = [shoe(body, side, SHOES) for side in "LR"] if outfit.shod else []
     if outfit.skirt:
         bottom = leg_height(body, outfit.skirt)
@@ -87,31 +117,33 @@ def dress(rig: Rig, rng: np.random.Generator, gender: float) -> Figure:
         extra.append(hat_brim(body, HAIR, rng))
     if outfit.held:
         extra.append(handheld(body, outfit.held, rng))
-    return _sewn(rig, rest, extra)
+    return _assemble(rig, rest, extra)
 
 
 def _palette(rng: np.random.Generator) -> list[np.ndarray]:
-    """Rows HAIR … DARK."""
-    top = materials.cloth(rng)
+    """Return the material rows from HAIR to DARK."""
+    top = materials.cloth_material(rng)
     return [
         materials.material(rng, materials.hair(rng), grain=0.35),
         top,
-        top if rng.random() < 0.08 else materials.cloth(rng, plain=0.8),
-        materials.material(rng, materials.dyed(rng)),
+        top if rng.random() < 0.08 else materials.cloth_material(rng, plain=0.8),
+        materials.material(rng, materials.clothing_colour(rng)),
         materials.material(rng, materials.skin(rng), grain=0.06),
         materials.material(rng, np.full(3, 0.85), grain=0.0),
         materials.material(rng, np.full(3, 0.08), grain=0.0),
     ]
 
 
-def _places(body: Body) -> tuple[np.ndarray, np.ndarray]:
-    """Region (V,) of each vertex, and how far along its limb it is (0 … 2)."""
+def _body_regions(body: BodyShape) -> tuple[np.ndarray, np.ndarray]:
+    """Return the region (V,) of each vertex and its position (V,) along its limb, 0 to 2."""
     regions = np.array([_REGION_OF.get(name.split(".")[0], TORSO) for name in BONES])
     share = body.model.weights @ (regions[:, None] == np.arange(6)).astype(np.float32)
     region = share.argmax(axis=1)
     along = np.zeros(len(body.vertices))
-    for kind, names in ((ARM, ("upperarm01", "lowerarm01", "wrist")),
-                        (LEG, ("upperleg01", "lowerleg01", "foot"))):  # fmt: skip
+    for kind, names in (
+        (ARM, ("upperarm01", "lowerarm01", "wrist")),
+        (LEG, ("upperleg01", "lowerleg01", "foot")),
+    ):
         for side, half in (("L", body.vertices[:, 0] >= 0), ("R", body.vertices[:, 0] < 0)):
             which = (region == kind) & half
             points = body.vertices[which]
@@ -127,14 +159,19 @@ def _projected(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.nda
     return (points - start) @ axis / (axis @ axis)
 
 
-def _covers(
-    body: Body, outfit: Outfit, region: np.ndarray, along: np.ndarray, rng: np.random.Generator
+def _garment_depths(
+    body: BodyShape, outfit: Outfit, region: np.ndarray, along: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """How far (V, 4) each vertex lies inside HAIR, TOP, BOTTOM, SHOES; metres, negative outside."""
+    """Return how deep (V, 4) each vertex lies inside HAIR, TOP, BOTTOM and SHOES.
+
+    The unit is metres; negative values are outside of the garment.
+    """
     y, z = body.vertices[:, 1], body.vertices[:, 2]
     strands = 0.012 * np.sin(body.vertices @ rng.normal(0, 90, 3) + rng.uniform(0, 6))
     result = np.full((len(z), 4), -0.2)
-    result[:, HAIR] = -0.2 if outfit.hair == "bald" else _scalp(body, region) + strands
+    result[:, HAIR] = (
+        -0.2 if outfit.hair == "bald" else _depth_below_hairline(body, region) + strands
+    )
     neck = body.heads[BONE["neck01"], 2] - outfit.neckline
     # deeper in front than behind
     under = np.clip(neck + np.interp(y, [-0.15, 0.08], [-0.08, 0.04]) - z, -0.2, 0.2)
@@ -151,8 +188,8 @@ def _covers(
     return result
 
 
-def _scalp(body: Body, region: np.ndarray) -> np.ndarray:
-    """Metres (V,) above the line of the hair, from the forehead over the ears to the nape."""
+def _depth_below_hairline(body: BodyShape, region: np.ndarray) -> np.ndarray:
+    """Return the metres (V,) above the hairline, from the forehead over the ears to the nape."""
     head = body.vertices[region == HEAD]
     low, high = head.min(axis=0), head.max(axis=0)
     size = high[2] - body.heads[BONE["head"], 2]
@@ -161,8 +198,8 @@ def _scalp(body: Body, region: np.ndarray) -> np.ndarray:
     return np.where(region == HEAD, body.vertices[:, 2] - high[2] + size * line, -0.2)
 
 
-def _bare(body: Body) -> np.ndarray:
-    """Materials (F,) of the naked body: skin, and eyes painted onto the eyeballs."""
+def _skin_and_eyes(body: BodyShape) -> np.ndarray:
+    """Return the materials (F,) of the naked body: skin, and eyes painted onto the eyeballs."""
     rows = np.full(len(body.vertices), SKIN)
     for side in (1, -1):
         ball = body.model.eyes & (side * body.vertices[:, 0] > 0)
@@ -174,36 +211,51 @@ def _bare(body: Body) -> np.ndarray:
     return rows[body.model.faces[:, 0]].astype(np.int32)
 
 
-def _clothed(
-    body: Body, outfit: Outfit, covers: np.ndarray, along: np.ndarray, rng: np.random.Generator
+def _dressed_vertices(
+    body: BodyShape,
+    outfit: Outfit,
+    garment_depth: np.ndarray,
+    along: np.ndarray,
+    rng: np.random.Generator,
 ) -> np.ndarray:
-    """Vertices (V, 3) of the dressed surface: cloth hides the body's details and stands off it."""
-    cloth = (covers[:, TOP:] > 0).any(axis=1)
+    """Return the vertices (V, 3) of the dressed surface.
+
+    Cloth stands off the skin and hides details of the body.
+    """
+    is_cloth = (garment_depth[:, TOP:] > 0).any(axis=1)
     smooth = body.vertices
     for _ in range(8):
-        smooth = np.where(cloth[:, None], body.model.smoothing @ smooth, smooth)
+        smooth = np.where(is_cloth[:, None], body.model.smoothing @ smooth, smooth)
     waves = np.sin(body.vertices @ rng.normal(0, 30, (3, 3)) + rng.uniform(0, 6, 3)).mean(axis=1)
     flare = (0.6 + 0.5 * along) * (1 + 0.4 * waves)  # wider towards the ends of sleeves and legs
-    lip = np.clip(covers[:, TOP] / 0.02, 0.2, 1)  # it lies on the skin where it ends
+    lip = np.clip(garment_depth[:, TOP] / 0.02, 0.2, 1)  # it lies on the skin where it ends
     thick = {"bald": 0.0, "short": 0.008, "full": 0.028, "long": 0.02, "hat": 0.022}[outfit.hair]
     off = np.select(
-        [covers[:, row] > 0 for row in range(4)],
-        [thick * np.clip(covers[:, HAIR] / 0.03, 0.2, 1), outfit.loose_top * flare * lip + 0.004,
-         outfit.loose_bottom * flare + 0.004, 0.004],
+        [garment_depth[:, row] > 0 for row in range(4)],
+        [
+            thick * np.clip(garment_depth[:, HAIR] / 0.03, 0.2, 1),
+            outfit.loose_top * flare * lip + 0.004,
+            outfit.loose_bottom * flare + 0.004,
+            0.004,
+        ],
         0.0,
-    )  # fmt: skip
+    )
     return smooth + body.model.normals(smooth) * off[:, None]
 
 
-def _sewn(rig: Rig, rest: Mesh, extra: list[tuple[Mesh, np.ndarray]]) -> Figure:
-    """Body and attachments, each (mesh, weights), as one figure."""
+def _assemble(rig: Rig, rest: Mesh, extra: list[tuple[Mesh, np.ndarray]]) -> DressedBody:
+    """Return the body and its attachments, each (mesh, weights), as one figure."""
     parts = [rest, *(mesh for mesh, _ in extra)]
     joined, source, first_rows = join(parts)
-    shared = np.array([not len(part.table) for part in parts])  # has rows of the person's own table
+    uses_own_table = np.array(
+        [not len(part.table) for part in parts]
+    )  # has rows of the person's own table
     joined = replace(
-        joined, vertices=joined.vertices.astype(np.float32),
-        normals=joined.normals.astype(np.float32), coats=joined.coats.astype(np.float32),
-        materials=(joined.materials - shared[source] * first_rows).astype(np.int32),
-    )  # fmt: skip
+        joined,
+        vertices=joined.vertices.astype(np.float32),
+        normals=joined.normals.astype(np.float32),
+        material_xyz=joined.material_xyz.astype(np.float32),
+        materials=(joined.materials - uses_own_table[source] * first_rows).astype(np.int32),
+    )
     weights = [rig.body.model.weights, *(bones.astype(np.float32) for _, bones in extra)]
-    return Figure(rig, joined, np.concatenate(weights))
+    return DressedBody(rig, joined, np.concatenate(weights))

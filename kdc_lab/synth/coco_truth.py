@@ -1,14 +1,14 @@
-"""A shot's truth as COCO annotations, and how people are counted of whom next to nothing is seen.
+"""Write the truth of a rendered frame as COCO annotations.
 
-* A person's mask holds the pixels where it is the nearest surface; ``bbox`` and ``area`` are the
-  mask's, as in COCO. The box of the whole body, hidden parts included, is ``amodal_bbox``, and
-  ``hidden`` the share of the silhouette inside the picture that is covered.
-* Keypoints inside the picture are all labelled: v = 2 seen, v = 1 hidden by anything.
-* Of whom less than ``LEAST_SHARE`` of the body or ``LEAST_PIXELS`` is seen becomes a crowd region
-  (``iscrowd``): training learns nothing there, and evaluation counts finds there neither right nor
-  wrong. Nobody who labels pictures would have drawn them.
-* Of whom no pixel is seen is listed under ``hidden_people``, without mask, not under
-  ``annotations``: in this picture there is nothing to find.
+* A person's mask holds the pixels where the person is the nearest surface. ``bbox`` and ``area``
+  describe this mask, as in COCO. ``amodal_bbox`` is the box of the whole body with its hidden
+  parts, and ``hidden`` the hidden share of the silhouette inside the image.
+* All keypoints inside the image are labelled: v = 2 visible, v = 1 hidden by anything.
+* People with less than ``MIN_VISIBLE_SHARE`` of the body or ``MIN_VISIBLE_PIXELS`` visible are
+  annotated as ignore regions (``iscrowd``: 1), because a human annotator would not have labelled
+  them. Training learns nothing there, and evaluation ignores detections there.
+* People without a visible pixel are listed under ``hidden_people`` instead of ``annotations``,
+  without a mask, because the image shows nothing to detect.
 """
 
 from __future__ import annotations
@@ -21,24 +21,36 @@ from pycocotools import mask as rle
 from kdc_core.skeleton import KEYPOINTS, LIMBS
 from kdc_lab.synth.rendered_frame import RenderedFrame
 
-LEAST_SHARE = 0.05  # of the body; as in the occlusion benchmark
-LEAST_PIXELS = 32  # pixels²
+MIN_VISIBLE_SHARE = 0.05  # of the body, as in the occlusion benchmark
+MIN_VISIBLE_PIXELS = 32  # pixels
 CATEGORY = {
-    "id": 1, "name": "person", "supercategory": "person", "keypoints": list(KEYPOINTS),
+    "id": 1,
+    "name": "person",
+    "supercategory": "person",
+    "keypoints": list(KEYPOINTS),
     "skeleton": [[a + 1, b + 1] for a, b in LIMBS],
-}  # fmt: skip
+}
 
 
 def annotate(shot: RenderedFrame, image_id: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """COCO entry of a picture, and its people; of whom no pixel is seen: ``segmentation`` is [].
+    """Return the COCO entry of an image and one annotation for each person.
 
-    The file's name follows from its number; annotations get their ``id`` where they are collected.
+    Args:
+        shot: Image and truth.
+        image_id: Id of the image; the name of its file follows from it.
+
+    Returns:
+        Entry of the image, and the people. People without a visible pixel have an empty
+        ``segmentation``. The caller adds the ``id`` of each annotation.
     """
     height, width = shot.labels.shape
     entry = {
-        "id": image_id, "file_name": f"{image_id:06d}.jpg", "width": width, "height": height,
+        "id": image_id,
+        "file_name": f"{image_id:06d}.jpg",
+        "width": width,
+        "height": height,
         "masks_complete": True,
-    }  # fmt: skip
+    }
     return entry, [_person(shot, row, image_id) for row in range(len(shot))]
 
 
@@ -55,10 +67,15 @@ def _person(shot: RenderedFrame, row: int, image_id: int) -> dict[str, Any]:
     points = np.where(shot.keypoints[row, :, 2:] > 0, shot.keypoints[row], 0).astype(float)
     hidden = float(shot.hidden[row])
     return {
-        "image_id": image_id, "category_id": 1, "track_id": int(shot.ids[row]),
-        "iscrowd": int(area < LEAST_PIXELS or hidden > 1 - LEAST_SHARE),
-        "bbox": box, "amodal_bbox": [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)],
-        "area": area, "segmentation": shape, "hidden": round(hidden, 4),
+        "image_id": image_id,
+        "category_id": 1,
+        "track_id": int(shot.ids[row]),
+        "iscrowd": int(area < MIN_VISIBLE_PIXELS or hidden > 1 - MIN_VISIBLE_SHARE),
+        "bbox": box,
+        "amodal_bbox": [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)],
+        "area": area,
+        "segmentation": shape,
+        "hidden": round(hidden, 4),
         "keypoints": points.round(2).ravel().tolist(),
         "num_keypoints": int(np.count_nonzero(points[:, 2])),
-    }  # fmt: skip
+    }

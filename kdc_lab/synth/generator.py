@@ -1,8 +1,8 @@
-"""Generate pictures and videos of synthetic people.
+"""Generate images and videos of synthetic people.
 
-``still`` makes one picture, ``clip`` a video; both are functions of the seed alone, on the CPU byte
-for byte. The bodies are anny's (Apache-2.0, MakeHuman's CC0 shapes), drawn by warp on the CPU or a
-GPU. Nothing heavy is imported before the first call.
+``still`` renders one image and ``clip`` a video. Both depend on the seed alone, byte for byte on
+the CPU. The bodies come from anny (Apache-2.0, with MakeHuman's CC0 shapes) and are rendered by
+warp on the CPU or a GPU. Heavy packages are imported at the first call.
 """
 
 from __future__ import annotations
@@ -20,11 +20,18 @@ _DEFAULT = SynthConfig()
 def still(
     seed: int, config: SynthConfig = _DEFAULT, background: np.ndarray | None = None
 ) -> RenderedFrame:
-    """One picture of people, the same for the same seed.
+    """Render one image of people; the same seed gives the same image.
 
-    ``background``: (H, W, 3) uint8 BGR picture without people, of any size; None: a drawn room or
-    street. People of which nothing is in the picture are left out.
-    Raises ``ValueError`` that tells what to install when packages are missing.
+    People outside the image are left out.
+
+    Args:
+        seed: Source of everything random.
+        config: Ranges and probabilities of the scene.
+        background: (H, W, 3) uint8 BGR image without people, of any size. None draws a room or a
+            street.
+
+    Raises:
+        InputError: A package is missing; the message says what to install.
     """
     from kdc_lab.synth.bodies import load_model
 
@@ -32,7 +39,7 @@ def still(
     from kdc_lab.synth.still_sampling import still_scene
 
     scene = still_scene(seed, config, background)
-    return scene.shot(0.0, np.random.default_rng([seed, 1]))
+    return scene.render_frame(0.0, np.random.default_rng([seed, 1]))
 
 
 def clip(
@@ -42,10 +49,20 @@ def clip(
     fps: float = 30.0,
     background: np.ndarray | None = None,
 ) -> Iterator[RenderedFrame]:
-    """A video, frame by frame; stamps count from 0 s, and the same motion comes at any ``fps``.
+    """Render a video frame by frame.
 
-    A person who is fully hidden stays in the rows (``hidden`` = 1); one outside the picture is
-    left out until back, with the same id.
+    Stamps start at 0 s, and the motion does not depend on ``fps``. A fully hidden person keeps a
+    row (``hidden`` = 1). A person outside the image has no row until it returns, with the same id.
+
+    Args:
+        seed: Source of everything random.
+        config: Ranges and probabilities of the scene.
+        seconds: Length of the video.
+        fps: Frames per second.
+        background: As in ``still``; the camera does not move in front of an image.
+
+    Raises:
+        InputError: A package is missing; the message says what to install.
     """
     from kdc_lab.synth.bodies import load_model
 
@@ -54,4 +71,4 @@ def clip(
 
     scene = clip_scene(seed, config, seconds, background)
     for frame in range(round(seconds * fps)):
-        yield scene.shot(frame / fps, np.random.default_rng([seed, 3, frame]))
+        yield scene.render_frame(frame / fps, np.random.default_rng([seed, 3, frame]))

@@ -1,4 +1,4 @@
-"""What a picture depends on besides the configuration: its seed, and what is behind the people."""
+"""Derive what an image depends on besides the configuration: its seed and its background."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from kdc_core.io import is_image_file, read_image
 
 
 def image_seed(seed: int, index: int) -> int:
-    """Seed of picture ``index`` of the run ``seed``; other runs have other pictures."""
+    """Return the seed of image ``index`` of a run; runs with other seeds share no image."""
     return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def backgrounds_in(folder: Path) -> list[Path]:
-    """Pictures below a folder, in the order of their names.
+    """Return the images below a folder, sorted by path.
 
     Raises:
-        ValueError: the folder is not there or has no pictures.
+        InputError: The folder does not exist or contains no images.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of backgrounds")
     found = sorted(p for p in folder.rglob("*") if is_image_file(p))
     if not found:
-        raise InputError(f"{folder}: expected pictures without people in it, found none")
+        raise InputError(f"{folder}: expected images without people, found none")
     return found
 
 
 def background_for(paths: list[Path], seed: int) -> np.ndarray | None:
-    """The picture (H, W, 3) uint8 BGR that belongs to a seed; None where there is none at all."""
+    """Return the image (H, W, 3) uint8 BGR that belongs to a seed, or None without any image."""
     return read_image(paths[seed % len(paths)]) if paths else None

@@ -1,4 +1,4 @@
-"""The camera: where it stands, and metres of the world to pixels of the picture."""
+"""Project points of the world to pixels with a pinhole camera."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole at ``eye``; the world's z points up, the camera's x right, y down, z forward."""
+    """Pinhole at ``eye``. The world's z points up; the camera has x right, y down, z forward."""
 
     eye: np.ndarray  # (3,) metres
     rotation: np.ndarray  # (3, 3) world → camera
@@ -20,7 +20,7 @@ class Camera:
     def aimed(
         cls, eye: np.ndarray, target: np.ndarray, roll: float, focal: float, size: tuple[int, int]
     ) -> Camera:
-        """Looks at ``target``, turned by ``roll`` degrees about its axis."""
+        """Return a camera that looks at ``target``, rolled by ``roll`` degrees about its axis."""
         forward = (target - eye) / np.linalg.norm(target - eye)
         right = np.cross(forward, (0.0, 0.0, 1.0))
         right /= np.linalg.norm(right)
@@ -31,26 +31,27 @@ class Camera:
 
     @property
     def centre(self) -> np.ndarray:
-        """Principal point (2,): pixel centres are whole numbers, so the middle is (n - 1) / 2."""
+        """Return the principal point (2,): (n - 1) / 2, as pixel centres are whole numbers."""
         return (np.array(self.size) - 1) / 2
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """World points (..., 3) → x, y in pixels and depth in metres; behind it depth <= 0."""
+        """Return x, y in pixels and depth in metres of points (..., 3); depth <= 0 is behind."""
         local = (points - self.eye) @ self.rotation.T
         depth = local[..., 2:]
         safe = np.where(np.abs(depth) < 1e-6, 1e-6, depth)
         return np.concatenate([local[..., :2] / safe * self.focal + self.centre, depth], axis=-1)
 
     def box(self, spheres: np.ndarray) -> np.ndarray:
-        """x1, y1, x2, y2 of the part of the picture that spheres (S, 4) in the world lie in."""
+        """Return the box x1, y1, x2, y2 that spheres (S, 4) in the world cover in the image."""
         projected = self.project(spheres[:, :3])
         radii = (spheres[:, 3] * self.focal / np.maximum(projected[:, 2], 0.1))[:, None]
         low, high = (projected[:, :2] - radii).min(axis=0), (projected[:, :2] + radii).max(axis=0)
         return np.concatenate([low, high]).clip(0, [*self.size, *self.size])
 
     def rays(self) -> np.ndarray:
-        """(3, 3): pixel (x, y, 1) → direction in the world, of depth 1 m."""
+        """Return (3, 3): pixel (x, y, 1) → direction in the world of depth 1 m."""
         x, y = self.centre
-        inverse = np.array([(1 / self.focal, 0, -x / self.focal),
-                            (0, 1 / self.focal, -y / self.focal), (0, 0, 1)])  # fmt: skip
+        inverse = np.array(
+            [(1 / self.focal, 0, -x / self.focal), (0, 1 / self.focal, -y / self.focal), (0, 0, 1)]
+        )
         return self.rotation.T @ inverse

@@ -1,17 +1,17 @@
-"""Warp kernel that draws triangles into z-buffers; one code for the CPU and for CUDA.
+"""Draw triangles into z-buffers with a warp kernel; the same code runs on the CPU and on CUDA.
 
-A z-buffer holds one 64-bit key per pixel, depth first, then the triangle: the smallest key is the
-nearest surface, whatever order the triangles come in, so pictures are the same on every run.
+A z-buffer holds one 64-bit key per pixel: depth in the high bits, triangle in the low bits. The
+smallest key is the nearest surface in any order of the triangles, so all runs give the same image.
 """
 
 from __future__ import annotations
 
 import warp as wp
 
-NEAR = wp.constant(0.1)  # metres: triangles nearer to the camera are left out
-NOTHING = 2**62  # key of a pixel where nothing is
+NEAR = wp.constant(0.1)  # metres; triangles nearer to the camera are skipped
+NOTHING = 2**62  # key of an empty pixel
 DEPTH_STEPS = 1.0e7  # per metre
-MOST_FACES = 2**24  # triangles of a picture
+MOST_FACES = 2**24  # maximum number of triangles
 EMPTY = wp.constant(wp.int64(NOTHING))
 UNIT = wp.constant(wp.float64(DEPTH_STEPS))
 FACES = wp.constant(wp.int64(MOST_FACES))
@@ -19,7 +19,7 @@ FACES = wp.constant(wp.int64(MOST_FACES))
 
 @wp.func
 def edge(a: wp.vec3, b: wp.vec3, x: float, y: float) -> float:
-    """Twice the area of (a, b, (x, y)) on the picture."""
+    """Return twice the signed area of the triangle (a, b, (x, y)) in the image."""
     return (b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0])
 
 
@@ -27,13 +27,13 @@ def edge(a: wp.vec3, b: wp.vec3, x: float, y: float) -> float:
 def rasterise(
     points: wp.array(dtype=wp.vec3),  # x, y pixels, depth metres
     faces: wp.array2d(dtype=wp.int32),
-    layers: wp.array(dtype=wp.int32),  # of a face; -1: of nobody
-    rectangles: wp.array2d(dtype=wp.int32),  # of a layer: x1, y1, x2, y2, start in ``own``
-    perspective: int,  # 1: depth is along rays of a camera; 0: parallel light
-    nearest: wp.array2d(dtype=wp.int64),  # key of the nearest surface of all
-    own: wp.array(dtype=wp.int64),  # the same per layer, as if it were alone
+    layers: wp.array(dtype=wp.int32),  # person of a face; -1: no person
+    rectangles: wp.array2d(dtype=wp.int32),  # of a person: x1, y1, x2, y2, start in ``own``
+    perspective: int,  # 1: perspective of a camera; 0: parallel light
+    nearest: wp.array2d(dtype=wp.int64),  # key of the nearest surface
+    own: wp.array(dtype=wp.int64),  # key of the nearest surface of each person alone
 ):
-    """Draw triangle ``tid`` into the z-buffers; a pixel is covered when its centre is."""
+    """Draw triangle ``tid`` into the z-buffers; a pixel is covered if its centre is."""
     f = wp.tid()
     a = points[faces[f, 0]]
     b = points[faces[f, 1]]

@@ -1,4 +1,4 @@
-"""Surfaces, light and camera to a picture and to who is where in it."""
+"""Render surfaces under light to a linear image, labels and depth."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from kdc_core.errors import InputError
 from kdc_lab.synth import rasterizer, shading
-from kdc_lab.synth.mesh import NOBODY, Mesh, join
+from kdc_lab.synth.mesh import NO_PERSON, Mesh, join
 from kdc_lab.synth.pinhole import Camera
 
 SHADOW_SIZE = 512  # cells of the shadow map's side
@@ -17,7 +17,7 @@ SHADOW_SIZE = 512  # cells of the shadow map's side
 
 @dataclass(frozen=True)
 class Light:
-    """One key light, far away, and soft light from above and below; linear RGB."""
+    """One distant key light, and soft light from above and below; linear RGB."""
 
     sun: np.ndarray  # (3,) unit direction towards the key light
     key: np.ndarray  # (3,)
@@ -27,7 +27,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Room:
-    """The box around everything; seen from inside where no ``photo`` covers it."""
+    """The box around the scene, visible from inside where no ``photo`` covers it."""
 
     corners: np.ndarray  # (2, 3) metres, lowest and highest
     table: np.ndarray  # (6, 10) material rows: walls x-, x+, y-, y+, floor, ceiling
@@ -35,62 +35,82 @@ class Room:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Rendering:
     """What the camera sees of P people."""
 
     linear: np.ndarray  # (H, W, 3) float32 linear RGB
-    labels: np.ndarray  # (H, W) uint8: 0 nobody, p + 1
-    depth: np.ndarray  # (H, W) float32 metres along the camera's axis, inf where nothing is
-    whole: np.ndarray  # (P,) int64 pixels of each person's own silhouette in the picture
-    box: np.ndarray  # (P, 4) float32, amodal; pixels' centres are whole numbers
+    labels: np.ndarray  # (H, W) uint8: 0 background, p + 1 person p
+    depth: np.ndarray  # (H, W) float32 metres along the camera's axis, inf where empty
+    silhouette_area: np.ndarray  # (P,) int64 pixels of each person alone
+    box: np.ndarray  # (P, 4) float32, amodal; whole numbers are centres of pixels
 
 
 @cache
-def pick_device(wanted: str) -> str:
-    """Name of warp's device for "auto", "cpu" or "cuda"; ``ValueError`` where there is none."""
+def choose_device(name: str) -> str:
+    """Return the name of warp's device for "auto", "cpu" or "cuda".
+
+    Raises:
+        InputError: CUDA is required and there is no CUDA device.
+    """
     import warp as wp
 
     wp.init()
     found = wp.is_cuda_available()
-    if wanted == "cuda" and not found:
-        raise InputError("device: no CUDA device found; use --device cpu")
-    return "cuda:0" if found and wanted != "cpu" else "cpu"
+    if name == "cuda" and not found:
+        raise InputError("device 'cuda': no CUDA device found; use 'cpu' or 'auto'")
+    return "cuda:0" if found and name != "cpu" else "cpu"
 
 
 def render(
-    people: list[Mesh], things: list[Mesh], feet: np.ndarray, room: Room, light: Light,
-    camera: Camera, device: str,
-) -> Picture:  # fmt: skip
-    """Draw people and things; a mesh's ``owned`` triangles are person p's, others nobody's.
+    people: list[Mesh],
+    props: list[Mesh],
+    feet: np.ndarray,
+    room: Room,
+    light: Light,
+    camera: Camera,
+    device: str,
+) -> Rendering:
+    """Render people and objects.
 
-    ``feet`` (N, 3) metres: where the floor is darkened by who stands there.
+    Args:
+        people: Meshes of people; triangles with ``is_person`` belong to the person.
+        props: Meshes of objects.
+        feet: (N, 3) metres; the floor is darker around these points.
+        room: Walls, floor and ceiling, or a photo.
+        light: Light of the scene.
+        camera: Camera of the image.
+        device: "auto", "cpu" or "cuda".
     """
     import warp as wp
 
-    mesh, source, first_rows = join([*people, *things])
-    mine = (source < len(people)) & mesh.owned[mesh.faces[:, 0]]
-    layers = np.where(mine, source, NOBODY).astype(np.int32)
+    mesh, source, first_rows = join([*people, *props])
+    mine = (source < len(people)) & mesh.is_person[mesh.faces[:, 0]]
+    layers = np.where(mine, source, NO_PERSON).astype(np.int32)
     points = camera.project(mesh.vertices).astype(np.float32)
     boxes = _boxes(points, people)
     rectangles = _rectangles(boxes, camera.size)
-    to_light = _light_view(people, things, light)
+    to_light = _light_view(people, props, light)
     shadows = (mesh.vertices @ to_light[:3, :3].T + to_light[:3, 3]).astype(np.float32)
-    with wp.ScopedDevice(pick_device(device)):
+    with wp.ScopedDevice(choose_device(device)):
         faces = wp.array(mesh.faces, dtype=wp.int32)
         seen = wp.array(points, dtype=wp.vec3)
         nearest, own = _rasterise(seen, faces, layers, rectangles, camera.size[::-1], 1)
-        nobody, square = np.full_like(layers, NOBODY), (SHADOW_SIZE, SHADOW_SIZE)
+        no_person, square = np.full_like(layers, NO_PERSON), (SHADOW_SIZE, SHADOW_SIZE)
         cast = wp.array(shadows, dtype=wp.vec3)
-        shadow, _ = _rasterise(cast, faces, nobody, rectangles[:0], square, 0)
+        shadow, _ = _rasterise(cast, faces, no_person, rectangles[:0], square, 0)
         fine, _ = _rasterise(
             wp.array(points * (2, 2, 1) + np.float32([0.5, 0.5, 0]), dtype=wp.vec3),
-            faces, nobody, rectangles[:0], (2 * camera.size[1], 2 * camera.size[0]), 1,
-        )  # fmt: skip
+            faces,
+            no_person,
+            rectangles[:0],
+            (2 * camera.size[1], 2 * camera.size[0]),
+            1,
+        )
         surface = shading.Surface()
         surface.points, surface.faces = seen, faces
         surface.normals = wp.array(mesh.normals, dtype=wp.vec3)
-        surface.coats = wp.array(mesh.coats, dtype=wp.vec3)
-        surface.covers = wp.array(mesh.covers, dtype=wp.vec4)
+        surface.material_xyz = wp.array(mesh.material_xyz, dtype=wp.vec3)
+        surface.garment_depth = wp.array(mesh.garment_depth, dtype=wp.vec4)
         surface.rows = wp.array(mesh.materials, dtype=wp.int32)
         surface.first_rows = wp.array(first_rows, dtype=wp.int32)
         surface.table = wp.array(np.concatenate([mesh.table, room.table]), dtype=float)
@@ -104,13 +124,15 @@ def render(
     triangles = np.where(empty, 0, keys % rasterizer.MOST_FACES)
     labels = np.where(empty, 0, layers[triangles] + 1).astype(np.uint8)
     depth = np.where(empty, np.inf, keys // rasterizer.MOST_FACES / rasterizer.DEPTH_STEPS)
-    whole = [int((own[start : start + (x2 - x1) * (y2 - y1)] < rasterizer.NOTHING).sum())
-             for x1, y1, x2, y2, start in rectangles]  # fmt: skip
-    return Picture(linear, labels, depth.astype(np.float32), np.array(whole), boxes)
+    silhouette_area = [
+        int((own[start : start + (x2 - x1) * (y2 - y1)] < rasterizer.NOTHING).sum())
+        for x1, y1, x2, y2, start in rectangles
+    ]
+    return Rendering(linear, labels, depth.astype(np.float32), np.array(silhouette_area), boxes)
 
 
 def _rasterise(points, faces, layers, rectangles, shape, perspective):
-    """Z-buffers on the current device: of all (shape), and of each layer in its rectangle."""
+    """Return z-buffers on the current device: of all triangles, and of each person alone."""
     import warp as wp
 
     nearest = wp.full(shape, rasterizer.EMPTY, dtype=wp.int64)
@@ -119,9 +141,16 @@ def _rasterise(points, faces, layers, rectangles, shape, perspective):
     wp.launch(
         rasterizer.rasterise,
         dim=len(layers),
-        inputs=[points, faces, wp.array(layers, dtype=wp.int32),
-                wp.array(rectangles, dtype=wp.int32), perspective, nearest, own],
-    )  # fmt: skip
+        inputs=[
+            points,
+            faces,
+            wp.array(layers, dtype=wp.int32),
+            wp.array(rectangles, dtype=wp.int32),
+            perspective,
+            nearest,
+            own,
+        ],
+    )
     return nearest, own
 
 
@@ -150,7 +179,7 @@ def _lights(light: Light, shadow, to_light: np.ndarray):
 def _boxes(points: np.ndarray, people: list[Mesh]) -> np.ndarray:
     boxes, start = np.zeros((len(people), 4), np.float32), 0
     for person, mesh in enumerate(people):
-        own = points[start : start + len(mesh.vertices)][mesh.owned]
+        own = points[start : start + len(mesh.vertices)][mesh.is_person]
         x, y = own[:, 0].copy(), own[:, 1].copy()
         boxes[person] = x.min(), y.min(), x.max(), y.max()
         start += len(mesh.vertices)
@@ -158,7 +187,7 @@ def _boxes(points: np.ndarray, people: list[Mesh]) -> np.ndarray:
 
 
 def _rectangles(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Rows x1, y1, x2, y2, start: whole pixels around each box, cut at the picture."""
+    """Return rows x1, y1, x2, y2, start: whole pixels around each box, clipped to the image."""
     low = np.clip(np.floor(boxes[:, :2]), 0, size).astype(np.int32)
     high = np.clip(np.ceil(boxes[:, 2:]) + 1, 0, size).astype(np.int32)
     area = (high - low).prod(axis=1)
@@ -166,9 +195,9 @@ def _rectangles(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.concatenate([low, high, start[:, None]], axis=1).astype(np.int32)
 
 
-def _light_view(people: list[Mesh], things: list[Mesh], light: Light) -> np.ndarray:
-    """(4, 4): world → cells of a shadow map that holds all people, and depth in metres."""
-    points = np.concatenate([mesh.vertices[::16] for mesh in people or things])
+def _light_view(people: list[Mesh], props: list[Mesh], light: Light) -> np.ndarray:
+    """Return (4, 4): world → cells of a shadow map that covers all people, and depth in metres."""
+    points = np.concatenate([mesh.vertices[::16] for mesh in people or props])
     up = np.array([0.0, 0.0, 1.0]) if abs(light.sun[2]) < 0.95 else np.array([1.0, 0.0, 0.0])
     right = np.cross(up, light.sun)
     right /= np.linalg.norm(right)

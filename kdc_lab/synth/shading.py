@@ -1,4 +1,4 @@
-"""Warp kernel that colours pixels: patterns of materials, light and shadow, the room behind."""
+"""Colour pixels with a warp kernel: material patterns, light, shadow, and the room behind."""
 # ruff: noqa: UP018, RUF046 (warp compiles the bodies: float(0.0) is a variable, 0.0 a constant)
 
 import warp as wp
@@ -11,15 +11,15 @@ PLAIN, STRIPES, CHECKS, DOTS, CLOUDS, BRICKS, WINDOWS, SKYLINE, JACKET, PRINT = 
 
 @wp.struct
 class Surface:
-    """All triangles, and what they look like."""
+    """All triangles and their materials."""
 
     points: wp.array(dtype=wp.vec3)  # x, y pixels, depth metres
     normals: wp.array(dtype=wp.vec3)  # world
-    coats: wp.array(dtype=wp.vec3)  # each vertex in its material's own space, metres
-    covers: wp.array(dtype=wp.vec4)  # metres inside the materials of row 0 … 3 of its mesh
+    material_xyz: wp.array(dtype=wp.vec3)  # vertices in the space of the materials, metres
+    garment_depth: wp.array(dtype=wp.vec4)  # metres inside garments 0 … 3 of the mesh
     faces: wp.array2d(dtype=wp.int32)
-    rows: wp.array(dtype=wp.int32)  # of a face: its material where nothing covers it
-    first_rows: wp.array(dtype=wp.int32)  # of a face: row 0 of its mesh
+    rows: wp.array(dtype=wp.int32)  # material of a face without garments
+    first_rows: wp.array(dtype=wp.int32)  # first material of the mesh of a face
     table: wp.array2d(dtype=float)  # rows of materials
 
 
@@ -31,14 +31,14 @@ class View:
     rays: wp.mat33  # pixel (x, y, 1) → ray in the world, of depth 1 m
     low: wp.vec3  # corners of the room
     high: wp.vec3
-    first_row: int  # its materials: walls x-, x+, y-, y+, floor, ceiling
-    photo: wp.array3d(dtype=float)  # (H, W, 3) linear RGB, or empty: the room is drawn
-    feet: wp.array(dtype=wp.vec3)  # where people stand: the floor is darker around
+    first_row: int  # first of the room's materials: walls x-, x+, y-, y+, floor, ceiling
+    photo: wp.array3d(dtype=float)  # (H, W, 3) linear RGB; empty: draw the room
+    feet: wp.array(dtype=wp.vec3)  # positions of feet: the floor is darker around them
 
 
 @wp.struct
 class Lights:
-    """Key light with its shadow map, and light from all around."""
+    """The key light with its shadow map, and the ambient light."""
 
     shadow: wp.array2d(dtype=wp.int64)
     to_light: wp.mat44  # world → shadow map's x, y, depth
@@ -50,9 +50,10 @@ class Lights:
 
 @wp.func
 def pattern(rows: wp.array2d(dtype=float), m: int, p: wp.vec3) -> wp.vec3:
-    """Colour of material ``m`` at a point of its own space.
+    """Return the colour of material ``m`` at a point of its own space.
 
-    A row: kind, size (metres), two colours (linear RGB), roughness of the colour, seed.
+    A row of materials holds kind, size (metres), two colours (linear RGB), roughness of the colour
+    and a seed.
     """
     kind = int(rows[m, 0])
     q = p / rows[m, 1]
@@ -97,7 +98,7 @@ def pattern(rows: wp.array2d(dtype=float), m: int, p: wp.vec3) -> wp.vec3:
 
 @wp.func
 def lit(lights: Lights, point: wp.vec3, bias: float) -> float:
-    """Share of the key light that reaches a point: a 3 × 3 neighbourhood of the shadow map."""
+    """Return the share of the key light that reaches a point: mean over 3 × 3 shadow map cells."""
     p = wp.transform_point(lights.to_light, point)
     total = float(0.0)
     for j in range(-1, 2):
@@ -117,7 +118,7 @@ def lit(lights: Lights, point: wp.vec3, bias: float) -> float:
 def reflected(
     albedo: wp.vec3, point: wp.vec3, normal: wp.vec3, bias: float, open_sky: float, lights: Lights
 ) -> wp.vec3:
-    """Light that a matt surface sends back."""
+    """Return the light that a matt surface reflects."""
     upward = 0.5 + 0.5 * normal[2]
     ambient = lights.sky * upward + lights.ground * (1.0 - upward)
     direct = lights.key * (lit(lights, point, bias) * wp.max(wp.dot(normal, lights.sun), 0.0))
@@ -126,7 +127,7 @@ def reflected(
 
 @wp.func
 def of_surface(f: int, x: float, y: float, surface: Surface, view: View, lights: Lights) -> wp.vec3:
-    """Colour of triangle ``f`` at a place on the picture."""
+    """Return the colour of triangle ``f`` at a point of the image."""
     i = surface.faces[f, 0]
     j = surface.faces[f, 1]
     k = surface.faces[f, 2]
@@ -143,19 +144,23 @@ def of_surface(f: int, x: float, y: float, surface: Surface, view: View, lights:
     normal = wp.normalize(u * surface.normals[i] + v * surface.normals[j] + w * surface.normals[k])
     if wp.dot(normal, ray) > 0.0:
         normal = -normal
-    coat = u * surface.coats[i] + v * surface.coats[j] + w * surface.coats[k]
-    cover = u * surface.covers[i] + v * surface.covers[j] + w * surface.covers[k]
+    material_point = (
+        u * surface.material_xyz[i] + v * surface.material_xyz[j] + w * surface.material_xyz[k]
+    )
+    cover = (
+        u * surface.garment_depth[i] + v * surface.garment_depth[j] + w * surface.garment_depth[k]
+    )
     row = surface.rows[f]
     for layer in range(4):
         if cover[3 - layer] > 0.0:
             row = surface.first_rows[f] + 3 - layer
-    albedo = pattern(surface.table, row, coat / total)
+    albedo = pattern(surface.table, row, material_point / total)
     return reflected(albedo, point, normal, 0.03, 1.0, lights)
 
 
 @wp.func
 def of_room(x: float, y: float, surface: Surface, view: View, lights: Lights) -> wp.vec3:
-    """Colour of the wall, floor, ceiling or photo behind everything."""
+    """Return the colour of the wall, floor, ceiling or photo in the background."""
     ray = view.rays * wp.vec3(x, y, 1.0)
     far = float(1.0e6)
     side = int(0)
@@ -187,15 +192,15 @@ def of_room(x: float, y: float, surface: Surface, view: View, lights: Lights) ->
         return open_sky * wp.vec3(
             photo[line, column, 0], photo[line, column, 1], photo[line, column, 2]
         )
-    coat = point
+    material_point = point
     normal = wp.vec3(0.0, 0.0, 1.0)
     if side < 4:
         normal = wp.vec3(0.0, 0.0, 0.0)
         normal[side // 2] = 1.0 - 2.0 * float(side % 2)
     else:
-        coat = wp.vec3(point[0], 0.0, point[1])
+        material_point = wp.vec3(point[0], 0.0, point[1])
         normal[2] = 9.0 - 2.0 * float(side)
-    albedo = pattern(surface.table, view.first_row + side, coat)
+    albedo = pattern(surface.table, view.first_row + side, material_point)
     return reflected(albedo, point, normal, 0.01, open_sky, lights)
 
 
@@ -203,7 +208,7 @@ def of_room(x: float, y: float, surface: Surface, view: View, lights: Lights) ->
 def colour_at(
     key: wp.int64, x: float, y: float, surface: Surface, view: View, lights: Lights
 ) -> wp.vec3:
-    """Colour of what a z-buffer's key says is nearest."""
+    """Return the colour of the nearest surface, given by the key of a z-buffer."""
     if key < EMPTY:
         return of_surface(int(key % FACES), x, y, surface, view, lights)
     return of_room(x, y, surface, view, lights)
@@ -218,7 +223,7 @@ def shade(
     lights: Lights,
     image: wp.array2d(dtype=wp.vec3),  # linear RGB
 ):
-    """Colour of one pixel: the mean of four samples where a border runs through it, else one."""
+    """Colour one pixel: the mean of four samples where an edge crosses it, else one sample."""
     y, x = wp.tid()
     key = nearest[y, x]
     closest = key / FACES

@@ -1,4 +1,4 @@
-"""What kind of scenes the generator draws; every field is sampled anew for each seed."""
+"""Configure the generator; every value is sampled anew for each seed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from kdc_core.errors import InputError
 
 @dataclass(frozen=True)
 class SynthConfig:
-    """Ranges and chances of everything random in a scene."""
+    """Ranges and probabilities of everything random in a scene."""
 
     size: tuple[int, int] = (480, 360)  # (width, height), pixels
-    people: tuple[int, int] = (1, 20)  # fewest and most people in a scene
-    crowding: float = 0.5  # 0: few, side by side; 1: many, in front of one another
+    people: tuple[int, int] = (1, 20)  # minimum and maximum number of people in a scene
+    crowding: float = 0.5  # 0: few people side by side; 1: many in front of each other
     camera_height: tuple[float, float] = (0.3, 3.0)  # metres above the ground: robot to ceiling
-    focal: tuple[float, float] = (0.6, 1.6)  # focal length / picture width: 80° to 35° of view
-    tilt: float = 8.0  # degrees, standard deviation of roll and of pitch besides aiming
-    occluders: float = 0.6  # chance of pillars, tables, boxes between camera and people
-    contact: float = 0.15  # chance that a person hugs another or holds the next one's hand
+    focal: tuple[float, float] = (0.6, 1.6)  # focal length / image width: 80° to 35° field of view
+    tilt: float = 8.0  # standard deviation of roll and pitch, degrees
+    occluders: float = 0.6  # probability of objects between camera and people
+    contact: float = 0.15  # probability that two people hug or hold hands
     effects: float = 1.0  # strength of blur, noise, exposure and JPEG; 0: none
     device: str = "auto"  # "auto", "cpu" or "cuda"
 

@@ -120,7 +120,7 @@ def render(seed: int, index: int, backgrounds: list[Path]) -> Pack:
 
     The GPU has the network to compute.
     """
-    shot, data = synthetic_stills.picture(seed, SynthConfig(device="cpu"), backgrounds, index)
+    shot, data = synthetic_stills.render_jpeg(seed, SynthConfig(device="cpu"), backgrounds, index)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     entry, people = annotate(shot, index + 1)
     seen = [person for person in people if person["segmentation"]]

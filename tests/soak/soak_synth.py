@@ -17,9 +17,9 @@ from kdc_core.pipeline import Pipeline
 from kdc_core.system.worker_pool import Processes
 from kdc_lab.evaluate.annotated_images import load
 from kdc_lab.evaluate.coco_metrics import predictions
-from kdc_lab.evaluate.ground_truth_engine import Oracle
+from kdc_lab.evaluate.ground_truth_engine import GroundTruthEngine
 from kdc_lab.synth import SynthConfig
-from kdc_lab.synth.synthetic_stills import picture, write_stills
+from kdc_lab.synth.synthetic_stills import render_jpeg, write_stills
 
 CPU = SynthConfig(device="cpu")
 PICTURES, WARM_UP, PACED = 40, 8, 120
@@ -37,7 +37,7 @@ def test_fields_made_from_the_truth_decode_to_it(change, floors, tmp_path, row):
     pictures = load(tmp_path / "images", tmp_path / "annotations.json")
     found = {}
     for longest in (640, 1280):
-        pipeline = Pipeline(Oracle(pictures, ModelInfo(longest=longest)), EXACT)
+        pipeline = Pipeline(GroundTruthEngine(pictures, ModelInfo(longest=longest)), EXACT)
         result = found[longest] = predictions(pictures, pipeline).summary()
         row(
             f"{PICTURES} pictures, {made['people']} people, {change or 'as by default'}, "
@@ -55,10 +55,10 @@ def test_pictures_a_second(row):
     """480 x 360, five people each, two processes; the figure counts on two quiet cores."""
     five = replace(CPU, people=(5, 5))
     with contextlib.closing(Processes(2)) as processes:
-        jobs = [processes.submit(picture, 0, five, [], index) for index in range(WARM_UP)]
+        jobs = [processes.submit(render_jpeg, 0, five, [], index) for index in range(WARM_UP)]
         assert all(job.result() for job in jobs)
         load_before, start = os.getloadavg()[0], time.perf_counter()
-        jobs = [processes.submit(picture, 1, five, [], index) for index in range(PACED)]
+        jobs = [processes.submit(render_jpeg, 1, five, [], index) for index in range(PACED)]
         people = sum(len(job.result()[0]) for job in jobs)
         pace = PACED / (time.perf_counter() - start)
     row(f"pictures a second, {people / PACED:.1f} people each, two processes",

@@ -16,7 +16,7 @@ import anny.paths
 from kdc_core.skeleton import KEYPOINTS
 from kdc_lab.synth import bodies
 from kdc_lab.synth.attachments import shoe, skirt
-from kdc_lab.synth.bodies import BONE, BONES, Body
+from kdc_lab.synth.bodies import BONE, BONES, BodyShape
 from kdc_lab.synth.clothes import BOTTOM, HAIR, SHOES, TOP, dress
 from kdc_lab.synth.joints import Posture, Rig
 from kdc_lab.synth.volume import Volume, overlap, overlap_box
@@ -32,11 +32,11 @@ ADULT = {
 
 
 @pytest.fixture(scope="module")
-def adult() -> Body:
+def adult() -> BodyShape:
     return bodies.load_model().shape(ADULT)
 
 
-def test_importing_the_generator_is_light() -> None:
+def test_import_synth_loads_no_heavy_package() -> None:
     program = "import sys, kdc_lab.synth\nprint({'torch', 'anny', 'warp'} & set(sys.modules))"
     run = subprocess.run(
         [sys.executable, "-c", program], text=True, capture_output=True, check=True
@@ -44,13 +44,15 @@ def test_importing_the_generator_is_light() -> None:
     assert run.stdout.strip() == "set()"
 
 
-def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_model_names_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "anny", None)
     with pytest.raises(ValueError, match=r"need anny: pip install anny==0\.6\.2"):
         bodies.load_model.__wrapped__()
 
 
-def test_what_takes_a_minute_is_built_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_build_with_cache_builds_once_and_survives_an_interruption(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     before, builds = anny.paths.get_anny_cache_path(), []
 
@@ -67,14 +69,14 @@ def test_what_takes_a_minute_is_built_once(monkeypatch: pytest.MonkeyPatch, tmp_
         return "built"
 
     with pytest.raises(KeyboardInterrupt):
-        bodies.built_once(build, "anny-1")
-    assert [bodies.built_once(build, "anny-1") for _ in range(3)] == ["built", "read", "read"]
+        bodies.build_with_cache(build, "anny-1")
+    assert [bodies.build_with_cache(build, "anny-1") for _ in range(3)] == ["built", "read", "read"]
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert files == {"kdc/anny-1.lock", "kdc/anny-1/v1/build_compact_1"}
     assert anny.paths.get_anny_cache_path() == before
 
 
-def test_a_body_is_as_tall_as_people_are(adult: Body) -> None:
+def test_body_heights_are_human(adult: BodyShape) -> None:
     assert 1.5 < adult.height < 1.95
     child = bodies.load_model().shape({**ADULT, "age": 0.3})
     assert 0.7 < child.height < 1.45
@@ -85,7 +87,7 @@ def test_a_body_is_as_tall_as_people_are(adult: Body) -> None:
     assert max(heights) < 2.2 and min(heights) > 0.7
 
 
-def test_keypoints_lie_where_their_names_say(adult: Body) -> None:
+def test_keypoints_match_their_names(adult: BodyShape) -> None:
     still = np.tile(np.eye(3, 4), (len(BONES), 1, 1))
     points = dict(zip(KEYPOINTS, adult.keypoints(still), strict=True))
     for name, point in points.items():
@@ -105,8 +107,8 @@ def test_keypoints_lie_where_their_names_say(adult: Body) -> None:
     assert points["nose"][1] < points["left_ear"][1]  # faces -y
 
 
-def test_keypoints_follow_the_surface(adult: Body) -> None:
-    """Moments over bones give what regressing from the posed vertices gives."""
+def test_keypoints_match_regression_from_posed_vertices(adult: BodyShape) -> None:
+    """Moments over bones give the same keypoints as regression from the posed vertices."""
     rng = np.random.default_rng(0)
     rig = Rig(adult)
     figure = dress(rig, rng, 0.5)
@@ -119,31 +121,31 @@ def test_keypoints_follow_the_surface(adult: Body) -> None:
     np.testing.assert_allclose(weights @ surface, adult.keypoints(bones), atol=2e-4)
 
 
-def test_skin_weights_are_shares(adult: Body) -> None:
+def test_skin_weights_sum_to_one(adult: BodyShape) -> None:
     weights = adult.model.weights
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-5)
     assert (weights >= 0).all()
     assert (adult.model.parents < np.arange(len(BONES))).all()
 
 
-def test_clothes_stand_off_the_skin(adult: Body) -> None:
+def test_dress_keeps_cloth_off_the_skin(adult: BodyShape) -> None:
     rig, count = Rig(adult), len(adult.vertices)
     for seed in range(6):
         figure = dress(rig, np.random.default_rng(seed), 0.5)
-        covers = figure.rest.covers[:count]
+        garment_depth = figure.rest.garment_depth[:count]
         away = np.linalg.norm(figure.rest.vertices[:count] - adult.vertices, axis=1)
-        assert np.median(away[covers[:, TOP] > 0.02]) > 0.002
+        assert np.median(away[garment_depth[:, TOP] > 0.02]) > 0.002
         assert away.max() < 0.1
-        naked = (covers <= 0).all(axis=1)
+        naked = (garment_depth <= 0).all(axis=1)
         assert away[naked].max() < 1e-6  # face, hands
         assert 0.15 < naked.mean() < 0.95
         hand = adult.model.weights[:, BONE["wrist.L"]] > 0.9
-        assert not (covers[hand][:, [HAIR, TOP, BOTTOM, SHOES]] > 0).any()
+        assert not (garment_depth[hand][:, [HAIR, TOP, BOTTOM, SHOES]] > 0).any()
         assert figure.rest.faces.max() < len(figure.rest.vertices) == len(figure.weights)
         assert figure.rest.materials.max() < len(figure.rest.table)
 
 
-def test_skirts_enclose_the_legs_and_shoes_the_feet(adult: Body) -> None:
+def test_skirt_encloses_legs_and_shoe_encloses_foot(adult: BodyShape) -> None:
     mesh, weights = skirt(adult, -0.3, 0.01, 0.05, BOTTOM, np.random.default_rng(0))
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
     assert abs(mesh.vertices[:, 2].min() + 0.3) < 1e-6
@@ -159,7 +161,7 @@ def test_skirts_enclose_the_legs_and_shoes_the_feet(adult: Body) -> None:
     assert (outward > 0).mean() > 0.95
 
 
-def test_spheres_fill_the_body(adult: Body) -> None:
+def test_volume_spheres_fill_the_body(adult: BodyShape) -> None:
     volume = Volume(adult)
     spheres = volume.spheres(np.tile(np.eye(3, 4), (len(BONES), 1, 1)))
     assert (spheres[:, 3] > 0.02).all() and (spheres[:, 3] < 0.2).all()

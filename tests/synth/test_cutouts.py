@@ -1,4 +1,4 @@
-"""Rendered people as cut-outs of the occlusion benchmark."""
+"""Test rendered people as cut-outs of the occlusion benchmark."""
 
 from __future__ import annotations
 
@@ -12,35 +12,34 @@ import pytest
 
 pytest.importorskip("pycocotools", reason="cut-outs are read with pycocotools")
 
-import drawn_shots
-
 from kdc_lab.evaluate import cutouts
 from kdc_lab.evaluate.composed_clips import Clip, line
 from kdc_lab.evaluate.scenarios import real, scenarios
 from kdc_lab.synth import RenderedFrame
+from tests.synth import drawn_frames
 
 
 @pytest.fixture
 def drawn_people(monkeypatch):
-    monkeypatch.setattr(cutouts, "clip", drawn_shots.clip)
+    monkeypatch.setattr(cutouts, "clip", drawn_frames.clip)
 
 
-def test_a_walker_stands_on_its_feet_and_shows_its_own_pixels(drawn_people):
+def test_walker_layer_stands_on_its_feet_with_its_own_pixels(drawn_people):
     walkers = cutouts.rendered(2, seed=1)
     assert len(walkers) == 2 and len(walkers[0].frames) == cutouts.FRAMES
     figure = walkers[0].walking(line(100, 200, 40), 150, 1.0)
     shot = Clip((figure,), (320, 240)).at(0.5)
     y = np.nonzero(shot.owner)[0]
     assert abs(y.max() - 199) <= 1 and abs(y.max() - y.min() - 150) <= 4
-    assert abs(shot.keypoints[0, 11:13, 0].mean() - 120) <= 1  # 40 pixels a second for half of one
+    assert abs(shot.keypoints[0, 11:13, 0].mean() - 120) <= 1  # 40 pixels per second for 0.5 s
     seen = shot.keypoints[0][shot.keypoints[0, :, 2] == 2].round().astype(int)
     assert len(seen) >= 15 and (shot.owner[seen[:, 1], seen[:, 0]] == 1).all()
     colours = shot.image[shot.owner == 1].astype(int)
     own = np.abs(colours - np.median(colours, axis=0)).max(axis=1) <= 3
-    assert own.mean() > 0.8  # all but the border
+    assert own.mean() > 0.8  # all pixels except the border
 
 
-def test_the_motion_goes_to_and_fro_at_its_pace(drawn_people):
+def test_walker_motion_loops_at_its_pace(drawn_people):
     walker = cutouts.rendered(1)[0].walking(line(160, 230, 0), 200, 2.0)
     size, corner = (320, 240), np.zeros(2)
     last = (cutouts.FRAMES - 1) / cutouts.RATE
@@ -49,13 +48,13 @@ def test_the_motion_goes_to_and_fro_at_its_pace(drawn_people):
         return walker.layer(t, corner, size).mask
 
     assert not np.array_equal(mask(0.0), mask(last / 4))
-    assert np.array_equal(mask(0.001), mask(last + 0.001))  # a whole to and fro at twice the speed
+    assert np.array_equal(mask(0.001), mask(last + 0.001))  # one full loop at twice the speed
     still = replace(walker, pace=0.0)
     assert np.array_equal(still.layer(0.0, corner, size).mask, still.layer(0.7, corner, size).mask)
 
 
-def test_coming_nearer_is_taken_off_but_not_the_bobbing():
-    heights = np.array([200, 212, 216, 228, 232, 244])  # grows by 8 a frame and bobs by 2
+def test_walker_height_trend_is_removed_but_bobbing_stays():
+    heights = np.array([200, 212, 216, 228, 232, 244])  # grows by 8 per frame and bobs by 2
     frames = [
         cutouts.Cutout(np.zeros((h, 9, 3), np.uint8), np.ones((h, 9), np.uint8), np.zeros((17, 3)))
         for h in heights
@@ -64,9 +63,9 @@ def test_coming_nearer_is_taken_off_but_not_the_bobbing():
     assert np.ptp(shares) < 0.03 and np.all(np.diff(shares)[[0, 2, 4]] > 0)
 
 
-def test_only_people_seen_whole_are_taken(monkeypatch):
+def test_rendered_rejects_partly_hidden_people(monkeypatch):
     def hidden(*given) -> Iterator[RenderedFrame]:
-        for shot in drawn_shots.clip(*given):
+        for shot in drawn_frames.clip(*given):
             yield replace(shot, hidden=np.full(len(shot), 0.3, np.float32))
 
     monkeypatch.setattr(cutouts, "clip", hidden)
@@ -76,7 +75,7 @@ def test_only_people_seen_whole_are_taken(monkeypatch):
     assert "\n" not in str(error.value)
 
 
-def test_they_play_the_whole_benchmark(drawn_people):
+def test_rendered_people_play_all_scenarios(drawn_people):
     cast = real(cutouts.rendered(2), np.random.default_rng(0))
     for scenario in scenarios(cast, [None]):
         shot = scenario.clip.at(scenario.seconds / 2)
@@ -84,7 +83,7 @@ def test_they_play_the_whole_benchmark(drawn_people):
         assert (shot.share >= 0).all() and (shot.share <= 1).all()
 
 
-def test_the_command_casts_rendered_people(drawn_people, monkeypatch, tmp_path, capsys):
+def test_occlusion_bench_command_uses_rendered_people(drawn_people, monkeypatch, tmp_path, capsys):
     pytest.importorskip("torch", reason="perfect fields are made by the training targets")
     from kdc_lab.commands import occlusion_bench
     from kdc_lab.evaluate import scenarios as module

@@ -1,4 +1,4 @@
-"""Rendered people in training: how many, which, the same after a resume, pasted both ways."""
+"""Test rendered people in training: share, order, resume, and pasting in both directions."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("pycocotools", reason="annotations need pycocotools")
 
-import drawn_shots  # noqa: E402
-from training_set import annotation, entry, write_set  # noqa: E402
-
 from kdc_lab.synth import SynthConfig, synthetic_stills  # noqa: E402
 from kdc_lab.training import synthetic_pool, train_config  # noqa: E402
 from kdc_lab.training import train as loop  # noqa: E402
@@ -24,6 +21,8 @@ from kdc_lab.training.coco_reader import LoadReport, read_coco  # noqa: E402
 from kdc_lab.training.data import Pack, Pool, mixed_order, order  # noqa: E402
 from kdc_lab.training.hardware import Site  # noqa: E402
 from kdc_lab.training.train_config import TrainConfig  # noqa: E402
+from tests.synth import drawn_frames  # noqa: E402
+from tests.training_set import annotation, entry, write_set  # noqa: E402
 
 HERE = Site(torch.device("cpu"), bf16=False)
 AUGMENT = AugmentConfig(crop=64, longest=64)
@@ -31,14 +30,14 @@ AUGMENT = AugmentConfig(crop=64, longest=64)
 
 @pytest.fixture(autouse=True)
 def drawn_people(monkeypatch):
-    """Drawings instead of renderings, by threads instead of processes."""
-    monkeypatch.setattr(synthetic_stills, "still", drawn_shots.still)
-    monkeypatch.setattr(synthetic_pool, "Processes", drawn_shots.Threads)
+    """Use drawings instead of renderings, and threads instead of processes."""
+    monkeypatch.setattr(synthetic_stills, "still", drawn_frames.still)
+    monkeypatch.setattr(synthetic_pool, "Processes", drawn_frames.Threads)
 
 
 @pytest.fixture
 def real(tmp_path: Path) -> Path:
-    ids = [1, 2, 3, 4, 5, 7]  # 7 is for tuning
+    ids = [1, 2, 3, 4, 5, 7]  # image 7 is for tuning
     labels = [annotation(i, i, (60, 80), 0.9) for i in ids]
     return write_set(tmp_path / "real", [entry(i) for i in ids], labels)
 
@@ -54,7 +53,7 @@ def read(path: Path) -> Pack:
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 1.0])
-def test_every_step_has_its_share_and_every_epoch_all_pictures(share):
+def test_mixed_order_keeps_the_share_per_step_and_all_images_per_epoch(share):
     real = 7 if share < 1 else 0
     steps = [mixed_order(real, 5, share, 8, step, seed=1) for step in range(10)]
     counts = [int((step >= real).sum()) for step in steps]
@@ -67,7 +66,7 @@ def test_every_step_has_its_share_and_every_epoch_all_pictures(share):
     assert np.array_equal(steps[4], mixed_order(real, 5, share, 8, 4, seed=1))
 
 
-def test_without_a_share_the_order_is_the_one_of_real_pictures_alone(real, cache):
+def test_order_of_without_a_share_equals_order_of_real_images(real, cache):
     config = TrainConfig(batch=4, seed=3)
     pack = read(real)
     pool = synthetic_pool.open_pool(config, pack, None, [], HERE)
@@ -77,7 +76,7 @@ def test_without_a_share_the_order_is_the_one_of_real_pictures_alone(real, cache
     assert synthetic_pool.iterations(TrainConfig(batch=4, epochs=8), pool) == 10
 
 
-def test_epochs_count_passes_over_real_pictures_or_over_rendered_ones_alone(real, cache):
+def test_iterations_count_epochs_of_real_or_of_rendered_images_alone(real, cache):
     pack, made = read(real), synthetic_pool.read_rendered(cache, LoadReport())
     mixed = synthetic_pool.open_pool(TrainConfig(batch=4, synth=0.5), pack, made, [], HERE)
     assert len(mixed) == 10
@@ -87,23 +86,23 @@ def test_epochs_count_passes_over_real_pictures_or_over_rendered_ones_alone(real
     assert synthetic_pool.iterations(TrainConfig(batch=5, synth=1.0, epochs=8), alone) == 8
 
 
-def test_a_resumed_run_sees_the_pictures_of_an_unbroken_one(real):
+def test_live_pool_resumed_run_sees_the_same_images(real):
     config = TrainConfig(batch=4, synth=0.5, synth_pictures=3, seed=5)
 
     def open_pool() -> synthetic_pool.LivePool:
         return synthetic_pool.open_pool(config, read(real), None, [], HERE)
 
-    whole, resumed = open_pool(), open_pool()
-    unbroken = [loop._batches(whole, step, config, AUGMENT, HERE)[0] for step in range(4)]
+    unbroken_pool, resumed = open_pool(), open_pool()
+    unbroken = [loop._batches(unbroken_pool, step, config, AUGMENT, HERE)[0] for step in range(4)]
     batch = loop._batches(resumed, 3, config, AUGMENT, HERE)[0]
     for name in ("image", "owner", "ignore", "keypoints", "area", "mask_weight"):
         assert torch.equal(getattr(batch, name), getattr(unbroken[3], name))
     assert not torch.equal(unbroken[3].image, unbroken[2].image)
-    whole.close()
+    unbroken_pool.close()
     resumed.close()
 
 
-def test_rendering_while_training_gives_the_pictures_that_kdc_synth_writes(real, cache):
+def test_live_pool_renders_the_images_that_kdc_synth_writes(real, cache):
     config = TrainConfig(synth=1.0, synth_pictures=5, seed=3)
     live = synthetic_pool.open_pool(config, read(real), None, [], HERE)
     stored = Pool(synthetic_pool.read_rendered(cache, LoadReport()), HERE.device, resident=False)
@@ -115,7 +114,7 @@ def test_rendering_while_training_gives_the_pictures_that_kdc_synth_writes(real,
     live.close()
 
 
-def test_a_pack_of_them_is_the_same_as_their_folder(cache, tmp_path):
+def test_read_rendered_pack_equals_folder(cache, tmp_path):
     report = LoadReport()
     pack = synthetic_pool.read_rendered(cache, report)
     pack.save(tmp_path / "pack.npz")
@@ -124,19 +123,19 @@ def test_a_pack_of_them_is_the_same_as_their_folder(cache, tmp_path):
     assert np.array_equal(again.jpeg, pack.jpeg) and np.array_equal(again.maps, pack.maps)
 
 
-def test_negatives_become_backgrounds(real, tmp_path):
+def test_open_pool_uses_negatives_as_backgrounds(real, tmp_path):
     import cv2
 
-    (tmp_path / "nobody").mkdir()
-    cv2.imwrite(str(tmp_path / "nobody" / "a.png"), np.full((40, 60, 3), (10, 20, 250), np.uint8))
+    (tmp_path / "empty").mkdir()
+    cv2.imwrite(str(tmp_path / "empty" / "a.png"), np.full((40, 60, 3), (10, 20, 250), np.uint8))
     config = TrainConfig(synth=1.0, synth_pictures=2)
-    pool = synthetic_pool.open_pool(config, read(real), None, [tmp_path / "nobody"], HERE)
+    pool = synthetic_pool.open_pool(config, read(real), None, [tmp_path / "empty"], HERE)
     corner = pool.sources(np.arange(2)).image[:, :, :8, :8].float().mean(dim=(2, 3))
     assert torch.allclose(corner, torch.tensor([250.0, 20.0, 10.0]), atol=4)
     pool.close()
 
 
-def test_rendered_people_are_pasted_in_front_of_real_ones_and_hide_them(real, cache):
+def test_make_batch_pastes_rendered_people_in_front_of_real_ones(real, cache):
     pack, made = read(real), synthetic_pool.read_rendered(cache, LoadReport())
     pool = synthetic_pool.open_pool(TrainConfig(batch=8, synth=0.5), pack, made, [], HERE)
     augment = AugmentConfig(
@@ -166,7 +165,7 @@ def test_rendered_people_are_pasted_in_front_of_real_ones_and_hide_them(real, ca
     assert min(ways.values()) >= 5 and hidden >= 10
 
 
-def test_the_command_trains_on_a_mixture(real, cache, tmp_path):
+def test_train_command_runs_on_a_mixture(real, cache, tmp_path):
     parser = argparse.ArgumentParser()
     train_config.add_arguments(parser)
     out = tmp_path / "run"
@@ -181,7 +180,7 @@ def test_the_command_trains_on_a_mixture(real, cache, tmp_path):
     assert (out / "ema.pt").stat().st_size > 1000
 
 
-def test_what_does_not_fit_is_said_in_one_line(real, cache, tmp_path):
+def test_train_command_refuses_wrong_arguments_in_one_line(real, cache, tmp_path):
     parser = argparse.ArgumentParser()
     train_config.add_arguments(parser)
     common = ["--data", str(real), "--out", str(tmp_path / "run"), "--device", "cpu"]

@@ -1,4 +1,4 @@
-"""``kdc synth`` from arguments to files: what they say, who reads them, how a run ends."""
+"""Test ``kdc synth`` from arguments to files, and the processes that render."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ rle = pytest.importorskip("pycocotools.mask", reason="masks are written by pycoc
 pytest.importorskip("rosbags", reason="recordings are written by rosbags")
 pytest.importorskip("torch", reason="the training reader needs torch")
 
-import drawn_shots  # noqa: E402
-
 from kdc_core.io.source import open_source  # noqa: E402
 from kdc_core.system import worker_pool  # noqa: E402
 from kdc_lab.commands import synth as command  # noqa: E402
@@ -34,16 +32,17 @@ from kdc_lab.synth import RenderedFrame, SynthConfig, inputs, synthetic_stills  
 from kdc_lab.synth.coco_truth import annotate  # noqa: E402
 from kdc_lab.training.batch import POSE_UNKNOWN, SEG_UNKNOWN  # noqa: E402
 from kdc_lab.training.coco_reader import LoadReport, read_coco  # noqa: E402
+from tests.synth import drawn_frames  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
 def drawn_people(monkeypatch):
-    """Drawings instead of renderings, and threads, that see them, instead of processes."""
-    monkeypatch.setattr(synthetic_stills, "still", drawn_shots.still)
-    monkeypatch.setattr(synthetic_clips, "clip", drawn_shots.clip)
-    monkeypatch.setattr(worker_pool, "Processes", drawn_shots.Threads)
+    """Use drawings instead of renderings; threads, unlike processes, see the patch."""
+    monkeypatch.setattr(synthetic_stills, "still", drawn_frames.still)
+    monkeypatch.setattr(synthetic_clips, "clip", drawn_frames.clip)
+    monkeypatch.setattr(worker_pool, "Processes", drawn_frames.Threads)
 
 
 def run(*argv) -> int:
@@ -55,12 +54,13 @@ def run(*argv) -> int:
 def files(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*")) if path.is_file()
-    }  # fmt: skip
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def crowd_of_four() -> RenderedFrame:
-    """One seen whole, one with 40 of 1000 pixels, one without any, one with a single pixel."""
+    """Return four people with all, 40 of 1000, none and one of their pixels visible."""
     labels = np.zeros((60, 80), np.uint8)
     labels[5:55, 5:25] = 1
     labels[10:14, 40:50] = 2
@@ -69,13 +69,17 @@ def crowd_of_four() -> RenderedFrame:
     keypoints[0], keypoints[0, 3:5] = (15, 30, 2), (12, 31, 1)
     keypoints[1:3], keypoints[1:3, 4] = (45, 12, 1), 0
     return RenderedFrame(
-        image=np.full((60, 80, 3), 90, np.uint8), labels=labels, keypoints=keypoints,
+        image=np.full((60, 80, 3), 90, np.uint8),
+        labels=labels,
+        keypoints=keypoints,
         box=np.array([(5, 5, 25, 55), (35, 10, 55, 60), (40, 10, 50, 60), (60, 40, 90, 70)], "f4"),
-        hidden=np.array([0, 0.96, 1, 0], np.float32), ids=np.array([7, 3, 9, 12]), stamp=0.0,
-    )  # fmt: skip
+        hidden=np.array([0, 0.96, 1, 0], np.float32),
+        ids=np.array([7, 3, 9, 12]),
+        stamp=0.0,
+    )
 
 
-def test_annotations_say_what_is_seen_hidden_and_to_be_ignored():
+def test_annotate_marks_visible_hidden_and_ignored_people():
     entry, people = annotate(crowd_of_four(), 5)
     assert entry["masks_complete"] and (entry["width"], entry["height"]) == (80, 60)
     assert [p["track_id"] for p in people] == [7, 3, 9, 12]
@@ -89,10 +93,10 @@ def test_annotations_say_what_is_seen_hidden_and_to_be_ignored():
     assert little["keypoints"][12:15] == [0, 0, 0]
 
 
-def test_training_learns_nothing_where_too_little_is_seen(monkeypatch, tmp_path):
+def test_read_coco_ignores_regions_of_barely_visible_people(monkeypatch, tmp_path):
     monkeypatch.setattr(synthetic_stills, "still", lambda seed, config, background: crowd_of_four())
     made = synthetic_stills.write_stills(tmp_path, 1, 0, SynthConfig(), [], workers=1)
-    assert made == {"pictures": 1, "people": 3, "ignored": 2, "hidden": 1}
+    assert made == {"images": 1, "people": 3, "ignored": 2, "hidden": 1}
     content = json.loads((tmp_path / "annotations.json").read_text())
     assert [p["track_id"] for p in content["hidden_people"]] == [9]
     report = LoadReport()
@@ -105,13 +109,13 @@ def test_training_learns_nothing_where_too_little_is_seen(monkeypatch, tmp_path)
     assert np.array_equal(ignore == (SEG_UNKNOWN | POSE_UNKNOWN), unknown)
 
 
-def test_pictures_and_truth_are_read_back_as_they_were_made(tmp_path, capsys):
+def test_synth_images_and_truth_are_read_back_unchanged(tmp_path, capsys):
     out = tmp_path / "new"
     assert run("--out", out, "--count", 3, "--seed", 4, "--people", 2, 5, "--workers", 1) == 0
-    assert "3 pictures, 9 people, 0 ignored, 0 hidden" in capsys.readouterr().out
+    assert "3 images, 9 people, 0 ignored, 0 hidden" in capsys.readouterr().out
     people = annotated_images.load(out / "images", out / "annotations.json")
     for (image, frame), index in zip(people.frames(), range(3), strict=True):
-        shot, _ = synthetic_stills.picture(4, SynthConfig(people=(2, 5)), [], index)
+        shot, _ = synthetic_stills.render_jpeg(4, SynthConfig(people=(2, 5)), [], index)
         assert image == index + 1
         assert np.abs(frame.image.astype(int) - shot.image).mean() < 4  # JPEG
         for row, person in enumerate(people.people[image]):
@@ -124,7 +128,7 @@ def test_pictures_and_truth_are_read_back_as_they_were_made(tmp_path, capsys):
     assert len(set(numbers)) == 9 and min(numbers) > 0
 
 
-def test_files_depend_on_the_seed_and_not_on_the_number_of_workers(tmp_path):
+def test_synth_files_depend_on_the_seed_but_not_on_workers(tmp_path):
     for name, more in (("one", [1, 4]), ("three", [3, 4]), ("other", [1, 5])):
         run("--out", tmp_path / name, "--count", 6, "--workers", more[0], "--seed", more[1])
     one, three, other = (files(tmp_path / name) for name in ("one", "three", "other"))
@@ -132,14 +136,14 @@ def test_files_depend_on_the_seed_and_not_on_the_number_of_workers(tmp_path):
     assert one.keys() == other.keys() and not any(one[name] == other[name] for name in one)
 
 
-def test_a_longer_run_begins_with_the_pictures_of_a_shorter_one(tmp_path):
+def test_synth_longer_run_starts_with_the_images_of_a_shorter_one(tmp_path):
     run("--out", tmp_path / "two", "--count", 2, "--workers", 1)
     run("--out", tmp_path / "four", "--count", 4, "--workers", 1)
     short, long = (files(tmp_path / name / "images") for name in ("two", "four"))
     assert len(long) == 4 and short.items() <= long.items()
 
 
-def test_what_was_made_before_ctrl_c_is_of_use(tmp_path):
+def test_write_stills_keeps_images_from_before_an_interruption(tmp_path):
     made = []
 
     def step():
@@ -156,15 +160,15 @@ def test_what_was_made_before_ctrl_c_is_of_use(tmp_path):
     assert len(two) == 3 and broken == two
 
 
-def test_backgrounds_are_pictures_of_a_folder(tmp_path):
-    (tmp_path / "nobody").mkdir()
-    cv2.imwrite(str(tmp_path / "nobody" / "a.png"), np.full((50, 70, 3), (250, 20, 10), np.uint8))
-    run("--out", tmp_path / "o", "--count", 1, "--workers", 1, "--backgrounds", tmp_path / "nobody")
+def test_synth_backgrounds_come_from_a_folder(tmp_path):
+    (tmp_path / "empty").mkdir()
+    cv2.imwrite(str(tmp_path / "empty" / "a.png"), np.full((50, 70, 3), (250, 20, 10), np.uint8))
+    run("--out", tmp_path / "o", "--count", 1, "--workers", 1, "--backgrounds", tmp_path / "empty")
     corner = cv2.imread(str(tmp_path / "o" / "images" / "000001.jpg"))[:8, :8].mean(axis=(0, 1))
     assert np.allclose(corner, (250, 20, 10), atol=4)
 
 
-def test_clips_have_the_same_truth_in_every_form(tmp_path):
+def test_synth_clips_have_equal_truth_in_every_format(tmp_path):
     out = tmp_path / "clips"
     given = ("--video", "--count", 2, "--seconds", 0.5, "--fps", 10, "--size", 160, 120)
     assert run("--out", out, *given, "--workers", 1) == 0
@@ -191,7 +195,7 @@ def test_clips_have_the_same_truth_in_every_form(tmp_path):
             assert np.allclose(one["keypoints"], two["keypoints"], atol=0.006)
 
 
-def test_in_a_recording_who_is_not_seen_is_occluded_and_has_no_pixels():
+def test_people_of_reports_invisible_people_as_occluded_without_pixels():
     people = synthetic_clips.people_of(crowd_of_four(), np.array([True, False, False, False]))
     assert people.phase.tolist() == [2, 3, 3, 3]
     assert np.unique(people.labels).tolist() == [0, 7]
@@ -199,7 +203,7 @@ def test_in_a_recording_who_is_not_seen_is_occluded_and_has_no_pixels():
     assert people.centroid_xy[0].tolist() == [14.5, 29.5]
 
 
-def test_clips_are_the_same_for_any_number_of_workers(tmp_path):
+def test_synth_clips_do_not_depend_on_workers(tmp_path):
     given = ("--video", "--count", 3, "--seconds", 0.3, "--fps", 10, "--size", 160, 120)
     for name, count in (("one", 1), ("three", 3)):
         run("--out", tmp_path / name, *given, "--workers", count)
@@ -207,19 +211,19 @@ def test_clips_are_the_same_for_any_number_of_workers(tmp_path):
     assert len(one) == 15 and one == three
 
 
-def test_what_does_not_fit_is_said_in_one_line(tmp_path):
+def test_synth_refuses_wrong_arguments_in_one_line(tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     new = ["--out", tmp_path / "new"]
     for argv, words in (
         (["--out", tmp_path / "full"], "new or empty folder"),
-        ([*new, "--count", 0], "from 1 on"),
+        ([*new, "--count", 0], "expected 1 or more"),
         ([*new, "--people", 5, 2], "fewest <= most"),
         ([*new, "--size", 8, 8], "32 to 8192"),
         ([*new, "--backgrounds", tmp_path / "none"], "no such folder"),
         ([*new, "--backgrounds", tmp_path / "full"], "found none"),
         ([*new, "--video", "--fps", 0], "--fps from 1"),
-        ([*new, "--video", "--seconds", 0.01], "--seconds 0.01: expected one frame or more"),
+        ([*new, "--video", "--seconds", 0.01], "--seconds 0.01: expected at least one frame"),
     ):
         with pytest.raises(ValueError, match=words) as error:
             run(*argv)
@@ -227,14 +231,17 @@ def test_what_does_not_fit_is_said_in_one_line(tmp_path):
 
 
 def start(code: str) -> tuple[subprocess.Popen, list[int]]:
-    """A program that sleeps in two processes of ``each``, and the numbers of its children."""
-    # who is started in the background of a shell inherits that Ctrl-C is ignored
-    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    """Start a program that sleeps in two processes of ``each``; return it and their ids."""
+    # a background process of a shell inherits that Ctrl-C is ignored
+    obey = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     process = subprocess.Popen(
-        [sys.executable, "-c", heed + code], cwd=ROOT,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
-    )  # fmt: skip
+        [sys.executable, "-c", obey + code],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        text=True,
+    )
     assert process.stdout is not None
     return process, [int(process.stdout.readline()) for _ in range(2)]
 
@@ -258,12 +265,12 @@ def gone(number: int) -> bool:
         state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return True
-    return state == "Z"  # dead, and not yet collected
+    return state == "Z"  # dead, but not yet reaped
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_no_process_outlives_the_one_that_began_it(how, tmp_path):
+def test_each_leaves_no_process_when_the_parent_is_killed(how, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(SLEEP)
     process, children = start(
@@ -272,15 +279,15 @@ def test_no_process_outlives_the_one_that_began_it(how, tmp_path):
     process.send_signal(how)
     began = time.monotonic()
     process.wait(timeout=60)
-    deadline = began + 30  # none of the minutes that were waiting
+    deadline = began + 30  # far less than the sleeps of a minute
     while not all(map(gone, children)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert process.returncode != 0
 
 
-def test_what_is_closed_starts_nothing_more(monkeypatch):
-    """A thread that was about to start a process when everything was stopped."""
+def test_processes_start_nothing_after_close(monkeypatch):
+    """A thread is about to start a process when the pool is closed."""
     monkeypatch.undo()
     pool = worker_pool.Processes(1)
     with pool._lock:
@@ -292,20 +299,20 @@ def test_what_is_closed_starts_nothing_more(monkeypatch):
     pool.close()
 
 
-def test_pictures_come_in_order_from_real_processes(monkeypatch):
+def test_each_returns_results_in_order(monkeypatch):
     monkeypatch.undo()
     found = list(worker_pool.each(partial(inputs.image_seed, 3), range(5), 2))
     assert found == [inputs.image_seed(3, index) for index in range(5)] and len(set(found)) == 5
 
 
-def test_a_killed_process_is_said_in_one_line(monkeypatch, tmp_path):
+def test_each_reports_a_killed_process_in_one_line(monkeypatch, tmp_path):
     monkeypatch.undo()
     with pytest.raises(ValueError, match="memory runs out: use fewer workers"):
         list(worker_pool.each(os._exit, [9, 9, 9], 2))
 
 
-def test_a_process_computes_with_one_thread_and_begins_without_numpy(monkeypatch):
-    """Where numpy came first, its threads and torch's wait for each other: half the speed."""
+def test_each_process_uses_one_thread_and_starts_without_numpy(monkeypatch):
+    """If numpy is loaded first, its threads and those of torch block each other: half the speed."""
     code = "import sys, kdc_core.cli, kdc_core.system.worker_pool; sys.exit('numpy' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
     monkeypatch.undo()

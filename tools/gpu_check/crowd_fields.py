@@ -10,16 +10,10 @@ from kdc_core.config import ModelInfo
 from kdc_core.letterbox import Letterbox, cell_centres
 from kdc_core.skeleton import CENTRE, CHANNELS, DIRECTED, HEADS, A, K
 from kdc_core.types import Fields, Poses
+from kdc_lab.synth import HIP_CENTRE, STANDING
 
-#: a standing person in units of its height, from its middle, y downwards; the last is CENTRE
-_STANDING = np.array(
-    [
-        (0.0, -0.42), (0.02, -0.44), (-0.02, -0.44), (0.04, -0.43), (-0.04, -0.43),
-        (0.12, -0.3), (-0.12, -0.3), (0.16, -0.14), (-0.16, -0.14), (0.17, 0.02), (-0.17, 0.02),
-        (0.08, 0.0), (-0.08, 0.0), (0.09, 0.22), (-0.09, 0.22), (0.09, 0.45), (-0.09, 0.45),
-        (0.0, 0.0),
-    ]
-)  # fmt: skip
+#: (18, 2) a standing person, unit: its height, origin: between the hips; the last row is CENTRE
+_STANDING = np.concatenate([STANDING, [HIP_CENTRE]]) - HIP_CENTRE
 
 
 def crowd(
