@@ -1,4 +1,4 @@
-"""The emulated GPU and the fake driver, built once per session."""
+"""Build the emulated GPU and the fake driver once per session."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.cuda import emulator
 
 @pytest.fixture(scope="session")
 def gpu(tmp_path_factory):
-    """``gpu(order, skipped_barrier)`` is a driver over the kernels compiled by g++."""
+    """Return ``gpu(order, skipped_barrier)``, a driver for the kernels compiled by g++."""
     if shutil.which("g++") is None:
         pytest.skip("no g++: the kernels cannot be compiled for the host")
     library = emulator.build(tmp_path_factory.mktemp("kernels"))
@@ -23,7 +23,7 @@ def gpu(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def libcuda(tmp_path_factory) -> Path:
-    """Folder of a libcuda.so.1 that runs the kernels in the emulator."""
+    """Return the folder of a libcuda.so.1 that runs the kernels in the emulator."""
     folder = emulator.libcuda_for_pycuda(tmp_path_factory.mktemp("libcuda"))
     if folder is None:
         pytest.skip("needs PyCUDA and g++: make test-cuda-sim")
@@ -32,7 +32,7 @@ def libcuda(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory) -> Path:
-    """An ONNX file with our inputs, outputs and metadata: 3 → 16 → 16 → 188 and → 1 channels."""
+    """Write an ONNX file with our inputs, outputs and metadata, and random weights."""
     onnx = pytest.importorskip("onnx", reason="models are written with onnx")
     make, rng = onnx.helper, np.random.default_rng(0)
     weights = {

@@ -1,4 +1,4 @@
-"""All engines say the same, and say what is wrong."""
+"""All engines agree, and refuse wrong files and options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The flip test: mirrored fields are the fields of the mirrored picture."""
+"""The flip test: mirrored fields are the fields of the mirrored image."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_mirror_twice_is_the_identity():
 
 @pytest.mark.parametrize("size", [(181, 117), (117, 181)])
 def test_flip_engine_is_symmetric(models, size):
-    """Portrait pictures are padded on the right, their mirror images on the left."""
+    """Portrait images are padded on the right, their mirror images on the left."""
     rng = np.random.default_rng(3)
     image = rng.integers(0, 256, (size[1], size[0], 3), np.uint8)
     engine = FlipEngine(open_engine("onnxruntime", models.onnx, threads=1, long_side=192))

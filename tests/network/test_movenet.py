@@ -69,7 +69,7 @@ def test_movenet_agrees_with_the_published_graph(tmp_path):
     net = build_backbone("movenet").eval()
     file = tmp_path / "movenet.pt"
     torch.save(convert(weights), file)
-    load_published(net, "movenet", file)  # every tensor is there, none is left
+    load_published(net, "movenet", file)  # checks that the tensors are complete
 
     def layer(x, name, kind, stride=1):
         prefix = f"{GRAPH}/model/{name}/{kind}"
