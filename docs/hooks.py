@@ -18,7 +18,7 @@ WIDTH = 88  # columns of the help texts
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace ``<!-- help: kdc COMMAND -->``, ``<!-- include: FILE -->``, ``<!-- code: FILE -->``."""
+    """Replace comments such as ``<!-- help: kdc run -->`` by the text that they name."""
     markdown = INCLUDE.sub(lambda match: included(match[1]), markdown)
     markdown = CODE.sub(lambda match: f"```python\n{(ROOT / match[1]).read_text()}```", markdown)
     return HELP.sub(lambda match: f"```text\n{command_help(match[1])}```", markdown)
