@@ -1,4 +1,4 @@
-"""Topics of one camera's results. A message is only made while somebody subscribes to its topic."""
+"""Topics of one camera's results. Each is made only for topics with subscribers."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class Outputs:
             self.bodies.publish(result, others)
 
     def clear(self, others: list[str]) -> None:
-        """Processing stopped: report that this camera tracks nobody.
+        """Processing stopped: report that this camera tracks no one.
 
         Args:
             others: ids of the bodies of other cameras.
