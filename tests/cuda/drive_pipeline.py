@@ -85,7 +85,7 @@ def main(model: Path) -> None:
     threads = [
         threading.Thread(target=work, args=(pipelines[i % 2], [i, i + 4, i + 9], people, errors))
         for i in range(4)
-    ]  # fmt: skip
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
