@@ -59,7 +59,7 @@ def test_a_replay_finds_pictures_and_truth_of_a_clip(one_short_clip, tmp_path, f
     assert len(pictures) == 6
     for index, message in enumerate(pictures):
         shot = clip.at(index / 10)
-        assert cdr_messages.picture(message).shape == shot.image.shape
+        assert cdr_messages.image_of(message).shape == shot.image.shape
         (person,) = known.find(camera, cdr_messages.stamp_of(message.header), index)
         assert person["area"] == (shot.owner == 1).sum() and not person["iscrowd"]
         assert person["track_id"] % 1000 == 1

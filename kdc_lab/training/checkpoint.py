@@ -13,7 +13,7 @@ from torch import nn
 
 from kdc_core.config import ModelInfo
 from kdc_core.errors import InputError
-from kdc_core.network import KdcNet, read_file
+from kdc_core.network import KdcNet, load_torch_file
 
 
 class Average:
@@ -51,7 +51,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
 
 def load(path: Path) -> dict[str, Any]:
     """Read a run's state; ValueError if it is something else."""
-    content = read_file(path)
+    content = load_torch_file(path)
     missing = {"model", "ema", "optimizer", "step", "config", "network"} - set(
         content if isinstance(content, dict) else ()
     )

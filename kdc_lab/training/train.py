@@ -24,7 +24,15 @@ from torch import nn
 from tqdm import tqdm
 
 from kdc_core.errors import InputError
-from kdc_core.network import LONGEST, KdcNet, NetworkConfig, fill, load_published, preset, read_file
+from kdc_core.network import (
+    LONGEST,
+    KdcNet,
+    NetworkConfig,
+    load_published,
+    load_tensors,
+    load_torch_file,
+    preset,
+)
 from kdc_core.system import deferred
 from kdc_lab.training import checkpoint
 from kdc_lab.training.augment import PLAIN, AugmentConfig
@@ -266,11 +274,11 @@ def _network(config: TrainConfig) -> KdcNet:
     if _is_exported(config.init):
         return starting_network(Path(config.init), config.preset)
     net = KdcNet(preset(config.preset))
-    content: Any = read_file(Path(config.init)) if config.init else None
+    content: Any = load_torch_file(Path(config.init)) if config.init else None
     if config.init and not (isinstance(content, dict) and {"model", "network"} <= content.keys()):
         raise InputError(f"{config.init}: expected a KDC checkpoint, it has no 'model'")
     if content and content["network"]["backbone"] == net.config.backbone:
-        fill(net, content["model"], config.init)
+        load_tensors(net, content["model"], config.init)
         return net
     if content:
         log.info("%s has another backbone: only its heads are taken", config.init)
@@ -289,7 +297,9 @@ def _fill_heads(net: KdcNet, state: dict[str, torch.Tensor], source: str) -> Non
     """Heads of a network with another backbone; what takes in the backbone's maps stays random."""
     heads = {k.removeprefix("heads."): v for k, v in state.items() if k.startswith("heads.")}
     inputs = tuple(k for k in net.heads.state_dict() if "lateral" in k)
-    fill(net.heads, {k: v for k, v in heads.items() if k not in inputs}, source, may_lack=inputs)
+    load_tensors(
+        net.heads, {k: v for k, v in heads.items() if k not in inputs}, source, may_lack=inputs
+    )
 
 
 def _optimizer(net: KdcNet, config: TrainConfig) -> torch.optim.Optimizer:
@@ -321,8 +331,8 @@ def _restore(
     state: dict[str, Any], net: KdcNet, average: checkpoint.Average,
     optimizer: torch.optim.Optimizer, path: Path,
 ) -> tuple[int, float]:  # fmt: skip
-    fill(net, state["model"], str(path))
-    fill(average.net, state["ema"], str(path))
+    load_tensors(net, state["model"], str(path))
+    load_tensors(average.net, state["ema"], str(path))
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"]), float(state["elapsed"])
 
