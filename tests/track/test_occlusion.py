@@ -195,3 +195,24 @@ def test_hidden_person_has_a_row_without_pixels_and_then_none():
             assert all(score == 0 for score in people.mask_score)
     assert phases[0] == [Phase.CONFIRMED]
     assert [Phase.OCCLUDED] in phases and phases[-1] == []
+
+
+def out_and_in(t):
+    """Feet of a person who walks out on the right, and in again four seconds later."""
+    return (250 + 150 * min(t, 1.0) - 150 * float(np.clip(t - 4.0, 0, 1)), 220.0)
+
+
+@pytest.mark.parametrize(("hides", "same"), [(False, False), (True, True)])
+def test_video_decoder_remembers_hidden_people_longer_than_those_who_left(hides, same):
+    curtain = [(0.0, 0.0, 320.0, 240.0)]
+    clip = Clip(
+        (Drawn((lambda t: (160.0, 220.0)) if hides else out_and_in, 150),),
+        pillars=lambda t: curtain if hides and 0.5 <= t < 3.5 else [],
+    )
+    ids = [
+        people.ids.tolist()
+        for _, shot, people in play(clip, stamps(5.2, 15), VideoDecoder())
+        if (shot.owner == 1).sum() > 3000
+    ]
+    assert ids[0] == [1]
+    assert (ids[-1] == [1]) == same

@@ -5,14 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="perfect fields are made by the training targets")
-
-from kdc_core.track import PixelConfig, VideoDecoder
+from kdc_core.track import PixelConfig
 from kdc_core.track.pixel_prior import PixelPrior, shape_factors
-from kdc_lab.evaluate.composed_clips import Clip, Drawn
-from tests.track.clips import fields_of, play, stamps
+from tests.track.steps import observation, pointing
 
-FIELDS = fields_of(Clip(()).at(0.0))  # 320 x 240 pixels, 40 x 32 cells of 8 pixels
+FIELDS = pointing(observation())  # 320 x 240 pixels, 40 x 30 cells of 8 pixels
 IDS = np.array([1, 2])
 
 
@@ -62,24 +59,3 @@ def test_pixel_prior_keep_deletes_the_others(prior):
     place, scale = np.array([[60.0, 120], [260, 120]]), np.full(2, 40.0)
     shares = prior.occupancy(IDS, place, scale, FIELDS)
     assert np.isnan(shares[0]).all() and not np.isnan(shares[1]).any()
-
-
-def out_and_in(t):
-    """Feet of a person who walks out on the right, and in again four seconds later."""
-    return (250 + 150 * min(t, 1.0) - 150 * float(np.clip(t - 4.0, 0, 1)), 220.0)
-
-
-@pytest.mark.parametrize(("hides", "same"), [(False, False), (True, True)])
-def test_video_decoder_remembers_hidden_people_longer_than_those_who_left(hides, same):
-    curtain = [(0.0, 0.0, 320.0, 240.0)]
-    clip = Clip(
-        (Drawn((lambda t: (160.0, 220.0)) if hides else out_and_in, 150),),
-        pillars=lambda t: curtain if hides and 0.5 <= t < 3.5 else [],
-    )
-    ids = [
-        people.ids.tolist()
-        for _, shot, people in play(clip, stamps(5.2, 15), VideoDecoder())
-        if (shot.owner == 1).sum() > 3000
-    ]
-    assert ids[0] == [1]
-    assert (ids[-1] == [1]) == same

@@ -12,7 +12,7 @@ import pytest
 from kdc_core.config import CentroidMode
 from kdc_core.errors import InputError
 from kdc_core.letterbox import Letterbox
-from kdc_core.skeleton import CENTRE, DIRECTED, A, K
+from kdc_core.skeleton import CENTRE, A, K
 from kdc_core.track import (
     AssociationConfig,
     LifecycleConfig,
@@ -41,33 +41,10 @@ from kdc_core.track.update import (
     update_matched,
     update_unmatched,
 )
-from kdc_core.types import Fields, Phase
-from tests.track.steps import GRID, SIZE, STRIDE, observation, step, tracks
+from kdc_core.types import Phase
+from tests.track.steps import GRID, SIZE, STRIDE, observation, pointing, step, tracks
 
 EMPTY = np.zeros(0, int)
-
-
-def pointing(seen, target=None, sigma=0.2) -> Fields:
-    """Fields of an image in which the cells of each pose point exactly at its anchors.
-
-    ``target`` (P, 18, 2) replaces the anchors.
-    """
-    h, w = GRID
-    anchor = np.full((A, 2, h * w), 50.0, np.float32)  # points nowhere
-    xy = seen.poses.xy if target is None else target
-    for pose in range(len(seen)):
-        at = seen.cells.at[seen.cells.owner == pose]
-        where = seen.cells.xy[:, seen.cells.owner == pose]
-        anchor[:, :, at] = (xy[pose, :, :, None] - where) / 16
-    seg = np.zeros(h * w, np.float32)
-    seg[seen.cells.at] = 1
-    seg = np.kron(seg.reshape(h, w), np.ones((4, 4), np.float32))
-    zeros = lambda *shape: np.zeros(shape, np.float32)  # noqa: E731
-    return Fields(
-        heat=zeros(A, h, w), short=zeros(A, 2, h, w), mid=zeros(len(DIRECTED), 2, h, w),
-        anchor=anchor.reshape(A, 2, h, w), log_sigma=zeros(h, w), vis=zeros(K, h, w), seg=seg,
-        stride=STRIDE, seg_stride=2, radius=16.0, letterbox=Letterbox.fit(SIZE, 320, 16),
-    )  # fmt: skip
 
 
 # --- parameters
@@ -76,6 +53,7 @@ def pointing(seen, target=None, sigma=0.2) -> Fields:
 @pytest.mark.parametrize(
     ("part", "name", "value"),
     [
+        (MotionConfig, "overlap_noise", -0.1),
         (MotionConfig, "keypoint_noise", 0.0),
         (MotionConfig, "crowd", 0),
         (MotionConfig, "min_confidence", 1.5),
@@ -105,6 +83,22 @@ def test_config_checks_every_field(part):
     for field in columns_of(part):
         with pytest.raises(InputError, match=f"{part.__name__}.{field.name}: "):
             part(**{field.name: math.nan})
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        (MotionConfig, "overlap_noise", 0.0),
+        (MotionConfig, "pan_persistence", 1.0),
+        (MotionConfig, "crowd", 1),
+        (AssociationConfig, "strong", 0.0),
+        (AssociationConfig, "scale_ratio", 1.0),
+        (PixelConfig, "max_anchors", 18),
+        (VisibilityConfig, "off", 0.6),
+    ],
+)
+def test_config_accepts_the_limits(part, name, value):
+    assert getattr(part(**{name: value}), name) == value
 
 
 # --- motion
