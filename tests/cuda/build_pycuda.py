@@ -45,9 +45,18 @@ def stub(header: Path, folder: Path) -> None:
     code = folder / "stub.c"
     code.write_text("\n".join(f"int {name}(void) {{ return 100; }}" for name in names))
     subprocess.run(
-        ["gcc", "-shared", "-fPIC", "-w", "-Wl,-soname,libcuda.so.1", "-o",
-         str(folder / "libcuda.so"), str(code)], check=True,
-    )  # fmt: skip
+        [
+            "gcc",
+            "-shared",
+            "-fPIC",
+            "-w",
+            "-Wl,-soname,libcuda.so.1",
+            "-o",
+            str(folder / "libcuda.so"),
+            str(code),
+        ],
+        check=True,
+    )
 
 
 def main(version: str) -> None:
@@ -57,9 +66,18 @@ def main(version: str) -> None:
         folder = Path(name)
         stub(root / "include" / "cuda.h", folder)
         subprocess.run(
-            [*pip, "download", "--no-deps", "--no-binary", "pycuda", "-d", name,
-             f"pycuda=={version}"], check=True,
-        )  # fmt: skip
+            [
+                *pip,
+                "download",
+                "--no-deps",
+                "--no-binary",
+                "pycuda",
+                "-d",
+                name,
+                f"pycuda=={version}",
+            ],
+            check=True,
+        )
         with tarfile.open(next(folder.glob("pycuda-*.tar.gz"))) as archive:
             archive.extractall(folder, filter="data")
         source = next(path for path in folder.glob("pycuda-*") if path.is_dir())

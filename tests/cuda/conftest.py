@@ -36,10 +36,12 @@ def model(tmp_path_factory) -> Path:
     onnx = pytest.importorskip("onnx", reason="models are written with onnx")
     make, rng = onnx.helper, np.random.default_rng(0)
     weights = {
-        "scale": np.float32(1 / 255), "stem": rng.normal(0, 0.3, (16, 3, 2, 2)),
+        "scale": np.float32(1 / 255),
+        "stem": rng.normal(0, 0.3, (16, 3, 2, 2)),
         "middle": rng.normal(0, 0.3, (16, 16, 1, 1)),
-        "body": rng.normal(0, 0.2, (188, 16, 4, 4)), "mask": rng.normal(0, 0.2, (1, 16, 1, 1)),
-    }  # fmt: skip
+        "body": rng.normal(0, 0.2, (188, 16, 4, 4)),
+        "mask": rng.normal(0, 0.2, (1, 16, 1, 1)),
+    }
     nodes = [
         make.make_node("Mul", ["image", "scale"], ["unit"]),
         make.make_node("Conv", ["unit", "stem"], ["low"], "stem", strides=[2, 2]),
@@ -51,11 +53,15 @@ def model(tmp_path_factory) -> Path:
     ]
     kind = onnx.TensorProto.FLOAT
     graph = make.make_graph(
-        nodes, "tiny", [make.make_tensor_value_info("image", kind, [1, 3, "h", "w"])],
-        [make.make_tensor_value_info("fields", kind, [1, 188, "r", "c"]),
-         make.make_tensor_value_info("seg", kind, [1, 1, "sr", "sc"])],
+        nodes,
+        "tiny",
+        [make.make_tensor_value_info("image", kind, [1, 3, "h", "w"])],
+        [
+            make.make_tensor_value_info("fields", kind, [1, 188, "r", "c"]),
+            make.make_tensor_value_info("seg", kind, [1, 1, "sr", "sc"]),
+        ],
         [onnx.numpy_helper.from_array(np.asarray(v, np.float32), k) for k, v in weights.items()],
-    )  # fmt: skip
+    )
     proto = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
     make.set_model_props(proto, ModelInfo(longest=160).to_metadata())
     path = tmp_path_factory.mktemp("model") / "tiny.onnx"

@@ -435,7 +435,8 @@ def test_select_confidence_by_hand():
     # the cells point exactly at the anchors: stability 1
     np.testing.assert_allclose(got.confidence[0, :K], np.cbrt(0.5 * 0.9), rtol=1e-4)
     np.testing.assert_allclose(got.confidence[0, CENTRE], np.sqrt(0.5), rtol=1e-4)
-    fields.anchor[4, 0] += got.sigma[0] / 2 / 16  # half a sigma beside it
+    fields.anchor[4, 0] += 0.8 * got.sigma[0] / 2 / 16  # half a sigma beside it
+    fields.anchor[4, 1] -= 0.6 * got.sigma[0] / 2 / 16
     off = select(fields, pose, CentroidConfig()).confidence[0, 4]
     np.testing.assert_allclose(off, np.cbrt(0.5 * 0.9 * np.exp(-0.5)), rtol=1e-3)
     fields.seg[:] = 0

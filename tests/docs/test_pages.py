@@ -111,6 +111,12 @@ def test_hooks_insert_the_help_of_a_command() -> None:
     assert "--engine" in page
 
 
+def test_hooks_insert_an_example() -> None:
+    page = hooks().on_page_markdown("<!-- code: examples/ros_client.py -->")
+    assert page.startswith('```python\n"""Listen')
+    assert page.endswith("rclpy.spin(Client())\n```")
+
+
 def test_hooks_refuse_an_unknown_command() -> None:
     with pytest.raises(RuntimeError, match="kdc polish --help"):
         hooks().command_help("polish")

@@ -98,9 +98,11 @@ def foreign_onnx(path) -> None:
     onnx = pytest.importorskip("onnx", reason="makes the file")
     value = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Relu", ["a"], ["b"])], "other",
-        [value("a", onnx.TensorProto.FLOAT, [1])], [value("b", onnx.TensorProto.FLOAT, [1])],
-    )  # fmt: skip
+        [onnx.helper.make_node("Relu", ["a"], ["b"])],
+        "other",
+        [value("a", onnx.TensorProto.FLOAT, [1])],
+        [value("b", onnx.TensorProto.FLOAT, [1])],
+    )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
     model.ir_version = 8
     onnx.save(model, path)

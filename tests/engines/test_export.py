@@ -51,9 +51,18 @@ def test_export_uses_plain_operators(models):
     model = onnx.load(models.onnx)
     operators = Counter(node.op_type for node in model.graph.node)
     assert set(operators) <= {
-        "Conv", "Clip", "Relu", "Add", "Sub", "Mul", "Resize", "Sigmoid", "Slice", "Concat",
+        "Conv",
+        "Clip",
+        "Relu",
+        "Add",
+        "Sub",
+        "Mul",
+        "Resize",
+        "Sigmoid",
+        "Slice",
+        "Concat",
         "DepthToSpace",
-    }  # fmt: skip
+    }
     assert [(o.domain, o.version) for o in model.opset_import] == [("", 17)]
     image, fields, seg = *model.graph.input, *model.graph.output
     for tensor, name, channels in ((image, "image", 3), (fields, "fields", 188), (seg, "seg", 1)):

@@ -35,8 +35,13 @@ def test_mirror_twice_is_the_identity():
     twice = mirror(mirror(made))
     for name in HEADS:
         np.testing.assert_array_equal(getattr(twice, name), getattr(made, name), name)
-    assert {f.name for f in fields(Fields)} == {*HEADS, "stride", "seg_stride", "radius",
-                                                "letterbox"}  # fmt: skip
+    assert {f.name for f in fields(Fields)} == {
+        *HEADS,
+        "stride",
+        "seg_stride",
+        "radius",
+        "letterbox",
+    }
 
 
 @pytest.mark.parametrize("size", [(181, 117), (117, 181)])

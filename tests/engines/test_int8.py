@@ -139,8 +139,10 @@ def test_open_engine_refuses_8_bits_without_vnni(name, models, folder, tmp_path,
     words = ["quantize", str(models.onnx), "--images", str(folder), "--bits", "8"]
     assert main([*words, "--out", str(path)]) == 0
     for machine, flags, opens in (
-        ("x86_64", {"avx2"}, False), ("x86_64", {"avx_vnni"}, True), ("aarch64", set(), True),
-    ):  # fmt: skip
+        ("x86_64", {"avx2"}, False),
+        ("x86_64", {"avx_vnni"}, True),
+        ("aarch64", set(), True),
+    ):
         monkeypatch.setattr(cpu.platform, "machine", lambda machine=machine: machine)
         monkeypatch.setattr(cpu, "flags", lambda flags=flags: frozenset(flags))
         if opens:
@@ -167,8 +169,10 @@ def test_shipped_weights_agree(kind):
     pytest.importorskip("onnxruntime", reason="runs both")
     if kind == "int8" and cpu.is_x86() and not cpu.has_vnni():
         pytest.skip("this CPU has no VNNI")
-    full, low = (open_engine("onnxruntime", WEIGHTS / name, threads=1, long_side=384)
-                 for name in ("kdc_lite.onnx", f"kdc_lite_{kind}.onnx"))  # fmt: skip
+    full, low = (
+        open_engine("onnxruntime", WEIGHTS / name, threads=1, long_side=384)
+        for name in ("kdc_lite.onnx", f"kdc_lite_{kind}.onnx")
+    )
     assert (full.info.octaves, low.info) == (3, replace(full.info, octaves=2))
     frame = Frame(random_image(7, 384, 256))  # a whole number of cells of both
     a, b = full(frame), low(frame)

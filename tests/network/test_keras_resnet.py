@@ -60,9 +60,12 @@ def test_convert_keras_first_layers():
         kernel = w["conv1/kernel"].permute(3, 2, 0, 1)
         keras = F.batch_norm(
             F.conv2d(bgr, kernel, w["conv1/bias"], stride=2, padding=3),
-            w["bn_conv1/moving_mean"], w["bn_conv1/moving_variance"],
-            w["bn_conv1/gamma"], w["bn_conv1/beta"], eps=1e-3,
-        )  # fmt: skip
+            w["bn_conv1/moving_mean"],
+            w["bn_conv1/moving_variance"],
+            w["bn_conv1/gamma"],
+            w["bn_conv1/beta"],
+            eps=1e-3,
+        )
     inner = (..., slice(2, -2), slice(2, -2))  # zero padding stands for another grey in each
     assert (ours[inner] - keras[inner]).abs().max() < 1e-3 * keras.abs().max()
 

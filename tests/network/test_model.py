@@ -137,13 +137,14 @@ def test_inference_takes_near_people_from_the_half_scale():
     assert torch.allclose(far, torch.tensor(0.5), atol=0.01)
     assert torch.allclose(near, torch.tensor(0.1), atol=0.01)
     assert fields[0, where["heat"]][0, 8, 12] == pytest.approx(0.1 * COARSE_HEAT, abs=0.01)
-    assert torch.allclose(fields[:, where["log_sigma"]][0, 0, :, 12].exp() * radius,
-                          torch.tensor(300.0), rtol=0.01)  # fmt: skip
+    assert torch.allclose(
+        fields[:, where["log_sigma"]][0, 0, :, 12].exp() * radius, torch.tensor(300.0), rtol=0.01
+    )
     assert (seg[0, 0, 30, 4], seg[0, 0, 30, 60]) == pytest.approx((0.5, 0.1), abs=0.01)
 
 
 def test_inference_with_three_octaves():
-    """Sizes of people across the picture; each octave answers with a heat and mask of its own."""
+    """People grow from left to right; each octave has a heat and mask of its own."""
     net = Inference(network(replace(SMALL, octaves=3)))
     sigma = torch.full((1, 16, 16), 20.0)
     sigma[:, :, 5:10], sigma[:, :, 10:] = 73.0, 400.0  # input pixels

@@ -222,7 +222,7 @@ def test_people_have_the_category_that_the_file_says(tmp_path):
     assert pack.box[0, 0] == pytest.approx(labels[0]["bbox"][0])
     path.write_text(json.dumps({**content, "categories": [{"id": 1, "name": "dog"},
                                                           {"id": 2, "name": "cat"}]}))  # fmt: skip
-    with pytest.raises(ValueError, match="no category is called person, got cat, dog"):
+    with pytest.raises(ValueError, match="expected a category named person, got cat, dog"):
         read_coco(path, LoadReport())
     others = [{**label, "category_id": 1} for label in labels]
     path.write_text(json.dumps({**content, "annotations": others, "categories": categories}))
