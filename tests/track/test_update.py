@@ -6,6 +6,7 @@ import math
 from dataclasses import fields as columns_of
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -439,6 +440,30 @@ def test_is_isolated_by_hand():
     assert body.is_isolated(origin, scale, 0.91).tolist() == [False, False, True]
 
 
+@pytest.mark.parametrize(
+    ("joint", "rigid"),
+    [(0, 1), (1, 1), (2, 1), (3, 1), (4, 1), (5, 2), (6, 2), (7, 0.7), (8, 0.7), (9, 0.2),
+     (10, 0.2), (11, 2), (12, 2), (13, 0.7), (14, 0.7), (15, 0.3), (16, 0.3)],
+)  # fmt: skip
+def test_locate_weight_of_each_joint(joint, rigid):
+    seen = observation((160, 180))
+    xy = seen.poses.xy.astype(float)
+    xy[0, joint, 0] += 16.8
+    origin, _ = body.locate(tracks(seen).body, xy, seen.centroids.confidence)
+    shift = origin[0, 0] - seen.position[0, 0]
+    np.testing.assert_allclose(shift, rigid, rtol=1e-3)  # the weights' sum is 16.8
+
+
+@pytest.mark.parametrize("joint", range(K))
+def test_bone_distance_depends_on_the_trunk_and_what_is_next_to_it(joint):
+    seen = observation((160, 180))
+    one = replace(tracks(seen).body, learned=np.ones((1, A)))
+    xy = seen.poses.xy.astype(float)
+    xy[0, joint] += (9.0, 4.0)
+    changed = body.bone_distance(one, xy, seen.centroids.confidence)[0, 0] > 1e-3
+    assert changed == (joint in (0, 5, 6, 11, 12, 13, 14))
+
+
 # --- filters
 
 
@@ -553,6 +578,20 @@ def test_apply_mode(mode, temporal, anchors):
     assert np.flatnonzero(after.weight[0]).tolist() == anchors
 
 
+def test_find_switches_by_hand():
+    config = VisibilityConfig()
+    before = v.initial_visibility(np.full((3, A), 0.8), config)
+    after = replace(before, primary=np.array([4, 0, CENTRE]))
+    before = replace(before, primary=np.array([0, 0, CENTRE - 1]))
+    first, second = v.find_switches(before, after, np.array([7, 8, 9]), 2.5)
+    assert (first.id, first.before, first.after, first.stamp) == (7, 0, 4, 2.5)
+    assert first.reason == "nose 0.80 -> 0.80, right_ear 0.80"
+    assert (second.id, second.after) == (9, CENTRE)
+    assert second.reason == "right_ankle 0.80 -> 0.80, no keypoint"
+    back = v.find_switches(after, before, np.array([7, 8, 9]), 2.5)
+    assert back[1].reason == "right_ankle 0.80"
+
+
 # --- camera
 
 
@@ -586,12 +625,17 @@ def test_describe_upper_and_lower_halves():
     seen = observation((160, 180))
     image = np.zeros((240, 320, 3), np.uint8)
     hips = int(seen.poses.xy[0, [11, 12], 1].mean())
-    image[:hips], image[hips:] = (40, 40, 180), (170, 60, 40)  # red above, blue below
+    image[:] = 0, 200, 0  # green around the person
+    left, right = (int(seen.cells.xy[0].min()) - 4, int(seen.cells.xy[0].max()) + 4)
+    image[:hips, left:right], image[hips:, left:right] = (40, 40, 180), (170, 60, 40)
     letterbox = Letterbox.fit(SIZE, 320, 16)
     found = appearance.describe(
         image, letterbox, STRIDE, seen.cells.at, seen.cells.owner, seen.poses
     )
     swapped = found[:, ::-1]
+    lab = cv2.cvtColor(np.uint8([[(40, 40, 180)] * 6]), cv2.COLOR_BGR2LAB)[0]
+    red = appearance.histograms(lab, np.zeros(6, int), 1)
+    np.testing.assert_allclose(found[0, 0], red[0], atol=0.2)  # red above, blue below
     assert appearance.descriptor_distance(found, found, 0.4)[0, 0] < 1e-6
     assert appearance.descriptor_distance(found, swapped, 0.4)[0, 0] == 1
     none = appearance.describe(
