@@ -296,8 +296,14 @@ def test_the_command_writes_tables_plots_and_csv(coco, tmp_path, capsys, monkeyp
     assert main(argv) == 0
     text = (out / "ablation.md").read_text()
     assert text in capsys.readouterr().out
-    for title in ("Sigma (figure 5)", "AP against time (figure 4)", "Source of the keypoints (table III)",
-                  "Two protocols (table I)", "Hidden parts", "Centroids (table IV)"):  # fmt: skip
+    for title in (
+        "Sigma (figure 5)",
+        "AP against time (figure 4)",
+        "Source of the keypoints (table III)",
+        "Two protocols (table I)",
+        "Hidden parts",
+        "Centroids (table IV)",
+    ):
         assert f"## {title}" in text
     content = json.loads((out / "ablation.json").read_text())
     assert sorted(content["tables"]) == ["hiding", "keypoints", "sigma", "small", "time"]
