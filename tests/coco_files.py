@@ -7,9 +7,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from scenes import Scene, draw
 
 from kdc_core.types import People
+from tests.scenes import Scene, draw
 
 
 def two_scenes() -> list[Scene]:

@@ -31,7 +31,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def coco(tmp_path: Path) -> tuple[str, str]:
     """Pictures and annotations of two scenes."""
-    from coco_files import two_scenes, write
+    from tests.coco_files import two_scenes, write
 
     images, annotations = write(tmp_path, two_scenes())
     return str(images), str(annotations)

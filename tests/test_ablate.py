@@ -13,9 +13,6 @@ import pytest
 pytest.importorskip("pycocotools", reason="figures need pycocotools")
 pytest.importorskip("torch", reason="perfect fields need torch")
 
-from coco_files import annotation, perfect, two_scenes, write
-from scenes import draw
-
 from kdc_core.cli import main
 from kdc_core.config import DecodeConfig, ModelInfo
 from kdc_core.engines import default_model
@@ -24,6 +21,8 @@ from kdc_lab.evaluate import coco_variants, studies
 from kdc_lab.evaluate.annotated_images import load
 from kdc_lab.evaluate.field_noise import noisy
 from kdc_lab.evaluate.ground_truth_engine import GroundTruthEngine
+from tests.coco_files import annotation, perfect, two_scenes, write
+from tests.scenes import draw
 
 CONFIG = DecodeConfig()
 

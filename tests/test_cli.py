@@ -11,19 +11,19 @@ from unittest.mock import Mock
 import cv2
 import numpy as np
 import pytest
-from command_line import ROOT, picture, refused
-from video_files import clip
 
 import kdc_core.cli
 from kdc_core.cli import COMMANDS, main
 from kdc_core.errors import InputError, one_line
 from kdc_core.io.source import open_source
+from tests.command_line import ROOT, picture, refused
+from tests.video_files import clip
 
 pytest.importorskip("torch", reason="the network for these tests is made with torch")
 pytest.importorskip("onnx", reason="export needs onnx: extra `train`")
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: extra `train`")
 
-from coco_files import two_scenes
+from tests.coco_files import two_scenes
 
 
 @pytest.mark.parametrize(
