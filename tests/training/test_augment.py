@@ -13,13 +13,13 @@ from kdc_lab.training.augment import (  # noqa: E402
     PLAIN,
     AugmentConfig,
     Colour,
-    Cover,
     Paste,
+    Patches,
     Plan,
-    draw,
+    draw_plan,
     move_points,
 )
-from kdc_lab.training.augment_torch import render  # noqa: E402
+from kdc_lab.training.augment_torch import apply_plan  # noqa: E402
 from kdc_lab.training.batch import POSE_UNKNOWN, SEG_UNKNOWN  # noqa: E402
 from kdc_lab.training.data import Labels, Sources  # noqa: E402
 
@@ -69,14 +69,14 @@ def still(labels: Labels, crop: int = SIDE) -> Plan:
     return Plan(
         same, labels.keypoints.copy(), labels.area, labels.mask_weight, colour,
         Paste(none, none, none, none, maps),
-        Cover(none, none, maps, maps, np.zeros(0, bool), np.zeros((0, 3))),
+        Patches(none, none, maps, maps, np.zeros(0, bool), np.zeros((0, 3))),
         replace(PLAIN, crop=crop),
     )  # fmt: skip
 
 
 def test_nothing_changes_when_nothing_is_drawn():
     labels, sources = scene(2)
-    batch = render(still(labels), sources)
+    batch = apply_plan(still(labels), sources)
     assert (batch.image.int() - sources.image.int()).abs().max() <= 1
     assert torch.equal(batch.owner, sources.maps[:, 0]) and not batch.ignore.any()
     assert np.array_equal(batch.keypoints.numpy(), labels.keypoints)
@@ -87,8 +87,8 @@ def test_keypoints_lie_on_their_dots_and_their_mask():
     errors, rng = [], np.random.default_rng(0)
     flips = 0
     for _ in range(4):
-        plan = draw(labels, rng, GEOMETRY)
-        batch = render(plan, sources)
+        plan = draw_plan(labels, rng, GEOMETRY)
+        batch = apply_plan(plan, sources)
         flipped = np.linalg.det(plan.affine[:, :, :2]) < 0
         flips += int(flipped.sum())
         image, owner = batch.image.numpy().astype(int), batch.owner.numpy()
@@ -109,15 +109,17 @@ def test_keypoints_lie_on_their_dots_and_their_mask():
 
 def test_areas_masks_and_boxes_grow_alike():
     labels, sources = scene(4, people=1)
-    plan = draw(labels, np.random.default_rng(1), replace(GEOMETRY, crop=768, longest=320))
-    batch = render(plan, sources)
+    plan = draw_plan(labels, np.random.default_rng(1), replace(GEOMETRY, crop=768, longest=320))
+    batch = apply_plan(plan, sources)
     pixels = (batch.owner == 1).sum(dim=(1, 2)).numpy()
     assert np.allclose(pixels / batch.area[:, 0].numpy(), 1, atol=0.01)
 
 
 def test_keypoints_outside_the_crop_are_gone():
     labels, sources = scene()
-    batch = render(draw(labels, np.random.default_rng(2), replace(GEOMETRY, crop=128)), sources)
+    batch = apply_plan(
+        draw_plan(labels, np.random.default_rng(2), replace(GEOMETRY, crop=128)), sources
+    )
     points = batch.keypoints.numpy()
     known = points[..., 2] > 0
     assert 10 < known.sum() < known.size
@@ -130,7 +132,7 @@ def test_people_outside_the_crop_have_empty_rows():
     plan = still(labels, crop=160)  # the second person starts at x = 165
     keypoints = plan.keypoints
     keypoints[(keypoints[..., :2] >= 159.5).any(axis=-1)] = 0
-    batch = render(plan, sources)
+    batch = apply_plan(plan, sources)
     assert (batch.area[:, 0] > 0).all() and (batch.area[:, 1] == 0).all()
     assert not batch.keypoints[:, 1].any() and not batch.mask_weight[:, 1].any()
     assert set(batch.owner.unique().tolist()) == {0, 1}
@@ -139,7 +141,7 @@ def test_people_outside_the_crop_have_empty_rows():
 def test_scale_of_people_is_that_of_inference():
     labels, _ = scene(2)
     config = replace(PLAIN, crop=640, longest=640)
-    plan = draw(labels, np.random.default_rng(0), config)
+    plan = draw_plan(labels, np.random.default_rng(0), config)
     letterbox = Letterbox.fit((SIDE, SIDE - 40), 640, 64)
     expected = letterbox.to_input(labels.keypoints[0, 0, :, :2])
     assert np.allclose(plan.keypoints[0, 0, :, :2], expected, atol=1e-3)
@@ -159,7 +161,7 @@ def test_pasted_person_takes_pixels_and_hides_keypoints():
         paste=Paste(np.array([0]), np.array([1]), np.array([0]), np.array([2]), shift),
     )  # fmt: skip
     plan.area[1, 2] = 0
-    batch = render(plan, sources)
+    batch = apply_plan(plan, sources)
     owner = batch.owner[0].numpy()
     assert (owner[30:250, 80:210] == 3).all() and (owner == 3).sum() == 130 * 220
     assert (owner == 1).sum() == 60 * 220 and (owner[30:250, 210:295] == 2).all()
@@ -182,7 +184,7 @@ def test_pasted_person_without_pose_is_marked():
                           np.eye(2, 3)[None]),
     )  # fmt: skip
     plan.keypoints[0, 1] = 0
-    batch = render(plan, sources)
+    batch = apply_plan(plan, sources)
     taken = batch.owner[0] == 2
     assert (batch.ignore[0][taken][: 220 * 130] & POSE_UNKNOWN).any()
     assert (batch.ignore[0, 30:250, 20:150] == POSE_UNKNOWN).all()
@@ -193,11 +195,11 @@ def test_patch_hides_keypoints_and_removes_the_mask(round_patch):
     labels, sources = scene(2)
     centre, half = np.array([85.0, 200.0]), np.array([100.0, 60.0])
     shape = np.concatenate([np.diag(1 / half), (-centre / half)[:, None]], axis=1)
-    plan = replace(still(labels), cover=Cover(
+    plan = replace(still(labels), patches=Patches(
         np.array([0]), np.array([1]), np.eye(2, 3)[None] * 2, shape[None], np.array([round_patch]),
         np.array([[1.0, 2.0, 3.0]]),
     ))  # fmt: skip
-    batch = render(plan, sources)
+    batch = apply_plan(plan, sources)
     yy, xx = np.mgrid[:SIDE, :SIDE]
     u, w = (xx + 0.5 - centre[0]) / half[0], (yy + 0.5 - centre[1]) / half[1]
     patch = (np.hypot(u, w) if round_patch else np.maximum(abs(u), abs(w))) <= 1
@@ -220,7 +222,7 @@ def test_person_of_whom_nothing_is_left_is_dropped_into_ignore():
     hidden[..., 2] = 1
     for keypoints, kept in ((labels.keypoints, True), (hidden, False)):
         plan = replace(still(labels), keypoints=keypoints.copy())
-        batch = render(plan, Sources(sources.image, maps.clone()))
+        batch = apply_plan(plan, Sources(sources.image, maps.clone()))
         assert bool(batch.area[0, 0] > 0) == kept == bool(batch.keypoints.any())
         assert (batch.owner[0, 50, 60:65] == (1 if kept else 0)).all()
         both = SEG_UNKNOWN | POSE_UNKNOWN
@@ -232,17 +234,17 @@ def test_pastes_and_patches_come_as_often_and_as_large_as_asked():
     rng, pastes, covers, shares = np.random.default_rng(3), 0, 0, []
     config = replace(GEOMETRY, paste=0.3, occlude=0.2, zoom=(0.6, 0.9))
     for _ in range(5):
-        plan = draw(labels, rng, config)
+        plan = draw_plan(labels, rng, config)
         pastes += len(plan.paste.sample)
-        covers += len(plan.cover.sample)
+        covers += len(plan.patches.sample)
         assert (plan.paste.sample != plan.paste.donor).all()
         alone = replace(config, paste=0.0)
         state = rng.bit_generator.state
         twin = np.random.default_rng()
         twin.bit_generator.state = state
-        only = draw(labels, rng, replace(alone, occlude=1.0))
-        before = render(draw(labels, twin, replace(alone, occlude=0.0)), sources)
-        after = render(only, sources)
+        only = draw_plan(labels, rng, replace(alone, occlude=1.0))
+        before = apply_plan(draw_plan(labels, twin, replace(alone, occlude=0.0)), sources)
+        after = apply_plan(only, sources)
         counts = [(b.owner == 1).sum((1, 2)) + (b.owner == 2).sum((1, 2)) for b in (before, after)]
         loss = (counts[0] - counts[1]).float() / 2 / (before.area[:, 0] * 0.5)
         shares.append(loss[counts[0] > 0.9 * before.area.sum(1)])
@@ -253,13 +255,13 @@ def test_pastes_and_patches_come_as_often_and_as_large_as_asked():
 def test_large_people_are_shown_at_half_the_zoom():
     labels, _ = scene(60, people=1)  # sqrt(area) 169
     labels.area[30:] = 40.0**2
-    config = replace(GEOMETRY, longest=SIDE, zoom=(0.9, 1.1), near=100.0)
+    config = replace(GEOMETRY, longest=SIDE, zoom=(0.9, 1.1), half_zoom_above=100.0)
     zoom = np.sqrt(
-        np.abs(np.linalg.det(draw(labels, np.random.default_rng(0), config).affine[:, :, :2]))
+        np.abs(np.linalg.det(draw_plan(labels, np.random.default_rng(0), config).affine[:, :, :2]))
     )
     assert (zoom[:30] < 0.56).all() and (zoom[30:] > 0.89).all()
     labels.area[:] = 0  # nobody: both sizes
-    nobody = draw(labels, np.random.default_rng(0), config).affine[:, :, :2]
+    nobody = draw_plan(labels, np.random.default_rng(0), config).affine[:, :, :2]
     halves = (np.sqrt(np.abs(np.linalg.det(nobody))) < 0.6).mean()
     assert 0.1 < halves < 0.5
 
@@ -268,7 +270,8 @@ def test_same_generator_same_batch_and_another_differs():
     labels, sources = scene(4)
     config = replace(AugmentConfig(), crop=128, longest=160, noise=1.0, blur=0.5, paste=1.0)
     one, same, other = (
-        render(draw(labels, np.random.default_rng(s), config), sources, s) for s in (5, 5, 6)
+        apply_plan(draw_plan(labels, np.random.default_rng(s), config), sources, s)
+        for s in (5, 5, 6)
     )
     for name in ("image", "owner", "ignore", "keypoints", "area", "mask_weight"):
         assert torch.equal(getattr(one, name), getattr(same, name)), name
@@ -279,6 +282,6 @@ def test_grey_is_grey_and_colours_stay_in_range():
     labels, sources = scene(4)
     config = replace(AugmentConfig(), crop=128, grey=1.0, channel=0.0, paste=0.0, occlude=0.0,
                      noise=0.0)  # fmt: skip
-    image = render(draw(labels, np.random.default_rng(0), config), sources).image.int()
+    image = apply_plan(draw_plan(labels, np.random.default_rng(0), config), sources).image.int()
     assert (image.amax(dim=1) - image.amin(dim=1)).max() <= 1
     assert image.float().std() > 5

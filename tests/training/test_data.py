@@ -16,8 +16,8 @@ pytest.importorskip("pycocotools", reason="reading annotations needs pycocotools
 
 from kdc_lab.training.batch import OVERLAP, POSE_UNKNOWN, SEG_UNKNOWN  # noqa: E402
 from kdc_lab.training.coco_reader import CROWDED_FROM, LoadReport, read_coco, read_negatives  # noqa: E402
-from kdc_lab.training.data import Pack, Pool, is_tune, order  # noqa: E402
-from kdc_lab.training.losses import less_where_pseudo  # noqa: E402
+from kdc_lab.training.data import Pack, Pool, epoch_order, is_tuning_image  # noqa: E402
+from kdc_lab.training.losses import scale_pseudo  # noqa: E402
 from kdc_lab.training.pack import main as pack_main  # noqa: E402
 from kdc_lab.training.pack import read_all  # noqa: E402
 
@@ -56,7 +56,7 @@ def test_pseudo_mask_counts_by_its_confidence(tmp_path, confidence, weight):
     pack, (owner, _), _ = read_one(tmp_path, [label])
     assert pack.mask_weight[0] == pytest.approx(weight, abs=1e-6)
     assert bool(owner.any()) == (weight > 0)
-    trusted = less_where_pseudo(torch.from_numpy(pack.mask_weight), 0.3)
+    trusted = scale_pseudo(torch.from_numpy(pack.mask_weight), 0.3)
     assert trusted[0] == pytest.approx(0.3 * weight, abs=1e-6)  # as a pseudo mask, however sure
 
 
@@ -116,7 +116,7 @@ def test_broken_input_is_counted_and_the_rest_is_used(tmp_path):
     path = write_set(tmp_path, images, labels)
     folder = tmp_path / "images"
     (folder / "000001.jpg").unlink()
-    (folder / "000002.jpg").write_text("this is no picture")
+    (folder / "000002.jpg").write_text("this is no image")
     whole = (folder / "000003.jpg").read_bytes()
     (folder / "000003.jpg").write_bytes(whole[: len(whole) // 2])
     cv2.imwrite(str(folder / "000004.jpg"), np.zeros((90, 90, 3), np.uint8))
@@ -137,39 +137,39 @@ def test_broken_input_is_counted_and_the_rest_is_used(tmp_path):
     pack = read_coco(path, report)
     assert pack.image_id.tolist() == [6] and len(pack.area) == 6
     assert report.problems == {
-        "picture missing": 1, "picture broken or cut short": 3,
-        "picture has another size than its entry says": 1,
-        "picture entry without id (a number) or file_name": 1, "picture id given twice": 1,
-        "annotation of an unknown picture": 2, "annotation without bbox": 1, "empty box": 1,
+        "image missing": 1, "image damaged or truncated": 3,
+        "image size differs from its entry": 1,
+        "image entry without id (a number) or file_name": 1, "image id given twice": 1,
+        "annotation of an unknown image": 2, "annotation without bbox": 1, "empty box": 1,
         "keypoints are not 17 x 3 numbers": 1, "segmentation unreadable": 2,
-        "segmentation of another size than its picture": 1,
-        "keypoint outside its picture or v not 0, 1, 2": 1,
+        "segmentation size differs from its image": 1,
+        "keypoint outside its image or v not 0, 1, 2": 1,
     }  # fmt: skip
-    assert "3 x picture broken" in str(report)
+    assert "3 x image damaged" in str(report)
 
 
 @pytest.mark.parametrize(
-    ("picture", "label", "message"),
+    ("image", "label", "message"),
     [
-        ({"id": "1"}, {"image_id": "1"}, "1 x picture entry without id (a number)"),
-        ({"file_name": "a.jpg"}, {}, "1 x picture missing (first: a.jpg)"),
-        ({"width": 160, "height": 200}, {}, "1 x picture has another size than its entry says"),
+        ({"id": "1"}, {"image_id": "1"}, "1 x image entry without id (a number)"),
+        ({"file_name": "a.jpg"}, {}, "1 x image missing (first: a.jpg)"),
+        ({"width": 160, "height": 200}, {}, "1 x image size differs from its entry"),
         ({}, {"category_id": "1"}, "(a number) of no category of the file (first: '1')"),
         ({}, {"bbox": None}, "1 x annotation without bbox (first: 1)"),
         ({}, {"bbox": [math.nan, 0, 9, 9]}, "1 x annotation without bbox (first: 1)"),
-        ({}, {"image_id": "1"}, "1 x annotation of an unknown picture"),
+        ({}, {"image_id": "1"}, "1 x annotation of an unknown image"),
     ],
 )
-def test_a_file_without_anything_usable_is_refused(tmp_path, picture, label, message):
+def test_a_file_without_anything_usable_is_refused(tmp_path, image, label, message):
     path = write_set(tmp_path, [entry(1)], [annotation(1, 1, (100, 80), 1.0)])
-    content = {"images": [{**entry(1), **picture}],
+    content = {"images": [{**entry(1), **image}],
                "annotations": [{**annotation(1, 1, (100, 80), 1.0), **label}]}  # fmt: skip
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"\A[^\n]+\Z") as error:
         read_coco(path, LoadReport())
     text = str(error.value)
     assert message in text and text.startswith(f"{path}: none of its 1 ") and len(text) < 600
-    assert (f"expected them in {tmp_path / 'images'}" in text) == bool(picture)
+    assert (f"they are expected in {tmp_path / 'images'}" in text) == bool(image)
 
 
 JSON = st.recursive(
@@ -236,7 +236,7 @@ def test_empty_annotations_make_negatives(tmp_path):
     assert len(pack) == 1 and not maps.any()
     negatives = read_negatives(tmp_path / "images", LoadReport())
     assert len(negatives) == 1 and not negatives.tune.any()
-    with pytest.raises(ValueError, match="expected a folder with pictures"):
+    with pytest.raises(ValueError, match="expected a folder with images"):
         read_negatives(tmp_path / "none", LoadReport())
 
 
@@ -261,7 +261,11 @@ def test_pack_survives_save_split_and_join(small_set, tmp_path):
 
 def test_tuning_split_is_never_trained_on(small_set):
     pack, _ = read_all([small_set], [], [])
-    assert pack.tuning().image_id.tolist() == [7, 27] and is_tune(427) and not is_tune(70)
+    assert (
+        pack.tuning().image_id.tolist() == [7, 27]
+        and is_tuning_image(427)
+        and not is_tuning_image(70)
+    )
     assert not set(pack.training().image_id) & {7, 27} and len(pack.training()) == 6
     extra, _ = read_all([], [small_set], [])
     assert len(extra.training()) == 8
@@ -278,15 +282,15 @@ def test_pool_gives_the_same_resident_or_not(small_set):
     labels = fresh_pool.labels(indices)
     assert (labels.area > 0).sum(axis=1).tolist() == [1, 2, 2]
     assert labels.keypoints.shape == (3, 2, 17, 3) and not labels.keypoints[0, 1].any()
-    with pytest.raises(ValueError, match="at least one usable picture"):
+    with pytest.raises(ValueError, match="at least one usable image"):
         Pool(pack.take(np.zeros(0, int)), device, False)
 
 
 def test_every_epoch_shows_every_picture_once():
-    seen = np.concatenate([order(10, 4, step, seed=3) for step in range(5)])
+    seen = np.concatenate([epoch_order(10, 4, step, seed=3) for step in range(5)])
     assert sorted(seen[:10]) == sorted(seen[10:]) == list(range(10))
     assert seen[:10].tolist() != seen[10:].tolist()
-    assert np.array_equal(order(10, 4, 2, seed=3), seen[8:12])
+    assert np.array_equal(epoch_order(10, 4, 2, seed=3), seen[8:12])
 
 
 PSEUDO = [100.0, 40.0, 0.9, 110.0, 40.0, 0.55, 90.0, 40.0, 0.3, 199.9, 40.0, 0.9] + [0.0] * 39

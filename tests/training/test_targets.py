@@ -254,7 +254,7 @@ def test_oracle_fields_say_what_the_targets_say() -> None:
     assert unknown.any()
     towards = fields.anchor[:17][unknown, :, 5, 2]
     assert (towards == fields.anchor[CENTRE, :, 5, 2]).all()
-    with pytest.raises(ValueError, match="batch of one picture"):
+    with pytest.raises(ValueError, match="batch of one image"):
         batch = two_people()
         pair = {f.name: getattr(batch, f.name).repeat_interleave(2, 0)
                 for f in dataclasses.fields(batch)}  # fmt: skip

@@ -23,14 +23,17 @@ from kdc_core.system.signals import end_in_order  # noqa: E402
 from kdc_lab.training import checkpoint  # noqa: E402
 from kdc_lab.training import train as loop  # noqa: E402
 from kdc_lab.training.augment import AugmentConfig  # noqa: E402
-from kdc_lab.training.data import Pool, order  # noqa: E402
+from kdc_lab.training.data import Pool, epoch_order  # noqa: E402
+from kdc_lab.training.hardware import DistributedContext  # noqa: E402
+from kdc_lab.training.initial_network import initial_network  # noqa: E402
 from kdc_lab.training.pack import read_all  # noqa: E402
-from kdc_lab.training.train_config import PAPER, TrainConfig, from_arguments  # noqa: E402
+from kdc_lab.training.schedule import learning_rate, progress  # noqa: E402
+from kdc_lab.training.train_config import PAPER, TrainConfig, config_from  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 TINY = {
     "backbone_weights": "none", "crop": 64, "longest": 64, "batch": 2, "device": "cpu",
-    "precision": "fp32", "log_every": 1, "warm_up": 2, "tune_every": 1000, "picture_every": 1000,
+    "precision": "fp32", "log_every": 1, "warm_up": 2, "tune_every": 1000, "image_every": 1000,
 }  # fmt: skip
 
 
@@ -130,7 +133,7 @@ def test_heads_of_another_backbone_are_taken_and_early_stages_kept(small_set, tm
         ema=0.0,
     )
     torch.manual_seed(run.seed)
-    start = loop._network(run).state_dict()
+    start = initial_network(run).state_dict()
     given = {k: v.half() for k, v in donor.state_dict().items()}
     heads = {k for k, v in given.items() if k.startswith("heads.") and v.ndim >= 2}
     same = (k for k in heads if start[k].shape == given[k].shape)
@@ -150,16 +153,18 @@ def test_heads_of_another_backbone_are_taken_and_early_stages_kept(small_set, tm
 
 def test_a_run_ends_on_calm_pictures(small_set, tmp_path, monkeypatch):
     pack, _ = read_all([small_set], [], [])
-    seen, make = {}, loop._batches
+    seen, make = {}, loop.load_batches
 
-    def watched(pool, step, config, augment, site):
+    def watched(pool, step, config, augment, context):
         seen[step] = augment
-        return make(pool, step, config, augment, site)
+        return make(pool, step, config, augment, context)
 
-    monkeypatch.setattr(loop, "_batches", watched)
-    loop.train(config(tmp_path, preset="lite", iterations=5, calm=0.4), pack)
+    monkeypatch.setattr(loop, "load_batches", watched)
+    loop.train(config(tmp_path, preset="lite", iterations=5, weak_aug_fraction=0.4), pack)
     assert [seen[step].tilt for step in range(5)] == [10.0] * 3 + [6.0] * 2
-    assert {a.crop for a in seen.values()} == {64} and {a.near for a in seen.values()} == {0.0}
+    assert {a.crop for a in seen.values()} == {64} and {
+        a.half_zoom_above for a in seen.values()
+    } == {0.0}
 
 
 def test_loss_that_is_not_a_number_stops_the_run_and_spoils_nothing(
@@ -175,13 +180,13 @@ def test_loss_that_is_not_a_number_stops_the_run_and_spoils_nothing(
     monkeypatch.setattr(loop.Loss, "__call__", broken)
     before = {}
     monkeypatch.setattr(
-        loop, "_network", lambda c, make=loop._network: before.setdefault("net", make(c))
+        loop, "initial_network", lambda c: before.setdefault("net", initial_network(c))
     )
     run = config(tmp_path, iterations=100)
     with pytest.raises(RuntimeError, match=r"20 steps in a row: lower --lr\Z"):  # nothing saved
         loop.train(run, pack)
     torch.manual_seed(run.seed)
-    fresh = dict(loop._network.__defaults__[0](run).named_parameters())
+    fresh = dict(initial_network(run).named_parameters())
     for name, parameter in before["net"].named_parameters():
         assert torch.equal(parameter, fresh[name]), name
 
@@ -206,7 +211,7 @@ def test_a_signal_is_heeded_after_the_step_and_nothing_is_lost(
     small_set, tmp_path, monkeypatch, caplog, number, handler
 ):
     pack, _ = read_all([small_set], [], [])
-    make = loop._step
+    make = loop.training_step
 
     def interrupted(net, loss, optimizer, batches, step, *more):
         if step == 1:
@@ -219,7 +224,7 @@ def test_a_signal_is_heeded_after_the_step_and_nothing_is_lost(
         end_in_order()
         usual = signal.getsignal(number)
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as stop:
-            patch.setattr(loop, "_step", interrupted)
+            patch.setattr(loop, "training_step", interrupted)
             with caplog.at_level("INFO"):
                 loop.train(config(tmp_path, iterations=3), pack, resume=True)
         assert stop.value.args == (number,)
@@ -227,7 +232,7 @@ def test_a_signal_is_heeded_after_the_step_and_nothing_is_lost(
     finally:
         for n, was in before.items():
             signal.signal(n, was)
-    assert caplog.messages[0] == f"{tmp_path / 'run'}: nothing to resume, a new run begins"
+    assert caplog.messages[0] == f"{tmp_path / 'run'}: nothing to resume, starting a new run"
     assert checkpoint.load(tmp_path / "run" / "state.pt")["step"] == 2
     loop.train(config(tmp_path, iterations=3), pack, resume=True)
     assert list(curve(tmp_path / "run")) == [0, 1, 2]
@@ -247,7 +252,7 @@ def test_a_resumed_run_keeps_its_options_and_takes_no_others(small_set, tmp_path
     assert (
         capsys.readouterr()
         .err.splitlines()[-1]
-        .endswith("--batch 4 (begun with 2), --seed 6 (begun with 5): leave it out")
+        .endswith("--batch 4 (started with 2), --seed 6 (started with 5)")
     )
     assert main([*again, "--lr", "1e-4", "--iterations", "2", "--log-every", "2"]) == 0
     state = checkpoint.load(tmp_path / "moved" / "state.pt")
@@ -257,14 +262,14 @@ def test_a_resumed_run_keeps_its_options_and_takes_no_others(small_set, tmp_path
 
 
 def test_rate_follows_steps_or_time_whichever_is_further():
-    site = loop.Site(torch.device("cpu"), False)
+    context = DistributedContext(torch.device("cpu"), False)
     run = TrainConfig(iterations=1000, minutes=10, warm_up=100)
-    assert loop._progress(500, 60, run, site) == 0.5
-    assert loop._progress(500, 540, run, site) == pytest.approx(0.9)
-    assert loop._rate(0, 0.0, run) == pytest.approx(run.lr / 100)
-    assert loop._rate(200, 0.5, run) == pytest.approx(run.lr * (0.01 + 0.99 * 0.5))
-    assert loop._rate(1000, 1.0, run) == pytest.approx(run.lr * 0.01)
-    assert loop._rate(0, 0.9, TrainConfig(preset="paper", **PAPER)) == 1e-5
+    assert progress(500, 60, run, context) == 0.5
+    assert progress(500, 540, run, context) == pytest.approx(0.9)
+    assert learning_rate(0, 0.0, run) == pytest.approx(run.lr / 100)
+    assert learning_rate(200, 0.5, run) == pytest.approx(run.lr * (0.01 + 0.99 * 0.5))
+    assert learning_rate(1000, 1.0, run) == pytest.approx(run.lr * 0.01)
+    assert learning_rate(0, 0.9, TrainConfig(preset="paper", **PAPER)) == 1e-5
 
 
 def test_ranks_share_a_step_without_overlap(small_set):
@@ -275,16 +280,16 @@ def test_ranks_share_a_step_without_overlap(small_set):
     labels = pool.labels
     pool.labels = lambda indices: (seen.append(indices.tolist()), labels(indices))[1]
     for rank in (0, 1):
-        site = loop.Site(torch.device("cpu"), False, rank, 2)
-        parts = loop._batches(pool, 3, run, AugmentConfig(crop=64, longest=64), site)
+        context = DistributedContext(torch.device("cpu"), False, rank, 2)
+        parts = loop.load_batches(pool, 3, run, AugmentConfig(crop=64, longest=64), context)
         assert [len(part) for part in parts] == [2, 2]
-    assert sorted(np.concatenate(seen)) == sorted(order(8, 8, 3, run.seed).tolist())
+    assert sorted(np.concatenate(seen)) == sorted(epoch_order(8, 8, 3, run.seed).tolist())
 
 
 def test_average_follows_fast_at_first_then_slowly():
-    net = torch.nn.Module.__new__(loop.KdcNet)
-    loop.KdcNet.__init__(net, loop.preset("lite"))
-    average = checkpoint.Average(net, 0.99)
+    net = torch.nn.Module.__new__(KdcNet)
+    KdcNet.__init__(net, preset("lite"))
+    average = checkpoint.WeightAverage(net, 0.99)
     name, weight = next(iter(net.named_parameters()))
     mine = dict(average.net.named_parameters())[name]
     old = mine.clone()
@@ -323,12 +328,12 @@ def test_bad_settings_are_one_line_errors(field, value):
 def test_iterations_that_are_given_replace_the_presets_epochs(words, length):
     parser = argparse.ArgumentParser()
     loop.add_arguments(parser)
-    made = from_arguments(parser.parse_args(words.split()))
+    made = config_from(parser.parse_args(words.split()))
     assert (made.iterations, made.epochs) == length
     with pytest.raises(ValueError, match="--epochs and --iterations: expected one of them"):
-        from_arguments(parser.parse_args(["--iterations", "20", "--epochs", "3"]))
+        config_from(parser.parse_args(["--iterations", "20", "--epochs", "3"]))
     begun = {"iterations": 900, "epochs": 3.0}
-    assert from_arguments(parser.parse_args(["--iterations", "20"]), begun).epochs == 0
+    assert config_from(parser.parse_args(["--iterations", "20"]), begun).epochs == 0
 
 
 def test_wrong_checkpoints_are_one_line_errors(small_set, tmp_path):
@@ -351,5 +356,5 @@ def test_wrong_checkpoints_are_one_line_errors(small_set, tmp_path):
 def test_a_run_is_not_replaced_by_another(tmp_path, capsys):
     (tmp_path / "ema.pt").write_bytes(b"weights of a week")
     assert main(["train", "--data", "none.json", "--out", str(tmp_path)]) == 2
-    assert "there is a run in it: --resume goes on with it" in capsys.readouterr().err
+    assert "contains a run: use --resume to continue it" in capsys.readouterr().err
     assert (tmp_path / "ema.pt").read_bytes() == b"weights of a week"
