@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def included(name: str) -> str:
     return re.sub(r"\]\(docs/", "](", text)
 
 
+@cache
 def command_help(command: str = "") -> str:
     """Return the help text of a command; of ``kdc`` itself for an empty name."""
     words = [command] if command else []

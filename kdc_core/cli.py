@@ -1,8 +1,8 @@
-"""The ``kdc`` command: parses, calls one command, and turns errors into one line.
+"""The ``kdc`` command: parse the arguments, run one command, print user errors in one line.
 
-Command modules are imported when they are called: ``kdc --help`` needs numpy and OpenCV only.
-Exit codes: 0 done, 1 the doctor found something missing, 2 bad input, 3 and 4 see ``kdc replay``,
-128 + n ended by signal n: 130 is Ctrl-C.
+A command's module is imported when the command is called, so that ``kdc --help`` is fast.
+Exit codes: 0 = done, 1 = ``kdc doctor`` found something missing, 2 = wrong input, 3 and 4 = see
+``kdc replay``, 128 + n = ended by signal n (130 = Ctrl-C).
 """
 
 from __future__ import annotations
@@ -21,31 +21,46 @@ from kdc_core.system import end_in_order
 
 #: command: (module, line for ``kdc --help``)
 COMMANDS = {
-    "run": ("kdc_core.commands.run", "masks and skeletons for a camera, video, picture or folder"),
-    "predict": ("kdc_lab.commands.predict", "write COCO result files for annotated pictures"),
-    "evaluate": ("kdc_lab.commands.evaluate", "AP of masks and keypoints on a COCO file"),
-    "replay": ("kdc_lab.commands.replay", "a rosbag to people, figures and a report; baselines"),
-    "ablate": ("kdc_lab.commands.ablate", "static against dynamic centroids, one table"),
+    "run": ("kdc_core.commands.run", "find people in a camera, video, image or folder"),
+    "predict": ("kdc_lab.commands.predict", "write COCO result files for annotated images"),
+    "evaluate": ("kdc_lab.commands.evaluate", "compute AP of masks and keypoints on a COCO file"),
+    "replay": (
+        "kdc_lab.commands.replay",
+        "process a rosbag as the robot would, and write a report",
+    ),
+    "ablate": ("kdc_lab.commands.ablate", "compare static and dynamic centroids in one table"),
     "occlusion-bench": (
         "kdc_lab.commands.occlusion_bench",
-        "who is who while people hide each other, one table",
+        "measure how well ids survive occlusion, in one table",
     ),
-    "train": ("kdc_lab.training.train", "train a network on COCO-format data"),
-    "synth": ("kdc_lab.commands.synth", "pictures or clips of synthetic people, exact truth"),
-    "export": ("kdc_lab.commands.export", "a training checkpoint to ONNX, checked against torch"),
+    "train": ("kdc_lab.training.train", "train a network on data in COCO format"),
+    "synth": (
+        "kdc_lab.commands.synth",
+        "render images or clips of synthetic people with exact ground truth",
+    ),
+    "export": (
+        "kdc_lab.commands.export",
+        "convert a training checkpoint to ONNX, checked against torch",
+    ),
     "quantize": (
         "kdc_lab.commands.quantize",
-        "an ONNX file to int8, for CPUs that are fast at it",
+        "convert an ONNX file to int8, for CPUs with fast int8 arithmetic",
     ),
-    "build-engine": ("kdc_core.commands.build_engine", "a TensorRT engine for this GPU, kept"),
-    "bench": ("kdc_lab.commands.bench", "milliseconds per stage, frames per second, memory"),
-    "doctor": ("kdc_core.commands.doctor", "what is installed, would be used, is missing"),
+    "build-engine": (
+        "kdc_core.commands.build_engine",
+        "build and cache a TensorRT engine for this GPU",
+    ),
+    "bench": ("kdc_lab.commands.bench", "measure time per stage, frames per second and memory"),
+    "doctor": (
+        "kdc_core.commands.doctor",
+        "check the installation and show which engine would be used",
+    ),
 }
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run ``kdc`` with ``argv`` (the process's arguments by default); returns the exit code."""
-    if argv is None:  # a program, whose signals are its own
+    """Run ``kdc`` with ``argv`` (the arguments of the process by default); return the exit code."""
+    if argv is None:  # called as a program, not by a test: the signals are ours to handle
         argv = sys.argv[1:]
         end_in_order()
         for stream in filter(None, (sys.stdout, sys.stderr)):  # None where closed
@@ -56,13 +71,13 @@ def main(argv: list[str] | None = None) -> int:
         try:
             args = _parser(argv).parse_args(argv)
             code = _module(args.command).main(args)
-        finally:  # behind --help as well, which exits
+        finally:  # also after --help, which exits
             _flush()
         return code
     except KeyboardInterrupt as stop:
         print("kdc: interrupted", file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
-    except BrokenPipeError:  # e.g. `kdc doctor | head`: nobody is left to read an error
+    except BrokenPipeError:  # e.g. `kdc doctor | head`: there is no reader left
         return code
     except Exception as error:
         if os.environ.get("KDC_DEBUG") or not is_user_error(error):
@@ -72,22 +87,22 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _flush() -> None:
-    """Find out that stdout is full or nobody reads it, while that can still be answered for."""
+    """Flush stdout while an error (disk full, reader gone) can still be reported."""
     try:
-        if sys.stdout:  # None where it was closed from the start
+        if sys.stdout:  # None if it was closed from the start
             sys.stdout.flush()
     except OSError as error:
-        # the rest goes nowhere: the interpreter would complain of it once more at its end
+        # discard the rest, or the interpreter reports the same error again when it exits
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise OSError(error.errno, error.strerror, "stdout") from None
 
 
 def _parser(argv: list[str]) -> argparse.ArgumentParser:
-    """All commands with their help lines; arguments only of the one that is called."""
+    """Return a parser of all commands, with the arguments of the called command only."""
     parser = argparse.ArgumentParser(
         "kdc",
-        description="Keypoints as Dynamic Centroids: one camera frame to masks and skeletons.",
-        epilog="`kdc COMMAND --help` tells more. KDC_DEBUG=1 shows tracebacks.",
+        description="Keypoints as Dynamic Centroids: masks, skeletons and ids of people in images.",
+        epilog="See `kdc COMMAND --help`. KDC_DEBUG=1 shows tracebacks of all errors.",
     )
     parser.add_argument("--version", action="version", version=f"kdc {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

@@ -45,9 +45,10 @@ class Letterbox:
         if (width, height) != (image.shape[1], image.shape[0]):
             shrinking = self.scale < 1
             image = cv2.resize(
-                image, (width, height),
+                image,
+                (width, height),
                 interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR,
-            )  # fmt: skip
+            )
         if (width, height) == self.input_size:
             return image
         right, below = self.input_size[0] - width, self.input_size[1] - height

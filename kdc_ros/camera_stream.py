@@ -1,220 +1,218 @@
-"""One camera: its subscription, its people over time, its outputs, its health."""
+"""One camera: its subscription, its session, its outputs and its health."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
 
 from kdc_core.depth import lift
-from kdc_core.errors import InputError
+from kdc_core.errors import InputError, is_user_error
 from kdc_core.pipeline import Pipeline
 from kdc_core.session import Session, Skip
 from kdc_core.types import Frame, People
 from kdc_ros import image_messages
+from kdc_ros.adaptive_subscription import AdaptiveSubscription
 from kdc_ros.depth_input import DepthInput, seconds
+from kdc_ros.error_report import FrameErrors, describe
 from kdc_ros.monitor import Monitor
-from kdc_ros.node_process import one_line
 from kdc_ros.outputs import Outputs
 from kdc_ros.params import NodeConfig
-from kdc_ros.person_messages import Result
-from kdc_ros.qos import offers, wanted
-from kdc_ros.receiver import Receiver
+from kdc_ros.person_messages import FrameResult
+from kdc_ros.receiver import open_receiver
 from kdc_ros.worker import NewestWorker
 
-Arrival = tuple[Image | CompressedImage, float]  # message, when it came
+Arrival = tuple[Image | CompressedImage, float]  # message, time of arrival
+#: items of the worker; None means that processing stopped and the bodies have to go
+Worker = NewestWorker["CameraStream", Arrival | None]
 
 
-class Stream:
-    """Receives in a thread of its own, works in the worker's.
+class CameraStream:
+    """Puts images into a worker, which calls ``work`` and ``fail`` on its own thread.
 
-    ``node.config`` is read for every picture: live parameters act on the next one.
+    Parameters are read anew for every image, so live ones act on the next image.
     """
 
-    def __init__(self, node: LifecycleNode, topic: str, prefix: str, tag: str) -> None:
-        """Create the outputs; pictures come after ``open``.
+    def __init__(
+        self,
+        node: LifecycleNode,
+        config: Callable[[], NodeConfig],
+        pipeline: Pipeline,
+        topic: str,
+        namespace: str,
+        tag: str,
+        other_bodies: Callable[[], list[str]] = list,
+    ) -> None:
+        """Create the outputs; images are received after ``open``.
 
         Args:
-            node: whose subscriptions and publishers these will be.
-            topic: of the pictures, before remapping, with the transport's suffix.
-            prefix: where the outputs go.
-            tag: as in ``body_id``.
+            node: the node that subscribes and publishes.
+            config: returns the parameters.
+            pipeline: engine and decoder; several cameras may share it.
+            topic: of the images, before remapping, with the suffix of the transport.
+            namespace: of the outputs.
+            tag: first letters of the body ids, see ``body_id``.
+            other_bodies: returns the ids of the bodies of other cameras.
 
         Raises:
-            ValueError: a parameter asks for a package that is not installed.
+            InputError: a parameter needs a package that is not installed, or a QoS override is
+                wrong.
         """
-        self.topic = node.resolve_topic_name(topic)  # for people to read
-        self._asked = topic  # rclpy remaps it itself, and a second time it may be another one's
+        self.topic: str = node.resolve_topic_name(topic)  # for logs and diagnostics
         self.monitor = Monitor()
-        self.outputs = Outputs(node, prefix, tag)
-        self._node = node
-        self._session: Session | None = None  # made with the first frame
-        self._worker: NewestWorker[Stream, Arrival | None] | None = None
+        self.outputs = Outputs(node, config, namespace, tag)
+        self._node, self._config = node, config
+        self._other_bodies = other_bodies
+        self._session = Session(pipeline, config().min_score, config().tracking, warn=self._warn)
+        self._errors = FrameErrors(self.topic, node.get_logger())
+        self._worker: Worker | None = None
         self._dropped = 0  # by the worker before ``open``
-        self._receiver: Receiver[Image] | Receiver[CompressedImage] | None = None
         self._depth: DepthInput | None = None
-        self._reliability = ReliabilityPolicy.BEST_EFFORT
-        self._nowhere = False  # it has been said that pictures have no frame
+        self._warned_of_frame_id = False
+        self._images: AdaptiveSubscription[Image] | AdaptiveSubscription[CompressedImage]
+        self._images = AdaptiveSubscription(
+            node,
+            CompressedImage if config().image_transport == "compressed" else Image,
+            topic,
+            config().image_reliability,
+            1,
+            self._receive,
+            self._unreadable,
+            open_receiver,
+        )
 
-    def open(self, worker: NewestWorker[Stream, Arrival | None]) -> None:
-        """Subscribe; pictures go to the worker.
+    def open(self, worker: Worker) -> None:
+        """Subscribe; images go to the worker.
 
         Raises:
-            ValueError: a topic or a QoS of the depth camera is wrong.
+            InputError: the name of a topic or its QoS is wrong.
         """
-        config = self._node.config
         self.monitor = Monitor()
         self._worker, self._dropped = worker, worker.dropped(self)
-        if config.depth_topic:
-            self._depth = DepthInput(
-                self._node, config.depth_topic, config.depth_info_topic, config.image_reliability
-            )
+        if self._config().depth_topic:
+            self._depth = DepthInput(self._node, self._config, self._depth_failed)
             try:
                 self._depth.open()
-            except Exception as error:  # rclpy's words do not say of which topic
-                topics = f"{config.depth_topic}, {config.depth_info_topic}"
-                raise InputError(f"depth from {topics}: {one_line(error)}") from None
-        offered = offers(self._node, self._asked)
-        self._subscribe(wanted(config.image_reliability, offered, self._reliability))
+            except InputError as error:
+                raise InputError(f"depth from {error}") from None
+        self._images.open()
 
     def close(self) -> None:
-        """Unsubscribe: without a camera there is nothing to do, and nothing is done."""
-        self._unsubscribe()
+        """Unsubscribe, so that a disabled camera costs nothing."""
+        self._images.close()
         if self._depth is not None:
             self._depth.close()
             self._depth = None
 
     def follow_publishers(self) -> None:
-        """Cameras come and go, and offer one reliability or the other."""
-        if self._receiver is None:
-            return
+        """Subscribe anew where publishers offer another reliability."""
+        warnings = [self._images.follow_publishers()]
         if self._depth is not None:
-            self._depth.follow_publishers()
-        asked = self._node.config.image_reliability
-        offered = offers(self._node, self._asked)
-        best = wanted(asked, offered, self._reliability)
-        if asked == "reliable" and ReliabilityPolicy.BEST_EFFORT in offered:
-            text = f"{self.topic}: reliable is asked for, a publisher offers best effort only"
+            warnings.append(self._depth.follow_publishers())
+        for text in filter(None, warnings):
             self._node.get_logger().warning(text, throttle_duration_sec=30.0)
-            self.monitor.complained(text)
-        if best != self._reliability:
-            self._node.get_logger().info(f"{self.topic}: publishers offer {best.name.lower()}")
-            self._unsubscribe()
-            self._subscribe(best)
+            self.monitor.warn(text)
 
-    def forsaken(self) -> bool:
-        """Whether bodies are there, and no picture that could be processed for ``stale_after``."""
-        bodies = self.outputs.bodies
-        there = bodies is not None and bool(bodies.ids)
-        return there and self.monitor.silence() > self._node.config.stale_after
+    def has_stale_bodies(self) -> bool:
+        """Return True if bodies are published although images stopped ``stale_after`` ago.
+
+        An image that cannot be processed does not count.
+        """
+        return bool(self.outputs.body_ids) and self.monitor.silence() > self._config().stale_after
 
     def status(self, state: str, engine: str) -> DiagnosticStatus:
-        """How it goes, for /diagnostics."""
+        """Return the health of the camera for /diagnostics."""
         dropped = self._worker.dropped(self) - self._dropped if self._worker else 0
-        return self.monitor.status(state, engine, dropped, self._node.config.stale_after)
+        status = self.monitor.status(state, engine, dropped, self._config().stale_after)
+        status.hardware_id = self.topic
+        return status
 
-    def process(self, pipeline: Pipeline, arrival: Arrival, others: list[str]) -> None:
-        """A picture to people and out; ``others`` are the bodies of other cameras.
+    def publish_latched(self) -> None:
+        """Publish the transient-local topics."""
+        self.outputs.publish_latched(Header(stamp=self._node.get_clock().now().to_msg()))
+
+    # on the worker's thread
+
+    def work(self, arrival: Arrival | None) -> None:
+        """Process an image and publish its people; None removes the bodies.
 
         Raises:
-            ValueError: the picture is broken.
+            InputError: the image is broken.
         """
+        if arrival is None:  # disabled, or images have stopped
+            self.outputs.clear(self._other_bodies())
+            return
         message, arrived = arrival
-        decode = (
-            image_messages.to_bgr
-            if isinstance(message, Image)
-            else image_messages.compressed_to_bgr
-        )
         header = message.header
-        session = self._session_for(pipeline)
-        stamp = seconds(header) or None
-        timing = session.check(stamp, arrived)
+        stamp = seconds(header) or None  # drivers that do not stamp send 0
+        self._session.min_score = self._config().min_score
+        timing = self._session.check(stamp, arrived)
         if isinstance(timing, Skip):
             self.monitor.late()
             return
-        frame = Frame(decode(message), timing.time if stamp is None else stamp, header.frame_id)
-        result = session.process(frame, timing)
-        people = result.people
-        points = self._points(people, message) if self._depth is not None else None
-        self.outputs.publish(Result(frame, header, people, points, result.switches), others)
-        self.monitor.processed(arrived, len(people))
+        frame_stamp = timing.time if stamp is None else stamp
+        frame = Frame(_decode(message), frame_stamp, header.frame_id)
+        result = self._session.process(frame, timing)
+        points = self._keypoints_3d(result.people, header)
+        self.outputs.publish(
+            FrameResult(frame, header, result.people, points, result.switches),
+            self._other_bodies(),
+        )
+        self.monitor.processed(arrived, len(result.people))
 
-    def _session_for(self, pipeline: Pipeline) -> Session:
-        """Return the session; parameters act on the next frame."""
-        config: NodeConfig = self._node.config
-        if self._session is None or self._session.pipeline is not pipeline:
-            self._session = Session(
-                pipeline, config.min_score, config.tracking, warn=self._warn_of_stamps
-            )
-        self._session.min_score = config.min_score
-        return self._session
+    def fail(self, error: Exception) -> None:
+        """Report an exception of ``work``."""
+        if not self._node.context.ok():  # during shutdown, publishing fails
+            return
+        self.monitor.failed(describe(error), internal=not is_user_error(error))
+        self._errors.log(error)
+        if self.has_stale_bodies():
+            self.outputs.clear(self._other_bodies())
 
-    def _warn_of_stamps(self, text: str) -> None:
-        text = f"{self.topic}: {text}"
-        self._node.get_logger().warning(text, throttle_duration_sec=5.0)
-        self.monitor.complained(text)
-
-    def _points(self, people: People, message: Image | CompressedImage) -> np.ndarray | None:
-        """Keypoints in space; people without them are better than none."""
-        depth = self._depth
-        if depth is None:  # closed meanwhile
+    def _keypoints_3d(self, people: People, header: Header) -> np.ndarray | None:
+        """Return keypoints (P, 17, 3) in metres; None without depth, which is only a warning."""
+        depth = self._depth  # ``close`` on another thread may set it to None
+        if depth is None:
             return None
         try:
-            points = lift(people, depth.take(message.header, self._node.config.depth_slop))
-        except ValueError as error:
-            self.monitor.complained(str(error))
+            points = lift(people, depth.take(header))
+        except InputError as error:
+            self.monitor.warn(str(error))
             return None
-        if not message.header.frame_id and not self._nowhere:
-            self._nowhere = True
-            self.monitor.complained(f"{self.topic}: no frame_id, so there are no frames of bodies")
+        if not header.frame_id and not self._warned_of_frame_id:
+            self._warned_of_frame_id = True
+            self.monitor.warn(f"{self.topic}: images have no frame_id, so bodies get no TF frames")
         return points
 
-    def _unsubscribe(self) -> None:
-        if self._receiver is not None:
-            self._receiver.destroy()
-            self._receiver = None
+    def _warn(self, text: str) -> None:
+        """Report that the stamps of the camera are wrong."""
+        text = f"{self.topic}: {text}"
+        self._node.get_logger().warning(text, throttle_duration_sec=5.0)
+        self.monitor.warn(text)
 
-    def _subscribe(self, reliability: ReliabilityPolicy) -> None:
-        """Subscribe; its reliability has a parameter of its own and can change: no override."""
-        self._reliability = reliability
-        compressed = self._node.config.image_transport == "compressed"
-        self._receiver = Receiver(
-            self._node, CompressedImage if compressed else Image, self._asked,
-            self._receive, self._unreadable,
-            qos_profile=QoSProfile(depth=1, reliability=reliability),
-            qos_overriding_options=QoSOverridingOptions(
-                (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH)
-            ),
-        )  # fmt: skip
+    # on the receiver's thread
 
     def _receive(self, message: Image | CompressedImage) -> None:
-        """Runs in the receiver: only keeps the message, which is replaced by a newer one."""
         if self._worker is not None:
             self._worker.put(self, (message, self.monitor.received()))
 
     def _unreadable(self, error: Exception) -> None:
-        """What came could not be taken from the middleware."""
+        """Report a message that could not be read."""
         self.monitor.received()
-        self.monitor.failed(f"{self.topic}: {one_line(error)}")
+        self.monitor.failed(f"{self.topic}: {describe(error)}", internal=not is_user_error(error))
+        self._errors.log(error)
+
+    def _depth_failed(self, error: Exception) -> None:
+        self.monitor.warn(f"depth: {describe(error)}")
+        self._errors.log(error)
 
 
-def places(topics: list[str], own: str) -> list[str]:
-    """Where the outputs of cameras go, whose topics are resolved.
-
-    One camera's outputs are the node's own; those of several are in each camera's namespace,
-    below the node's name ``own``.
-
-    Raises:
-        ValueError: two cameras are in one namespace.
-    """
-    if len(topics) == 1:
-        return ["~"]
-    spaces = [topic.rpartition("/")[0] for topic in topics]
-    if len(set(spaces)) < len(spaces):
-        raise InputError(
-            f"image_topics: expected every camera in a namespace of its own, got {topics}"
-        )
-    return [f"{space}/{own}" for space in spaces]
+def _decode(message: Image | CompressedImage) -> np.ndarray:
+    """Return the image of a message, (H, W, 3) uint8 BGR."""
+    if isinstance(message, CompressedImage):
+        return image_messages.compressed_to_bgr(message)
+    return image_messages.to_bgr(message)

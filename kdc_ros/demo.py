@@ -11,55 +11,63 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-from kdc_core.errors import InputError
+from kdc_core.errors import InputError, is_user_error, one_line
 from kdc_core.io import open_source
 from kdc_ros import demo_clip
-from kdc_ros.environment import loopback, pictures
+from kdc_ros.environment import image_environment, loopback
 
-START = 60.0  # seconds until the network is loaded and everybody has found each other
-DRAIN = 2.0  # seconds after the last picture in which results may still come
-STOP = 20.0  # seconds that a process has to stop
+START = 60.0  # seconds until the network is loaded and the processes have found each other
+DRAIN = 2.0  # seconds after the last image in which its results arrive
+STOP = 20.0  # seconds that a process gets to stop
+DEFAULT_FPS = 30.0  # of sources without a rate
 
 
 class Demo:
     """Starts the three processes and ends exactly those, by their process ids."""
 
     def __init__(self) -> None:
-        domain = 1 + os.getpid() % 100  # a private one: 0 is everybody's
-        self._environment = {**os.environ, **pictures(), **loopback(domain)}
+        domain = 1 + os.getpid() % 100  # not 0, which other nodes use
+        self._environment = {**os.environ, **image_environment(), **loopback(domain)}
         self._children: dict[str, subprocess.Popen[str]] = {}
 
     def start(self, module: str, *remaps: str, **parameters: object) -> None:
         """Run ``python -m kdc_ros.<module>`` with ROS parameters.
 
-        In a session of its own: Ctrl-C reaches this process alone, which ends them in order.
+        The process is in a session of its own, so Ctrl-C reaches this process alone, which then
+        ends the others in order.
         """
         options = [f"{name}:={json.dumps(value)}" for name, value in parameters.items()]
         arguments = [word for option in options for word in ("-p", option)]
         arguments += [word for remap in remaps for word in ("-r", remap)]
         self._children[module] = subprocess.Popen(
             [sys.executable, "-m", f"kdc_ros.{module}", "--ros-args", *arguments],
-            env=self._environment, stdout=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
 
-    def line(self, module: str, timeout: float) -> dict | None:
-        """Next line of JSON that a process prints, None when the time is over.
+    def line(self, module: str, timeout: float) -> dict[str, Any] | None:
+        """Return the next line of JSON that a process prints; None after ``timeout`` seconds.
 
         Raises:
-            ValueError: one of the processes ended with an error.
+            InputError: one of the processes ended with an error, which it has printed.
         """
         stdout, end = self._children[module].stdout, time.monotonic() + timeout
+        assert stdout is not None
         while time.monotonic() < end:
             if select.select([stdout], [], [], 0.2)[0] and (text := stdout.readline()):
-                return json.loads(text)
+                line: dict[str, Any] = json.loads(text)
+                return line
             for name, child in self._children.items():
                 if child.poll():
-                    raise InputError(f"the {name} process ended, see above")
+                    raise InputError(f"the {name} process failed, see above")
         return None
 
     def stop(self, module: str) -> None:
-        """Ctrl-C for one process, SIGKILL if that does not end it."""
+        """Send SIGINT to one process, and SIGKILL if it does not end."""
         child = self._children.get(module)
         if child is None or child.poll() is not None:
             return
@@ -70,8 +78,8 @@ class Demo:
             child.kill()
             child.wait()
 
-    def last_line(self, module: str, timeout: float) -> dict:
-        """Summary of a process that ends within ``timeout`` seconds, or is then told to."""
+    def last_line(self, module: str, timeout: float) -> dict[str, Any]:
+        """Return the summary of a process; it is stopped if it runs for ``timeout`` seconds."""
         try:
             summary = self.line(module, timeout)
         except KeyboardInterrupt:
@@ -80,14 +88,20 @@ class Demo:
         return summary or self.line(module, 1.0) or {}
 
 
-def run(source: str, model: str, out: Path, seconds: float) -> dict:
+def run(source: str, model: str, out: Path, seconds: float) -> dict[str, Any]:
     """Record ``source`` with its people to ``out``.
+
+    Args:
+        source: video file or number of a webcam.
+        model: ONNX file; empty for the model of KDC.
+        out: video to write.
+        seconds: stop earlier; 0 for the whole source.
 
     Returns:
         Figures: published, processed, written, persons, most, p50_ms, p95_ms.
 
     Raises:
-        ValueError: the source cannot be read or a process failed.
+        InputError: the source cannot be read, or a process failed.
     """
     fps, count = _rate(source)
     seconds = seconds or (count / fps + START if count else float("inf"))
@@ -96,49 +110,56 @@ def run(source: str, model: str, out: Path, seconds: float) -> dict:
     try:
         print("starting the node and a recorder", flush=True)
         demo.start("node", model=model)
-        demo.start("record", "persons:=/kdc/persons", "overlay:=/kdc/overlay",
-                   out=str(out), fps=fps)  # fmt: skip
-        if demo.line("record", START) is None:
-            raise InputError(f"node and recorder did not find each other in {START:.0f} s")
+        demo.start(
+            "recorder", "persons:=/kdc/persons", "overlay:=/kdc/overlay", out=str(out), fps=fps
+        )
+        if demo.line("recorder", START) is None:
+            raise InputError(f"node and recorder did not find each other within {START:.0f} s")
         frames = f"{count} frames" if count else "until Ctrl-C"
-        print(f"starting the camera: {source}, {frames}, {fps:g} frames/s", flush=True)
+        print(f"starting the camera: {source}, {frames}, {fps:g} fps", flush=True)
         demo.start("camera", source=source, wait_for_subscribers=1)
         published = demo.last_line("camera", seconds)
         time.sleep(DRAIN)
-        return {**published, **demo.last_line("record", 0)}
+        return {**published, **demo.last_line("recorder", 0)}
     finally:
-        for module in ("camera", "record", "node"):
+        for module in ("camera", "recorder", "node"):
             demo.stop(module)
 
 
 def _rate(source: str) -> tuple[float, int | None]:
-    """Frames per second and their number; a webcam is released again for the camera process."""
+    """Return fps and number of frames; a webcam is released again for the camera process."""
     opened = open_source(source)
-    return opened.fps or 30.0, opened.count
+    return opened.fps or DEFAULT_FPS, opened.count
 
 
 def main() -> int:
-    """``python -m kdc_ros.demo``; exit code 2 when it cannot run."""
+    """Run ``python -m kdc_ros.demo``; exit code 2 if it cannot run."""
     parser = argparse.ArgumentParser(prog="kdc_ros.demo", description=__doc__)
-    parser.add_argument("--source", help="video file or number of a webcam (default: a clip)")
-    parser.add_argument("--model", default="", help="ONNX file (default: the one of KDC)")
+    parser.add_argument(
+        "--source", help="video file or number of a webcam (default: a clip of walking people)"
+    )
+    parser.add_argument("--model", default="", help="ONNX file (default: the model of KDC)")
     parser.add_argument("--out", type=Path, default=Path("out/demo.mp4"), help="video to write")
-    parser.add_argument("--seconds", type=float, default=0.0, help="stop early")
+    parser.add_argument(
+        "--seconds", type=float, default=0.0, help="stop earlier (default: the whole source)"
+    )
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the children are ended
     try:
         source = args.source or str(demo_clip.fetch())
         figures = run(source, args.model, args.out, args.seconds)
-    except ValueError as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:  # later than that, Ctrl-C ends the recording and its figures follow
+    except KeyboardInterrupt:  # later, Ctrl-C ends the recording and its figures are printed
         return 130
+    except Exception as error:
+        if not is_user_error(error):
+            raise
+        print(f"demo: {one_line(error)}", file=sys.stderr)
+        return 2
     share = figures["processed"] / max(1, figures["published"])
     mean = figures["persons"] / max(1, figures["processed"])
     print(
         f"{args.out}: {figures['published']} frames in, {figures['processed']} processed "
-        f"({share:.1%}), {mean:.1f} persons per frame (most {figures['most']}), "
+        f"({share:.1%}), {mean:.1f} people per frame (at most {figures['most']}), "
         f"latency p50 {figures['p50_ms']:.0f} ms, p95 {figures['p95_ms']:.0f} ms"
     )
     return 0

@@ -1,4 +1,4 @@
-"""People as ROS4HRI bodies (REP 155), where hri_msgs is installed."""
+"""People as bodies of ROS4HRI (REP 155), where hri_msgs is installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hri_msgs.msg import (
     NormalizedRegionOfInterest2D,
     Skeleton2D,
 )
-from rclpy.node import Node, PublisherEventCallbacks  # its module is another in Humble
+from rclpy.node import Node, PublisherEventCallbacks  # Humble has them in another module
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -19,10 +19,10 @@ from sensor_msgs.msg import Image
 
 from kdc_core.types import People
 from kdc_ros.image_messages import to_message
-from kdc_ros.person_messages import Result, body_id
+from kdc_ros.person_messages import FrameResult, body_id
 
 BODIES = "/humans/bodies"
-#: COCO's keypoints in Skeleton2D's order; NECK, at index 1, is not among them
+#: index in Skeleton2D: index of the same keypoint in COCO. COCO has no NECK
 COCO = {
     Skeleton2D.NOSE: 0, Skeleton2D.RIGHT_SHOULDER: 6, Skeleton2D.RIGHT_ELBOW: 8,
     Skeleton2D.RIGHT_WRIST: 10, Skeleton2D.LEFT_SHOULDER: 5, Skeleton2D.LEFT_ELBOW: 7,
@@ -44,14 +44,14 @@ class Body:
 
 
 class Bodies:
-    """Publishes the bodies of one camera; their topics come and go with the people.
+    """Publishes the bodies of one camera; each person has topics while it is tracked.
 
-    Used by one thread. Topics of single bodies have no QoS overrides: a parameter for each person
-    who ever came by would never go away.
+    Use it from one thread. Topics of single bodies have no QoS overrides, because the parameters
+    of all people that were ever seen would add up.
     """
 
     def __init__(self, node: Node, tag: str) -> None:
-        """``tag`` is that of ``body_id``."""
+        """``tag`` is the first part of the ids, see ``body_id``."""
         self._node = node
         self.tracked = node.create_publisher(
             IdsList, f"{BODIES}/tracked", QoSProfile(depth=1),
@@ -62,11 +62,16 @@ class Bodies:
 
     @property
     def ids(self) -> list[str]:
-        """Bodies that are there now."""
+        """Ids of the bodies that are published now."""
         return list(self._bodies)
 
-    def publish(self, result: Result, others: list[str]) -> None:
-        """All about the bodies of one picture; ``others`` are those of other cameras."""
+    def publish(self, result: FrameResult, others: list[str]) -> None:
+        """Publish the bodies of one frame.
+
+        Args:
+            result: of the frame.
+            others: ids of the bodies of other cameras.
+        """
         people = result.people
         ids = [body_id(self._tag, identity) for identity in people.ids.tolist()]
         for gone in self._bodies.keys() - set(ids):
@@ -81,15 +86,15 @@ class Bodies:
                 body.skeleton.publish(skeleton(result, row))
         self.tracked.publish(IdsList(header=result.header, ids=others + ids))
 
-    def rest(self, others: list[str]) -> None:
-        """Nobody is there any more but the bodies of other cameras."""
-        for name in list(self._bodies):
+    def clear(self, others: list[str]) -> None:
+        """Remove all bodies; only ``others``, those of other cameras, are still tracked."""
+        for name in self.ids:
             self._remove(name)
         self.tracked.publish(IdsList(ids=others))
 
     def destroy(self) -> None:
-        """Take the topics away."""
-        for name in list(self._bodies):
+        """Destroy all publishers."""
+        for name in self.ids:
             self._remove(name)
         self._node.destroy_publisher(self.tracked)
 
@@ -99,7 +104,7 @@ class Bodies:
             (Image, "cropped"),
             (Skeleton2D, "skeleton2d"),
         )
-        # without event handlers: the executor, in another thread, might wait for one that goes
+        # without event handlers: the executor's thread might wait for one that is destroyed here
         body = Body(*(
             self._node.create_publisher(
                 kind, f"{BODIES}/{name}/{topic}", QoSProfile(depth=1),
@@ -116,8 +121,8 @@ class Bodies:
             self._node.destroy_publisher(publisher)
 
 
-def roi(result: Result, row: int) -> NormalizedRegionOfInterest2D:
-    """The person's box, 0 to 1."""
+def roi(result: FrameResult, row: int) -> NormalizedRegionOfInterest2D:
+    """Return the box of a person, as shares of the image's size, 0 to 1."""
     people = result.people
     height, width = people.labels.shape
     box = (people.boxes[row] / (width, height, width, height)).clip(0, 1)
@@ -127,8 +132,8 @@ def roi(result: Result, row: int) -> NormalizedRegionOfInterest2D:
     )
 
 
-def cropped(result: Result, row: int) -> Image:
-    """The picture inside the person's box, at least one pixel."""
+def cropped(result: FrameResult, row: int) -> Image:
+    """Return the part of the image inside the box of a person, at least one pixel."""
     image = result.frame.image
     height, width = image.shape[:2]
     x1, y1, x2, y2 = result.people.boxes[row].tolist()
@@ -137,29 +142,34 @@ def cropped(result: Result, row: int) -> Image:
     return to_message(image[y1:y2, x1:x2], "bgr8", result.header)
 
 
-def skeleton(result: Result, row: int) -> Skeleton2D:
-    """18 points, 0 to 1; the neck is between the shoulders and as sure as the less sure one."""
+def skeleton(result: FrameResult, row: int) -> Skeleton2D:
+    """Return 18 points, as shares of the image's size, 0 to 1.
+
+    The neck is between the shoulders, with the smaller of their scores. Points outside the image
+    are zero.
+    """
     points = _normalised(result.people, row)
-    places = np.zeros((18, 3))
-    places[list(COCO)] = points[list(COCO.values())]
+    body = np.zeros((18, 3))
+    body[list(COCO)] = points[list(COCO.values())]
     shoulders = points[[LEFT_SHOULDER, RIGHT_SHOULDER]]
-    places[Skeleton2D.NECK, :2] = shoulders[:, :2].mean(axis=0)
-    places[Skeleton2D.NECK, 2] = shoulders[:, 2].min()
-    places[(places[:, :2] < 0).any(axis=1) | (places[:, :2] > 1).any(axis=1)] = 0  # out of view
+    body[Skeleton2D.NECK, :2] = shoulders[:, :2].mean(axis=0)
+    body[Skeleton2D.NECK, 2] = shoulders[:, 2].min()
+    body[(body[:, :2] < 0).any(axis=1) | (body[:, :2] > 1).any(axis=1)] = 0  # out of view
     return Skeleton2D(
         header=result.header,
-        skeleton=[NormalizedPointOfInterest2D(x=x, y=y, c=c) for x, y, c in places.tolist()],
+        skeleton=[NormalizedPointOfInterest2D(x=x, y=y, c=c) for x, y, c in body.tolist()],
     )
 
 
 def _normalised(people: People, row: int) -> np.ndarray:
-    """Keypoints (17, 3): x, y as shares of the picture, confidence."""
+    """Return keypoints (17, 3): x and y as shares of the image's size, score."""
     height, width = people.labels.shape
-    points = people.keypoints[row].astype(float)
+    points: np.ndarray = people.keypoints[row].astype(float)
     points[:, :2] = (points[:, :2] + 0.5) / (width, height)
     points[:, 2] = points[:, 2].clip(0, 1)
     return points
 
 
 def _share(value: float) -> float:
+    """Return a value clipped to 0 to 1."""
     return float(min(max(value, 0.0), 1.0))

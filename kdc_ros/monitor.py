@@ -1,4 +1,4 @@
-"""How the node is doing: rates, latency, losses and the last error, for /diagnostics."""
+"""Health of one camera for /diagnostics: rates, latency, dropped images and the last error."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ from collections.abc import Callable
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-WINDOW = 5.0  # seconds that rates and latencies are taken over
-ERROR_FADES = 10.0  # seconds after which a picture that failed no longer warns
+WINDOW = 5.0  # seconds over which rates and latencies are computed
+ERROR_FADES = 10.0  # seconds after which an error no longer sets the level
+#: entries of the two histories: longer than ``WINDOW`` at any rate of a camera
+HISTORY = 4096
 
 
 class Monitor:
-    """Counts pictures in and results out; used from the receiver's and the worker's thread.
+    """Counts received images and published results; methods may be called from any thread.
 
-    Times are of a monotonic clock, because stamps of a replayed recording say nothing about now.
+    Times are of a monotonic clock: the stamps of a replayed recording are not related to now.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._started = clock()
-        self._arrivals: deque[float] = deque(maxlen=4096)  # seconds
-        self._results: deque[tuple[float, float]] = deque(maxlen=4096)  # seconds, latency in s
-        self._last_error: tuple[float, str] | None = None
-        self._failing = False  # the last picture could not be processed
+        self._arrivals: deque[float] = deque(maxlen=HISTORY)  # seconds
+        self._results: deque[tuple[float, float]] = deque(maxlen=HISTORY)  # seconds, latency in s
+        self._last_error: tuple[float, str, bytes] | None = None  # seconds, text, level
+        self._failing = False  # the last image could not be processed
         self._received = self._processed = self._people = self._failed = self._late = 0
 
     def received(self) -> float:
-        """A picture came in.
+        """Count an image that came in.
 
         Returns:
-            When, to be given to ``processed``.
+            The time of its arrival, for ``processed``.
         """
         now = self._clock()
         with self._lock:
@@ -43,7 +45,12 @@ class Monitor:
         return now
 
     def processed(self, arrived: float, people: int) -> None:
-        """Its results are published."""
+        """Count an image whose results are published.
+
+        Args:
+            arrived: return value of ``received``.
+            people: number of people that were published.
+        """
         now = self._clock()
         with self._lock:
             self._processed += 1
@@ -52,26 +59,27 @@ class Monitor:
             self._results.append((now, now - arrived))
 
     def late(self) -> None:
-        """A picture was left out, because a newer one had been processed; it counts as dropped."""
+        """Count an image as dropped because it was late or repeated."""
         with self._lock:
             self._late += 1
 
-    def failed(self, text: str) -> None:
-        """A picture could not be processed."""
+    def failed(self, text: str, internal: bool = False) -> None:
+        """Count an image that could not be processed; ``internal`` marks a bug of the program."""
+        level = DiagnosticStatus.ERROR if internal else DiagnosticStatus.WARN
         with self._lock:
             self._failed += 1
             self._failing = True
-            self._last_error = (self._clock(), text)
+            self._last_error = (self._clock(), text, level)
 
-    def complained(self, text: str) -> None:
-        """A picture was processed, but something was amiss."""
+    def warn(self, text: str) -> None:
+        """Note a problem with an image that was processed all the same."""
         with self._lock:
-            self._last_error = (self._clock(), text)
+            self._last_error = (self._clock(), text, DiagnosticStatus.WARN)
 
     def silence(self) -> float:
-        """Seconds since a picture came in, while all fail since the last result.
+        """Return seconds since the last image; while all images fail, since the last result.
 
-        Not always since the last result: one picture may take its time.
+        A single image may take long, so this is not always the time since the last result.
         """
         with self._lock:
             results = [self._results[-1][0]] if self._results else []
@@ -79,7 +87,16 @@ class Monitor:
             return self._clock() - (times[-1] if times else self._started)
 
     def status(self, state: str, engine: str, dropped: int, stale_after: float) -> DiagnosticStatus:
-        """The message; WARN where pictures fail to come or to be processed."""
+        """Return the message for /diagnostics.
+
+        The level is ERROR after an internal error, WARN if no images arrive or can be processed.
+
+        Args:
+            state: of the lifecycle.
+            engine: name of the inference engine.
+            dropped: images that were replaced by newer ones before they were processed.
+            stale_after: seconds without an image after which the level is WARN.
+        """
         now = self._clock()
         with self._lock:
             silent = now - (self._arrivals[-1] if self._arrivals else self._started)
@@ -89,13 +106,16 @@ class Monitor:
             people, dropped = self._people, dropped + self._late
         span = max(min(WINDOW, now - self._started), 1e-3)
         p50, p95 = np.percentile(latencies, (50, 95)) * 1e3 if latencies else (0.0, 0.0)
-        level, text = DiagnosticStatus.OK, f"{len(latencies) / span:.1f} pictures/s"
+        level, text = DiagnosticStatus.OK, f"{len(latencies) / span:.1f} fps"
+        fresh = error if error and now - error[0] < ERROR_FADES else None
         if state != "active":
             text = state
+        elif fresh and fresh[2] == DiagnosticStatus.ERROR:
+            text, level = fresh[1:]
         elif silent > stale_after:
-            level, text = DiagnosticStatus.WARN, f"no picture for {silent:.1f} s"
-        elif error and now - error[0] < ERROR_FADES:
-            level, text = DiagnosticStatus.WARN, error[1]
+            level, text = DiagnosticStatus.WARN, f"no image for {silent:.1f} s"
+        elif fresh:
+            text, level = fresh[1:]
         values = {
             "state": state,
             "engine": engine,
@@ -103,10 +123,10 @@ class Monitor:
             "fps out": f"{len(latencies) / span:.1f}",
             "latency p50 ms": f"{p50:.1f}",
             "latency p95 ms": f"{p95:.1f}",
-            "pictures received": str(counts[0]),
-            "pictures processed": str(counts[1]),
-            "pictures dropped": str(dropped),
-            "pictures failed": str(counts[2]),
+            "images received": str(counts[0]),
+            "images processed": str(counts[1]),
+            "images dropped": str(dropped),
+            "images failed": str(counts[2]),
             "people": str(people),
             "last error": error[1] if error else "",
         }

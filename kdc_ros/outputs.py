@@ -1,15 +1,15 @@
-"""What the node publishes about one camera; each message is only made while somebody listens."""
+"""Topics of one camera's results. A message is only made while somebody subscribes to its topic."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from geometry_msgs.msg import TransformStamped
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
-from rclpy.node import PublisherEventCallbacks  # its module is another in Humble
+from rclpy.node import PublisherEventCallbacks  # Humble has them in another module
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -21,115 +21,167 @@ from kdc_core.depth import place, turn
 from kdc_core.errors import InputError
 from kdc_msgs.msg import CentroidSwitch, Person, PersonArray
 from kdc_ros import image_messages, markers, person_messages
+from kdc_ros.error_report import given_by_user
 from kdc_ros.params import NodeConfig
-from kdc_ros.person_messages import Result
+from kdc_ros.person_messages import FrameResult
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
-def installed(package: str) -> bool:
-    """Whether an optional ROS package can be imported."""
+class BodyOutputs(Protocol):
+    """``hri.Bodies``, which can only be imported where hri_msgs is installed."""
+
+    tracked: Publisher
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the bodies that are published now."""
+        ...
+
+    def publish(self, result: FrameResult, others: list[str]) -> None:
+        """Publish the bodies of one frame."""
+        ...
+
+    def clear(self, others: list[str]) -> None:
+        """Remove all bodies."""
+        ...
+
+    def destroy(self) -> None:
+        """Destroy all publishers."""
+        ...
+
+
+def is_installed(package: str) -> bool:
+    """Return True if an optional ROS package can be imported."""
     return importlib.util.find_spec(package) is not None
 
 
-def require(package: str, wanted_by: str) -> None:
-    """Say how to get a package that a parameter needs.
+def require(package: str, parameter: str) -> None:
+    """Check that a package which a parameter needs is installed.
 
     Raises:
-        ValueError: it is not installed.
+        InputError: it is not; the message names the apt package.
     """
-    if not installed(package):
+    if not is_installed(package):
         name = package.replace("_", "-")
-        raise InputError(f"{wanted_by}: needs {package}: apt install ros-$ROS_DISTRO-{name}")
+        raise InputError(f"{parameter}: needs {package}: apt install ros-$ROS_DISTRO-{name}")
 
 
 class Outputs:
-    """Topics below ``prefix``, such as ``~`` or ``/front/kdc``, and what is global: TF and bodies.
+    """Publishers of one camera in a namespace, and those that all cameras share: TF and bodies."""
 
-    ``tag`` is that of ``body_id``.
-    """
-
-    def __init__(self, node: LifecycleNode, prefix: str, tag: str) -> None:
+    def __init__(
+        self, node: LifecycleNode, config: Callable[[], NodeConfig], namespace: str, tag: str
+    ) -> None:
         """Create the publishers.
 
+        Args:
+            node: the node that publishes.
+            config: returns the parameters; live ones may change.
+            namespace: of the topics, such as ``/kdc`` or ``/front/kdc``.
+            tag: first letters of the body ids, see ``body_id``.
+
         Raises:
-            ValueError: a parameter asks for a package that is not installed.
+            InputError: a parameter needs a package that is not installed, or a QoS override is
+                wrong.
         """
-        config: NodeConfig = node.config
-        if config.publish_hri:
-            require("hri_msgs", "publish_hri")  # before there is anything to take away again
-        self._node = node
-        self._prefix = prefix
+        if config().publish_hri:
+            require("hri_msgs", "publish_hri")  # before there is anything to destroy
+        self._node, self._config = node, config
+        self._namespace = namespace
         self._tag = tag
-        self._kept: list[Person] = []  # messages that are filled again
+        self._reused: list[Person] = []  # messages that are filled again
         self._label_info: LifecyclePublisher | None = None
-        self._topics: list[tuple[LifecyclePublisher, Callable[[Result], Iterable[Any]]]] = []
+        self._topics: list[tuple[Any, Callable[[FrameResult], Iterable[Any]]]] = []
         self._add("persons", PersonArray, 10, self._persons)
         self._add("events", CentroidSwitch, 50, person_messages.events)
         self._add("mask", Image, 5, _mask)
         self._add("skeletons", MarkerArray, 5, lambda result: [markers.skeletons(result)])
         self._add("overlay", Image, 5, _overlay)
         self._add("overlay/compressed", CompressedImage, 5, _overlay_jpeg)
-        if installed("vision_msgs"):
+        if is_installed("vision_msgs"):
             self._add_vision()
-        self._tf = self._transforms() if config.depth_topic and installed("tf2_msgs") else None
-        self.bodies = self._hri() if config.publish_hri else None
+        self._tf: Any = None
+        if config().depth_topic and is_installed("tf2_msgs"):
+            self._tf = self._transforms()
+        self.bodies: BodyOutputs | None = self._bodies() if config().publish_hri else None
 
-    def greet(self, header: Header) -> None:
-        """Publish what late listeners get, after activation and when it has changed."""
+    @property
+    def body_ids(self) -> list[str]:
+        """Ids of the bodies that are published now."""
+        return [] if self.bodies is None else self.bodies.ids
+
+    def publish_latched(self, header: Header) -> None:
+        """Publish the transient-local topics: after activation, and when their content changes."""
         if self._label_info is not None:
             from kdc_ros.detections import label_info
 
-            self._label_info.publish(label_info(header, self._node.config.min_score))
+            self._label_info.publish(label_info(header, self._config().min_score))
 
-    def publish(self, result: Result, others: list[str]) -> None:
-        """Everything that somebody listens to; ``others`` are the bodies of other cameras."""
+    def publish(self, result: FrameResult, others: list[str]) -> None:
+        """Publish the results of one frame on all topics that have subscribers.
+
+        Args:
+            result: of the frame.
+            others: ids of the bodies of other cameras.
+        """
         for publisher, make in self._topics:
             if publisher.get_subscription_count():
                 for message in make(result):
                     publisher.publish(message)
         if self._tf is not None and result.points is not None and result.header.frame_id:
-            self._tf.publish(self._tf.msg_type(transforms=self._frames(result)))
+            frames = self._body_frames(result, result.points)
+            self._tf.publish(self._tf.msg_type(transforms=frames))
         if self.bodies is not None:
             self.bodies.publish(result, others)
 
-    def rest(self, others: list[str]) -> None:
-        """Nothing is looked at any more: nobody is tracked but by other cameras."""
+    def clear(self, others: list[str]) -> None:
+        """Processing stopped: report that this camera tracks nobody.
+
+        Args:
+            others: ids of the bodies of other cameras.
+        """
         if self.bodies is not None:
-            self.bodies.rest(others)
+            self.bodies.clear(others)
 
     @property
     def publishers(self) -> list[Publisher]:
-        """All but those of single bodies."""
-        own = self._own()
-        return own if self.bodies is None else [*own, self.bodies.tracked]
+        """All publishers except those of single bodies."""
+        shared = [] if self.bodies is None else [self.bodies.tracked]
+        return [*self._own(), *shared]
 
     def destroy(self) -> None:
-        """Take the topics away."""
+        """Destroy all publishers."""
         if self.bodies is not None:
             self.bodies.destroy()
         for publisher in self._own():
             self._node.destroy_lifecycle_publisher(publisher)
 
-    def _own(self) -> list[LifecyclePublisher]:
-        topics = [publisher for publisher, _ in self._topics]
-        return [*topics, *filter(None, (self._label_info, self._tf))]
+    def _own(self) -> list[Any]:
+        optional = (self._label_info, self._tf)
+        return [publisher for publisher, _ in self._topics] + [
+            publisher for publisher in optional if publisher is not None
+        ]
 
-    def _create(self, kind: type, topic: str, qos: QoSProfile) -> LifecyclePublisher:
-        """A publisher without rclpy's event handlers.
+    def _create(self, kind: type, topic: str, qos: QoSProfile) -> Any:
+        """Create a publisher without rclpy's event handlers.
 
-        They warn of listeners with other QoS, who are warned themselves, and every one of them
-        costs time whenever a picture comes.
+        They warn of subscribers with an incompatible QoS, which get a warning themselves, and each
+        of them costs time for every image.
         """
-        return self._node.create_lifecycle_publisher(
-            kind, topic, qos, event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )  # fmt: skip
+        with given_by_user(topic):
+            return self._node.create_lifecycle_publisher(
+                kind,
+                topic,
+                qos,
+                event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
 
     def _add(
-        self, name: str, kind: type, depth: int, make: Callable[[Result], Iterable[Any]]
+        self, name: str, kind: type, depth: int, make: Callable[[FrameResult], Iterable[Any]]
     ) -> None:
-        publisher = self._create(kind, f"{self._prefix}/{name}", QoSProfile(depth=depth))
+        publisher = self._create(kind, f"{self._namespace}/{name}", QoSProfile(depth=depth))
         self._topics.append((publisher, make))
 
     def _add_vision(self) -> None:
@@ -138,47 +190,49 @@ class Outputs:
         from kdc_ros.detections import detections
 
         self._add("detections", Detection2DArray, 10, lambda result: [detections(result)])
-        self._label_info = self._create(LabelInfo, f"{self._prefix}/label_info", LATCHED)
+        self._label_info = self._create(LabelInfo, f"{self._namespace}/label_info", LATCHED)
 
-    def _transforms(self) -> LifecyclePublisher:
+    def _transforms(self) -> Any:
         from tf2_msgs.msg import TFMessage
 
         return self._create(TFMessage, "/tf", QoSProfile(depth=100))
 
-    def _hri(self) -> Any:
+    def _bodies(self) -> BodyOutputs:
         from kdc_ros.hri import Bodies
 
         return Bodies(self._node, self._tag)
 
-    def _persons(self, result: Result) -> list[PersonArray]:
-        return [person_messages.person_array(result, self._node.config.cropped_masks, self._kept)]
+    def _persons(self, result: FrameResult) -> list[PersonArray]:
+        return [person_messages.person_array(result, self._config().cropped_masks, self._reused)]
 
-    def _frames(self, result: Result) -> list[TransformStamped]:
-        """``body_<id>`` (REP 155) of everybody whose distance is known."""
-        places = place(result.points)
-        known = np.flatnonzero(np.isfinite(places).all(axis=1))
+    def _body_frames(self, result: FrameResult, points: np.ndarray) -> list[TransformStamped]:
+        """Return ``body_<id>`` (REP 155) of every person whose distance is known."""
+        positions = place(points)
+        known = np.flatnonzero(np.isfinite(positions).all(axis=1))
         if not len(known):
             return []
-        places = places[known]
-        turns = turn(result.points[known], places)
+        positions = positions[known]
+        rotations = turn(points[known], positions)
         frames = []
-        for identity, at, by in zip(result.people.ids[known], places, turns, strict=True):
+        for identity, position, quaternion in zip(
+            result.people.ids[known], positions, rotations, strict=True
+        ):
             frame = TransformStamped(header=result.header)
             frame.child_frame_id = f"body_{person_messages.body_id(self._tag, identity)}"
             moved, turned = frame.transform.translation, frame.transform.rotation
-            moved.x, moved.y, moved.z = at.tolist()
-            turned.x, turned.y, turned.z, turned.w = by.tolist()
+            moved.x, moved.y, moved.z = position.tolist()
+            turned.x, turned.y, turned.z, turned.w = quaternion.tolist()
             frames.append(frame)
         return frames
 
 
-def _mask(result: Result) -> list[bytes]:
+def _mask(result: FrameResult) -> list[bytes]:
     return [image_messages.to_serialized(result.people.labels, "mono16", result.header)]
 
 
-def _overlay(result: Result) -> list[bytes]:
+def _overlay(result: FrameResult) -> list[bytes]:
     return [image_messages.to_serialized(result.overlay, "bgr8", result.header)]
 
 
-def _overlay_jpeg(result: Result) -> list[CompressedImage]:
+def _overlay_jpeg(result: FrameResult) -> list[CompressedImage]:
     return [image_messages.to_jpeg(result.overlay, result.header)]

@@ -1,8 +1,7 @@
-"""People → kdc_msgs."""
+"""People as messages of kdc_msgs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,7 +11,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from kdc_core.io import overlay as draw_overlay
-from kdc_core.skeleton import ANCHORS
+from kdc_core.person_rows import PersonRow, person_rows
 from kdc_core.track import CentroidSwitch as Switch
 from kdc_core.types import Frame, People
 from kdc_msgs.msg import CentroidSwitch, Person, PersonArray
@@ -22,97 +21,86 @@ _NO_MASK = Image()
 
 
 @dataclass(frozen=True)
-class Result:
-    """All that is known about one picture; outputs take from it what they publish."""
+class FrameResult:
+    """Everything known about one frame; each output takes from it what it publishes."""
 
     frame: Frame
-    header: Header  # of the picture, for every message about it
+    header: Header  # of the image, copied into every message about it
     people: People
-    points: np.ndarray | None = None  # (P, 17, 3) metres, NaN unknown; None: no depth camera
+    points: np.ndarray | None = None  # (P, 17, 3) metres, NaN = unknown; None without depth
     switches: tuple[Switch, ...] = ()
 
     @cached_property
     def overlay(self) -> np.ndarray:
-        """The picture with its people on it, drawn once for all who show it."""
+        """The image with its people drawn on it, drawn once for all outputs."""
         return draw_overlay(self.frame.image, self.people)
 
 
 def body_id(tag: str, identity: int) -> str:
-    """Name of a person as a body of REP 155: short, of letters and digits, a letter first.
+    """Return the name of a person as a body of REP 155: letters and digits, a letter first.
 
     Args:
-        tag: four letters drawn when the node is configured, because neither another node nor this
-            one, which counts from 1 again, must use a name a second time; then the camera's letter.
-        identity: of the person, in ``~/persons``.
+        tag: four random letters and the letter of the camera. They are drawn when the node is
+            configured: neither another node nor this one, which counts from 1 again, may use a
+            name twice.
+        identity: id of the person in ``~/persons``.
     """
     return f"{tag}{identity}"
 
 
 def person_array(
-    result: Result, masks: bool = False, kept: list[Person] | None = None
+    result: FrameResult, masks: bool = False, reused: list[Person] | None = None
 ) -> PersonArray:
-    """Message of everybody in one frame, best score first, in pixels of that frame.
+    """Return the message with all people of one frame, best score first.
 
-    ``kept`` are messages of people to fill again, more are added as needed: making one costs as
-    much as filling three. They are those of the last array, too, which must be published by now.
+    Args:
+        result: of the frame.
+        masks: include the mask of each person, cropped to the box.
+        reused: messages of people to fill again; more are appended as needed. Making a message
+            costs as much as filling three. They belong to the last array as well, which must have
+            been published.
     """
     people = result.people
     height, width = people.labels.shape
-    best_first = np.argsort(-people.score, kind="stable")
-    persons = [] if kept is None else kept
+    persons = [] if reused is None else reused
     persons.extend(Person() for _ in range(len(persons), len(people)))
     message = PersonArray(header=result.header, height=height, width=width)
     message.people = persons[: len(people)]
-    for person, row in zip(message.people, _rows(people, best_first), strict=True):
+    for person, row in zip(message.people, person_rows(people), strict=True):
         _fill(person, row)
-    for person, row in zip(message.people, best_first.tolist(), strict=True):
-        person.mask = _cropped(people, person, result.header) if masks else _NO_MASK
-        places = [] if result.points is None else result.points[row].tolist()
-        person.keypoints_3d = [Point(x=x, y=y, z=z) for x, y, z in places]
+        person.mask = _cropped(people, row, result.header) if masks else _NO_MASK
+        points = [] if result.points is None else result.points[row.row].tolist()
+        person.keypoints_3d = [Point(x=x, y=y, z=z) for x, y, z in points]
     return message
 
 
-def events(result: Result) -> list[CentroidSwitch]:
-    """One message for every centroid that moved in this frame."""
+def events(result: FrameResult) -> list[CentroidSwitch]:
+    """Return one message for every centroid that moved in this frame."""
     return [
         CentroidSwitch(
-            header=result.header, id=int(switch.id), from_anchor=int(switch.before),
-            to_anchor=int(switch.after), reason=switch.reason,
+            header=result.header,
+            id=int(switch.id),
+            from_anchor=int(switch.before),
+            to_anchor=int(switch.after),
+            reason=switch.reason,
         )
         for switch in result.switches
-    ]  # fmt: skip
+    ]
 
 
-def _rows(people: People, order: np.ndarray) -> Iterator[tuple]:
-    """Columns as Python values, person by person, as ``_fill`` takes them."""
-    columns = (
-        people.ids, people.phase, people.score, people.mask_score,
-        _boxes(people.boxes, people.labels.shape), people.keypoints, people.visible,
-        people.centroid, people.centroid_xy,
-    )  # fmt: skip
-    return zip(*(column[order].tolist() for column in columns), strict=True)
+def _fill(person: Person, row: PersonRow) -> None:
+    person.id, person.phase = row.id, row.phase
+    person.score, person.mask_score = row.score, row.mask_score
+    person.box.x_offset, person.box.y_offset, person.box.width, person.box.height = row.box
+    for keypoint, (x, y, score), visible in zip(
+        person.keypoints, row.keypoints, row.visible, strict=True
+    ):
+        keypoint.x, keypoint.y, keypoint.confidence, keypoint.visible = x, y, score, visible
+    person.centroid, person.centroid_name = row.centroid, row.centroid_name
+    person.centroid_x, person.centroid_y = row.centroid_xy
 
 
-def _fill(person: Person, row: tuple) -> None:
-    person.id, person.phase, person.score, person.mask_score, box, points, visible = row[:7]
-    person.box.x_offset, person.box.y_offset, person.box.width, person.box.height = box
-    for keypoint, (x, y, confidence), seen in zip(person.keypoints, points, visible, strict=True):
-        keypoint.x, keypoint.y, keypoint.confidence, keypoint.visible = x, y, confidence, seen
-    person.centroid, (person.centroid_x, person.centroid_y) = row[7:]
-    person.centroid_name = ANCHORS[person.centroid]
-
-
-def _boxes(boxes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """x, y, width, height (P, 4): whole pixels inside the picture; exact for a mask's box."""
-    height, width = shape
-    corner = np.floor(boxes[:, :2]).clip(0, (width - 1, height - 1))
-    opposite = np.ceil(boxes[:, 2:]).clip(corner, (width, height))
-    return np.concatenate([corner, opposite - corner], axis=1).astype(int)
-
-
-def _cropped(people: People, person: Person, header: Header) -> Image:
-    box = person.box
-    rows = slice(box.y_offset, box.y_offset + box.height)
-    columns = slice(box.x_offset, box.x_offset + box.width)
-    mine = people.labels[rows, columns] == person.id
-    return to_message(mine.astype(np.uint8) * np.uint8(255), "mono8", header)
+def _cropped(people: People, row: PersonRow, header: Header) -> Image:
+    x, y, width, height = row.box
+    own = people.labels[y : y + height, x : x + width] == row.id
+    return to_message(own.astype(np.uint8) * np.uint8(255), "mono8", header)

@@ -1,4 +1,4 @@
-"""What arrives: large pictures whole where they are reliable, last words where waited for."""
+"""QoS helpers: choose a compatible reliability, and wait for acknowledgements before shutdown."""
 
 from __future__ import annotations
 
@@ -10,40 +10,54 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import ReliabilityPolicy
 
+from kdc_ros.error_report import given_by_user
 
-def offers(node: Node, topic: str) -> set[ReliabilityPolicy]:
-    """Of the publishers that are there now; the topic's name is not resolved yet: rclpy does it."""
-    publishers = node.get_publishers_info_by_topic(topic)
+
+def offered_reliability(node: Node, topic: str) -> set[ReliabilityPolicy]:
+    """Return the reliabilities that the present publishers of a topic offer.
+
+    Args:
+        node: any node.
+        topic: before remapping; rclpy resolves it.
+
+    Raises:
+        InputError: the name of the topic is wrong.
+    """
+    with given_by_user(topic):
+        publishers = node.get_publishers_info_by_topic(topic)
     return {one.qos_profile.reliability for one in publishers}
 
 
-def wanted(
-    asked: str, offered: set[ReliabilityPolicy], now: ReliabilityPolicy
+def choose_reliability(
+    requested: str, offered: set[ReliabilityPolicy], current: ReliabilityPolicy
 ) -> ReliabilityPolicy:
-    """Reliable if asked for, or with ``auto`` if every publisher offers it.
+    """Return the reliability that a subscription should have.
+
+    With ``auto`` it is reliable only if all publishers offer that: a reliable subscription gets
+    nothing from a best-effort publisher.
 
     Args:
-        asked: one of ``params.RELIABILITIES``.
-        offered: of the publishers; with none of them it stays as it is ``now``.
-        now: of the subscription.
+        requested: one of ``params.RELIABILITIES``.
+        offered: by the publishers; without any, the subscription stays as it is.
+        current: of the subscription.
     """
-    if asked != "auto":
-        return ReliabilityPolicy[asked.upper()]
+    if requested != "auto":
+        return ReliabilityPolicy[requested.upper()]
     if not offered:
-        return now
+        return current
     reliable = offered == {ReliabilityPolicy.RELIABLE}
     return ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
 
 
-def settle(publishers: Iterable[Publisher], seconds: float = 1.0) -> None:
-    """Wait until what was published reliably has arrived, as long as this together at most.
+def wait_for_acks(publishers: Iterable[Publisher], seconds: float = 1.0) -> None:
+    """Wait until all reliable messages are acknowledged, for at most ``seconds`` in total.
 
-    DDS sends again what a listener has missed, but only while its publisher is there: of messages
-    that were the last before theirs went, up to a fifth were lost on a busy machine.
+    DDS sends a lost message again only while its publisher exists. On a busy machine up to a fifth
+    of the last messages were lost when the publisher was destroyed at once.
     """
     end = time.monotonic() + seconds
     waiting = list(publishers)
-    # asked in turns, so that one listener that hangs costs the others' messages nothing
+    # in turns, so that one subscriber that hangs does not cost the others their messages
     while waiting := [one for one in waiting if not one.wait_for_all_acked(Duration())]:
         if time.monotonic() > end:
             return

@@ -1,4 +1,4 @@
-"""A thread that works on the newest items only; what it cannot keep up with is dropped, counted."""
+"""A thread that processes only the newest items; those it cannot keep up with are counted."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ class NewestWorker(Generic[S, T]):
     """Calls ``work(source, item)`` on a thread of its own with the newest item of each source.
 
     Every source has one slot: a newer item replaces the waiting one but keeps its place in the
-    queue. So the age of what is worked on is bounded by one call of ``work`` per source, whatever
-    their rates, and a fast source cannot starve a slow one. An exception of ``work`` goes to
-    ``failed(source, error)`` and the thread goes on with the next item.
+    queue. So an item waits for at most one call of ``work`` per source, whatever their rates, and
+    a fast source cannot starve a slow one. An exception of ``work`` goes to ``fail(source,
+    error)``, and the thread goes on with the next item.
     """
 
-    def __init__(
-        self, work: Callable[[S, T], None], failed: Callable[[S, Exception], None]
-    ) -> None:
+    def __init__(self, work: Callable[[S, T], None], fail: Callable[[S, Exception], None]) -> None:
+        """Start the thread."""
         self._work = work
-        self._failed = failed
+        self._fail = fail
         self._slots: dict[S, T] = {}  # in the order in which they will be served
         self._dropped: Counter[S] = Counter()
         self._running = True
@@ -33,14 +32,14 @@ class NewestWorker(Generic[S, T]):
         self._thread.start()
 
     def dropped(self, source: S) -> int:
-        """Items of a source that were replaced by a newer one before they were worked on.
+        """Return how many items of a source were replaced before they were processed.
 
-        None is not counted: it says that there is nothing.
+        None is not counted: it stands for no item.
         """
         return self._dropped[source]
 
     def put(self, source: S, item: T) -> None:
-        """Make ``item`` the next one of its source; quick, and ignored after ``stop``."""
+        """Make ``item`` the next one of its source. Returns at once; ignored after ``stop``."""
         with self._changed:
             if not self._running:
                 return
@@ -49,15 +48,15 @@ class NewestWorker(Generic[S, T]):
             self._changed.notify()
 
     def discard(self) -> None:
-        """Drop all waiting items, as if they had never come."""
+        """Remove all waiting items without counting them as dropped."""
         with self._changed:
             self._slots.clear()
 
     def stop(self, timeout: float = 5.0) -> bool:
-        """Finish the item in work, drop the waiting ones, end the thread.
+        """Finish the current item, remove the waiting ones, and end the thread.
 
         Returns:
-            Whether the thread ended within ``timeout`` seconds.
+            True if the thread ended within ``timeout`` seconds.
         """
         with self._changed:
             self._running = False
@@ -67,11 +66,11 @@ class NewestWorker(Generic[S, T]):
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while (item := self._take()) is not None:
+        while (entry := self._take()) is not None:
             try:
-                self._work(*item)
-            except Exception as error:  # whatever one picture does must not stop the camera
-                self._failed(item[0], error)
+                self._work(*entry)
+            except Exception as error:  # one item must not stop the next ones
+                self._fail(entry[0], error)
 
     def _take(self) -> tuple[S, T] | None:
         with self._changed:

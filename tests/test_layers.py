@@ -16,12 +16,12 @@ ROOT = Path(__file__).parents[1]
 
 #: A module may import its own line and the lines above it. ``kdc_ros`` may import all of them.
 ORDER = """
-    kdc_core kdc_core.errors kdc_core.geometry kdc_core.labels kdc_core.lazy
+    kdc_core kdc_core.errors kdc_core.geometry kdc_core.labels kdc_core.lazy kdc_core.topics
     kdc_core.letterbox
     kdc_core.skeleton
     kdc_core.config
     kdc_core.types
-    kdc_core.depth
+    kdc_core.depth kdc_core.person_rows
     kdc_core.system
     kdc_core.io
     kdc_core.decode

@@ -13,52 +13,16 @@ from kdc_core.pipeline import Pipeline
 from kdc_core.session import Session
 from kdc_core.skeleton import CHANNELS
 from kdc_core.types import Fields, Frame, People
-
-
-class Nothing:
-    """A network that sees nobody."""
-
-    name = "nothing"
-
-    def __init__(self, info: ModelInfo) -> None:
-        self.info = info
-        self.closed = False
-
-    def __call__(self, frame: Frame) -> Fields:
-        letterbox = Letterbox.fit(frame.size, self.info.longest, self.info.multiple)
-        width, height = letterbox.input_size
-        fields = np.zeros(
-            (1, CHANNELS, height // self.info.stride, width // self.info.stride), np.float32
-        )
-        seg = np.zeros((1, 1, height // self.info.seg_stride, width // self.info.seg_stride))
-        return Fields.from_tensors(fields, seg.astype(np.float32), self.info.radius, letterbox)
-
-    def close(self) -> None:
-        self.closed = True
+from tests.fake_engines import ClipEngine, EmptyEngine
 
 
 @pytest.mark.parametrize("size", [(640, 480), (1, 1), (33, 7), (7, 900)])
 def test_every_frame_size_gives_a_label_image_of_its_size(size: tuple[int, int]) -> None:
-    pipeline = Pipeline(Nothing(ModelInfo(longest=64)))
+    pipeline = Pipeline(EmptyEngine(ModelInfo(longest=64)))
     people = pipeline(Frame(np.zeros((size[1], size[0], 3), np.uint8)))
     assert len(people) == 0
     assert people.labels.shape == (size[1], size[0])
     assert not people.labels.any()
-
-
-class Walkers(Nothing):
-    """A network that sees two people who pass each other, perfectly."""
-
-    def __init__(self) -> None:
-        pytest.importorskip("torch", reason="targets need torch: extra `train`")
-        from kdc_lab.evaluate.composed_clips import Clip, Drawn, line
-        from tests.track.clips import fields_of
-
-        self.clip = Clip((Drawn(line(60, 230, 60), 190), Drawn(line(260, 210, -60), 160)))
-        self.fields_of = fields_of
-
-    def __call__(self, frame: Frame) -> Fields:
-        return self.fields_of(self.clip.at(frame.stamp))
 
 
 def columns(people: People) -> dict[int, float]:
@@ -71,20 +35,18 @@ def columns(people: People) -> dict[int, float]:
     ("folder", False, False),
 ])  # fmt: skip
 def test_ids_last_where_the_source_moves(kind: str, stills: bool, holds: bool) -> None:
-    engine = Walkers()
+    engine = ClipEngine()
     stamps = np.arange(0, 3.0, 0.1).tolist()
     moving = Source("walkers", kind, lambda: iter(())).moving
     session = Session(Pipeline(engine), tracking=moving and not stills)
-    before, *_, after = (
-        columns(session(Frame(engine.clip.at(stamp).image, stamp)).people) for stamp in stamps
-    )
+    before, *_, after = (columns(session(engine.frame(stamp, stamp)).people) for stamp in stamps)
     assert set(before) == set(after) == {1, 2}
     left = min(before, key=before.__getitem__)
     assert (max(after, key=after.__getitem__) == left) == holds, "who was left is right now"
 
 
 def test_timings_name_every_stage_of_the_last_frame() -> None:
-    pipeline = Pipeline(Nothing(ModelInfo(longest=64)))
+    pipeline = Pipeline(EmptyEngine(ModelInfo(longest=64)))
     assert pipeline.timings == {}
     frame = Frame(np.zeros((48, 64, 3), np.uint8))
     pipeline(frame)
@@ -118,7 +80,7 @@ def test_people_are_those_of_the_decoder() -> None:
 
     scene = two_scenes()[0]
     fields = oracle_fields(_batch(Batch, scene), ModelInfo(), scene.letterbox)
-    engine = Nothing(ModelInfo())
+    engine = EmptyEngine(ModelInfo())
     pipeline = Pipeline(engine)
     pipeline.engine = lambda frame: fields  # type: ignore[assignment]
     people = pipeline(Frame(np.zeros((240, 320, 3), np.uint8)))
@@ -127,7 +89,7 @@ def test_people_are_those_of_the_decoder() -> None:
 
 
 def test_closing_the_pipeline_closes_the_engine() -> None:
-    engine = Nothing(ModelInfo())
+    engine = EmptyEngine(ModelInfo())
     Pipeline(engine).close()
     assert engine.closed
 

@@ -1,4 +1,4 @@
-"""``kdc run``: people in whatever has frames."""
+"""``kdc run``: find people in a camera, video, image or folder."""
 
 from __future__ import annotations
 
@@ -14,47 +14,45 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from kdc_core.commands.arguments import (
-    add_decoder,
-    add_engine,
-    add_stills,
-    decode_from,
-    engine_from,
-    natural,
-    output,
-)
+from kdc_core.commands.arguments import add_decoder, add_engine, add_stills, natural, output
+from kdc_core.commands.wiring import decode_from, engine_from
 from kdc_core.errors import InputError
 from kdc_core.io import (
     FolderSink,
     Sink,
     Source,
     check_apart,
+    images_in,
     open_sink,
     open_source,
     overlay,
-    pictures_in,
 )
 from kdc_core.pipeline import open_pipeline
 from kdc_core.session import DEFAULT_MIN_SCORE, Session
-from kdc_core.skeleton import ANCHORS
 from kdc_core.types import Frame, People
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``kdc run``."""
+    """Add the arguments of ``kdc run``."""
     parser.add_argument(
-        "source", help="camera index, /dev/video…, video file, stream address, picture or folder"
+        "source", help="camera index, /dev/video…, video file, stream address, image or folder"
     )
     parser.add_argument(
-        "--out", type=output, metavar="PATH",
-        help="overlays: a video (.mp4 .avi .mkv), one picture (.jpg .png) or a folder",
-    )  # fmt: skip
+        "--out",
+        type=output,
+        metavar="PATH",
+        help="write the drawn frames: a video (.mp4 .avi .mkv), an image (.jpg .png) or a folder",
+    )
     parser.add_argument(
-        "--save-masks", type=output, metavar="DIR",
-        help="label images, 16-bit PNG: pixel = id of the person, 0 = nobody",
-    )  # fmt: skip
+        "--save-masks",
+        type=output,
+        metavar="DIR",
+        help="write label images, 16-bit PNG: pixel = id of the person, 0 = background",
+    )
     add_stills(parser)
-    parser.add_argument("--view", action="store_true", help="show a window; q or Esc ends")
+    parser.add_argument(
+        "--view", action="store_true", help="show the drawn frames in a window; q or Esc ends"
+    )
     parser.add_argument(
         "--max-frames", type=natural, default=0, metavar="N", help="stop after N frames"
     )
@@ -63,22 +61,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Process the source to its end, then say how it went."""
+    """Process the source to its end, then print a summary."""
     source = open_source(args.source)
     if args.view:
         check_window()
     sinks = _sinks(args, source)
     pipeline = open_pipeline(engine_from(args), decode_from(args))
     session = Session(pipeline, args.min_score, source.moving and not args.stills)
-    tally = Tally(session)
+    totals = Totals(session)
     with ExitStack() as stack:
-        # a video that breaks off leaves a playable file and a summary of what was done
-        stack.callback(lambda: print(tally.summary()))
+        # if the source fails halfway, the video is playable and the summary is printed
+        stack.callback(lambda: print(totals.summary()))
         stack.callback(pipeline.close)
         for sink in filter(None, sinks):
             stack.callback(sink.close)
         for frame in progress(source, args.max_frames):
-            people = tally.process(frame)
+            people = totals.process(frame)
             if people is None:
                 continue
             more = _emit(frame, people, args.view, *sinks)
@@ -91,8 +89,8 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-class Tally:
-    """Counts frames, people and milliseconds."""
+class Totals:
+    """Counts frames and people, and measures the time of the stages."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -110,7 +108,7 @@ class Tally:
         return result.people
 
     def summary(self) -> str:
-        """One line."""
+        """Return the summary in one line."""
         frames = len(self.milliseconds)
         if not frames:
             return "0 frames"
@@ -118,60 +116,66 @@ class Tally:
         middle, high = np.percentile(self.milliseconds, (50, 95))
         return (
             f"{frames} frames, {self.people / frames:.1f} people per frame, "
-            f"{frames / seconds:.1f} frames/s, latency p50 {middle:.0f} ms p95 {high:.0f} ms, "
+            f"{frames / seconds:.1f} fps, latency p50 {middle:.0f} ms p95 {high:.0f} ms, "
             f"{self._session.pipeline.engine.name}"
         )
 
 
 def describe(people: People) -> str:
-    """A line per person, for a single picture."""
+    """Return one line per person, for a single image."""
     lines = []
-    for row, identity in enumerate(people.ids):
-        x1, y1, x2, y2 = people.boxes[row]
+    for person in people:
+        x1, y1, x2, y2 = person.box
         lines.append(
-            f"person {identity}: skeleton {people.score[row]:.2f}, mask "
-            f"{people.mask_score[row]:.2f}, box {x1:.0f} {y1:.0f} {x2:.0f} {y2:.0f}, "
-            f"{int(people.mask(row).sum())} pixels, {people.visible[row].sum()} visible "
-            f"keypoints, centroid {ANCHORS[people.centroid[row]]}"
+            f"person {person.id}: skeleton {person.score:.2f}, mask {person.mask_score:.2f}, "
+            f"box {x1:.0f} {y1:.0f} {x2:.0f} {y2:.0f}, {person.mask.sum()} pixels, "
+            f"{person.visible.sum()} visible keypoints, centroid {person.centroid_name}"
         )
-    return "\n".join(lines) or "nobody"
+    return "\n".join(lines) or "no people"
 
 
 def progress(source: Source, max_frames: int = 0) -> Iterator[Frame]:
-    """The source's frames behind a progress bar (on stderr, silent when it is no terminal)."""
+    """Yield frames and show a progress bar on stderr, if that is a terminal."""
     total = min(source.count or max_frames, max_frames or source.count or 0) or None
     frames: Iterable[Frame] = islice(source, max_frames) if max_frames else source
     return iter(tqdm(frames, source.name, total, unit="frame", disable=None, leave=False))
 
 
 def check_window() -> None:
-    """Raise a ValueError if no window can be shown, before anything has been computed."""
+    """Check before the work begins that a window can be shown.
+
+    Raises:
+        InputError: there is no screen, or OpenCV was built without windows.
+    """
     advice = "use --out instead"
     screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if sys.platform.startswith("linux") and not screen:
-        raise InputError(f"--view: no screen (DISPLAY is not set): {advice}")
+        raise InputError(f"--view: there is no screen (DISPLAY is not set): {advice}")
     try:
         cv2.namedWindow("kdc", cv2.WINDOW_NORMAL)
     except cv2.error:
         raise InputError(
-            "--view: this OpenCV has no windows: pip uninstall opencv-python-headless && "
+            "--view: this OpenCV cannot show windows: pip uninstall opencv-python-headless && "
             f"pip install opencv-python, or {advice}"
         ) from None
 
 
 def hold_window() -> None:
-    """Wait until a key is pressed or the window is closed, in parts, so that Ctrl-C is heard."""
+    """Wait until a key is pressed or the window is closed.
+
+    Short waits in a loop let Ctrl-C end the program.
+    """
     while cv2.waitKey(100) < 0 and cv2.getWindowProperty("kdc", cv2.WND_PROP_VISIBLE) > 0:
         pass
 
 
 def _sinks(args: argparse.Namespace, source: Source) -> tuple[Sink | None, Sink | None]:
-    """Overlay and mask output, None where not asked for."""
+    """Return the outputs of ``--out`` and ``--save-masks``; None = not given."""
     if args.save_masks:
         check_apart(args.save_masks, source, ".png")
-        masks = pictures_in(args.save_masks, source, ".png")
+        masks = images_in(args.save_masks, source, ".png")
         if args.out and args.out.resolve() in (path.resolve() for path in masks):
-            raise InputError(f"{args.out}: expected another name, the masks get this one")
+            raise InputError(f"{args.out}: --save-masks writes this file, choose another --out")
     overlays = open_sink(args.out, source) if args.out else None
     return overlays, FolderSink(args.save_masks, ".png") if args.save_masks else None
 
@@ -179,7 +183,7 @@ def _sinks(args: argparse.Namespace, source: Source) -> tuple[Sink | None, Sink 
 def _emit(
     frame: Frame, people: People, view: bool, overlays: Sink | None, masks: Sink | None
 ) -> bool:
-    """Write and show one frame; False when the user has closed the window."""
+    """Write and show one frame; return False when the user has ended the program."""
     if masks is not None:
         masks.write(people.labels, frame.stamp, frame.frame_id)
     if overlays is None and not view:

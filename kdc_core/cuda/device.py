@@ -1,4 +1,4 @@
-"""PyCUDA behind ``driver.Driver``: one context, one stream, one lock, nothing made at import."""
+"""Implement ``driver.Driver`` with PyCUDA: one context, one stream, one lock."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from kdc_core.cuda import install_hints
-from kdc_core.cuda.compiler import load, operations_per_second
-from kdc_core.cuda.graph import Graph
+from kdc_core.cuda.compiler import load_module, operations_per_second
+from kdc_core.cuda.graph import Graph, GraphError
 from kdc_core.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -21,27 +21,33 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Buffer:
-    """Device memory, and the page-locked host memory that copies go through."""
+    """Device memory with the page-locked host memory for its copies."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
     memory: Any  # pycuda.driver.DeviceAllocation
     host: Any  # page-locked array of the same shape; None until the first copy
-    sent: Any  # event after the last upload; None before it
+    sent: Any  # event after the last upload; None before the first
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
 
 class PycudaDriver:
-    """The kernels on the GPU through PyCUDA.
+    """Kernels on the GPU through PyCUDA.
 
-    ``with driver:`` takes the lock and pushes the context, so any thread may call; every method
-    does so itself. The context is the device's primary one, which torch and TensorRT share. An
-    error of CUDA leaves the block as a ``ValueError`` of one line; if it was not for want of
-    memory, nothing is tried after it.
+    ``with driver:`` takes the lock and pushes the context, so that any thread may call. Every
+    method does this itself. The context is the device's primary context, which torch and TensorRT
+    share. A CUDA error leaves the block as an ``InputError``. After an error other than lack of
+    memory the driver is unusable, and every later call fails at once with the same message.
+
+    Args:
+        device: index of the GPU.
+
+    Raises:
+        InputError: PyCUDA is not installed, or there is no usable GPU.
     """
 
     def __init__(self, device: int = 0) -> None:
@@ -49,12 +55,12 @@ class PycudaDriver:
             import pycuda.driver as cuda
         except ImportError as error:
             raise InputError(
-                f"GPU decoder: PyCUDA cannot be used ({error}); "
-                f"install a driver and: {install_hints.PYCUDA}"
+                f"GPU decoder: PyCUDA cannot be imported ({error}); "
+                f"install an NVIDIA driver, then run: {install_hints.PYCUDA}"
             ) from None
         self.cuda = cuda
         self._lock = threading.RLock()
-        self._lost = ""  # why nothing works any more
+        self._failure = ""  # message of the error after which the GPU is unusable
         self._buffers: list[Buffer] = []
         self._functions: dict[tuple[str, str], Any] = {}
         self._modules: list[Any] = []
@@ -83,13 +89,15 @@ class PycudaDriver:
     def __enter__(self) -> PycudaDriver:
         self._lock.acquire()
         try:
-            if self._context is None or self._lost:
-                raise InputError(self._lost or "GPU decoder: it was closed already")
+            if self._failure:
+                raise InputError(self._failure)
+            if self._context is None:
+                raise ValueError("GPU decoder: used after close()")
             self._context.push()
         except self.cuda.Error as error:
             self._lock.release()
-            raise self._lose(error) from error
-        except ValueError:
+            raise self._fail(error) from error
+        except Exception:
             self._lock.release()
             raise
         return self
@@ -97,49 +105,50 @@ class PycudaDriver:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
             self.cuda.Context.pop()
-        except self.cuda.Error as late:  # of work that was queued before
+        except self.cuda.Error as late:  # from work that was queued earlier
             error = error or late
         finally:
             self._lock.release()
         if isinstance(error, self.cuda.MemoryError):
             raise InputError(
-                f"GPU out of memory: {error}; choose a smaller --long-side, free some of its "
-                "memory, or use --engine onnxruntime"
+                f"GPU out of memory: {error}; choose a smaller --long-side, close other programs "
+                "that use the GPU, or use --engine onnxruntime"
             ) from error
         if isinstance(error, self.cuda.Error):
-            raise self._lose(error) from error
+            raise self._fail(error) from error
 
-    def _lose(self, error: Exception) -> ValueError:
-        self._lost = f"GPU lost: {error}; start again, or use --engine onnxruntime"
-        return ValueError(self._lost)
+    def _fail(self, error: Exception) -> InputError:
+        self._failure = f"GPU lost: {error}; restart the program, or use --engine onnxruntime"
+        return InputError(self._failure)
 
     @contextmanager
     def cleanup(self) -> Iterator[None]:
-        """``with driver:`` for giving things back: works, and raises nothing, on a lost GPU."""
+        """Like ``with driver:``, for releasing resources: CUDA errors are logged, not raised."""
         with self._lock:
-            pushed = self._context is not None and self._worked(self._context.push)
+            pushed = self._context is not None and self._succeeds(self._context.push)
             try:
                 yield
             except self.cuda.Error as error:
-                self._tell(error)
+                self._log_cleanup_error(error)
             finally:
                 if pushed:
-                    self._worked(self.cuda.Context.pop)
+                    self._succeeds(self.cuda.Context.pop)
 
-    def _worked(self, step: Callable[[], object]) -> bool:
+    def _succeeds(self, step: Callable[[], object]) -> bool:
         try:
             step()
         except self.cuda.Error as error:
-            self._tell(error)
+            self._log_cleanup_error(error)
             return False
         return True
 
-    def _tell(self, error: Exception) -> None:
-        level = logging.DEBUG if self._lost else logging.WARNING  # that it is lost was said
-        log.log(level, "GPU: %s, while it was closed", error)
+    def _log_cleanup_error(self, error: Exception) -> None:
+        # the loss of the GPU has been reported already
+        level = logging.DEBUG if self._failure else logging.WARNING
+        log.log(level, "GPU: %s while closing", error)
 
     def allocate(self, shape: tuple[int, ...], dtype: Any) -> Buffer:
-        """A buffer that lives until ``close``."""
+        """Allocate a buffer that lives until ``close``."""
         buffer = Buffer(shape, np.dtype(dtype), None, None, None)
         with self:
             buffer.memory = self.cuda.mem_alloc(max(buffer.size, 1))
@@ -147,16 +156,16 @@ class PycudaDriver:
         return buffer
 
     def address(self, buffer: Buffer) -> int:
-        """Where a buffer begins on the device."""
+        """Return the device address of a buffer."""
         return int(buffer.memory)
 
     def clear(self, buffer: Buffer) -> None:
-        """Zero a buffer."""
+        """Fill a buffer with zeros."""
         with self:
             self.cuda.memset_d8_async(buffer.memory, 0, buffer.size, self.stream)
 
     def upload(self, buffer: Buffer, array: np.ndarray) -> None:
-        """Copy an array to the start of a buffer; the array is free again on return."""
+        """Copy an array to the start of a buffer. The caller may change the array afterwards."""
         with self:
             host = self._host(buffer).reshape(-1)[: array.size]
             if buffer.sent is None:
@@ -168,11 +177,11 @@ class PycudaDriver:
             buffer.sent.record(self.stream)
 
     def download(self, buffer: Buffer) -> np.ndarray:
-        """Wait for the stream, and copy a buffer to a new array."""
+        """Wait for the stream and copy a buffer to a new array."""
         return self.download_all([buffer])[0]
 
     def download_all(self, buffers: Sequence[Buffer]) -> list[np.ndarray]:
-        """``download`` of several buffers with one wait."""
+        """Download several buffers with one wait."""
         with self:
             for buffer in buffers:
                 self.cuda.memcpy_dtoh_async(self._host(buffer), buffer.memory, self.stream)
@@ -180,7 +189,7 @@ class PycudaDriver:
             return [np.array(buffer.host) for buffer in buffers]
 
     def release(self, buffer: Buffer) -> None:
-        """Free one buffer, after the work that is queued."""
+        """Free one buffer after the queued work has finished."""
         with self:
             self.stream.synchronize()
             self._buffers.remove(buffer)
@@ -190,7 +199,7 @@ class PycudaDriver:
         try:
             buffer.memory.free()
         except self.cuda.Error as error:
-            log.debug("GPU: %s, while memory was freed", error)
+            log.debug("GPU: %s while freeing memory", error)
         buffer.memory = buffer.host = buffer.sent = None
 
     def _host(self, buffer: Buffer) -> np.ndarray:
@@ -202,9 +211,8 @@ class PycudaDriver:
     def launch(self, name: str, grid: tuple[int, ...], block: tuple[int, ...], *args: Any) -> None:
         """Queue a kernel on the stream."""
         kinds = "".join(
-            "P" if isinstance(arg, Buffer) else "i" if isinstance(arg, int) else "f"
-            for arg in args
-        )  # fmt: skip
+            "P" if isinstance(arg, Buffer) else "i" if isinstance(arg, int) else "f" for arg in args
+        )
         values = [self.address(arg) if isinstance(arg, Buffer) else arg for arg in args]
         with self:
             function = self._functions.get((name, kinds))
@@ -220,40 +228,42 @@ class PycudaDriver:
                 return module.get_function(name)
             except self.cuda.LogicError:
                 continue
-        raise InputError(f"GPU decoder: there is no kernel {name!r}")
+        raise ValueError(f"GPU decoder: no kernel is named {name!r}")
 
     def load_kernels(self, text: str | None) -> None:
-        """Load more kernels from CUDA C++; None: those of the decoder."""
+        """Load kernels from CUDA C++ text; None loads the decoder's kernels."""
         with self:
             take = self.cuda.module_from_buffer
-            self._modules.append(load(self.arch, take, self.cuda.Error, text))
+            self._modules.append(load_module(self.arch, take, self.cuda.Error, text))
 
     def record(self, queue: Callable[[], None]) -> Graph:
-        """What ``queue`` puts on the stream, as a graph; it must be closed before the driver.
+        """Capture the work that ``queue`` puts on the stream.
+
+        The graph must be closed before the driver.
 
         Raises:
-            ValueError: it cannot be recorded; the stream is as it was.
+            GraphError: the work cannot be captured; the stream is unchanged.
         """
         with self:
             return Graph(self.stream.handle, queue)
 
     def replay(self, graph: Graph) -> None:
-        """Queue a graph on the stream."""
+        """Launch a graph on the stream."""
         with self:
             try:
                 graph.launch()
-            except ValueError as error:
+            except GraphError as error:
                 raise self.cuda.Error(str(error)) from None
 
     def mark(self) -> Any:
-        """An event at this place of the stream."""
+        """Record an event on the stream."""
         with self:
             event = self.cuda.Event()
             event.record(self.stream)
             return event
 
     def milliseconds(self, start: Any, end: Any) -> float:
-        """Wait for ``end``; time on the GPU between two marks."""
+        """Wait for ``end`` and return the GPU time between two marks, milliseconds."""
         with self:
             end.synchronize()
             return float(end.time_since(start))
@@ -264,11 +274,11 @@ class PycudaDriver:
             self.stream.synchronize()
 
     def close(self) -> None:
-        """Free everything, in the context that it lives in; a second call does nothing."""
+        """Free all memory and the context. A second call does nothing."""
         if self._context is None:
             return
         with self.cleanup():
-            if self.stream is not None and not self._lost:
+            if self.stream is not None and not self._failure:
                 self.stream.synchronize()
         with self.cleanup():
             for buffer in self._buffers:
@@ -278,7 +288,7 @@ class PycudaDriver:
             self._modules.clear()
             self.stream = None
         with self._lock:
-            self._worked(self._context.detach)
+            self._succeeds(self._context.detach)
             self._context = None
 
 

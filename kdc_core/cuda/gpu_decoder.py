@@ -1,7 +1,8 @@
-"""Fields on the GPU to poses and centroids: the twin of ``decode.find_poses``.
+"""Find poses and centroids in fields on the GPU, as ``decode.find_poses`` does on the CPU.
 
-Grouping, a short walk over a few hundred candidates, is the CPU's; it gets the peaks, and what else
-it needs of votes and fields is read at the placed people and comes back as some numbers per anchor.
+Grouping visits only a few hundred candidates and runs on the CPU. It needs the peaks alone. Votes
+and fields are then measured on the GPU at the anchors of the grouped people, and some numbers per
+anchor come back.
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ from kdc_core.types import Centroids, Poses
 def find_poses(
     kernels: Kernels, config: DecodeConfig, lap: Callable[[str], None] = lambda stage: None
 ) -> tuple[Poses, Centroids]:
-    """Skeletons of the frame whose fields ``kernels`` hold, and what attracts their pixels."""
+    """Return poses and centroids of the frame whose fields ``kernels`` hold.
+
+    Args:
+        kernels: buffers with the fields of the frame.
+        config: settings of all stages.
+        lap: called with the name of each stage when it ends.
+    """
     layout = kernels.layout
     kernels.vote()
     kernels.find_peaks()
@@ -33,13 +40,20 @@ def find_poses(
 
 
 def _select(kernels: Kernels, poses: Poses, config: DecodeConfig) -> tuple[Poses, Centroids]:
-    """Who is likely enough, best first; ``poses`` have no votes yet where no peak was claimed."""
+    """Return the people with enough objectness, best first.
+
+    ``poses`` have no anchor score yet where no peak is matched.
+    """
     read = kernels.measure(poses, config.centroid)
     poses, order = rank_poses(poses, read.anchor_score, kernels.layout.radius)
     likely = np.flatnonzero(poses.objectness >= config.score.min_objectness)
     poses, read = poses[likely], read[order[likely]]
     weight, primary = anchor_weights(read.confidence, poses, config.centroid)
     return poses, Centroids(
-        xy=poses.xy, weight=weight, confidence=read.confidence, sigma=read.sigma, scale=read.scale,
+        xy=poses.xy,
+        weight=weight,
+        confidence=read.confidence,
+        sigma=read.sigma,
+        scale=read.scale,
         primary=primary,
-    )  # fmt: skip
+    )

@@ -1,4 +1,4 @@
-"""CUDA graphs: work of a stream recorded once, queued with one call; PyCUDA has no API for it."""
+"""CUDA graphs through ctypes: PyCUDA has no API for them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ import ctypes
 from collections.abc import Callable
 from functools import cache
 
-from kdc_core.errors import InputError
+_THREAD_LOCAL = 1  # capture mode: other threads may allocate meanwhile
 
-_THREAD_LOCAL = 1  # other threads of the process may allocate while this one records
+
+class GraphError(RuntimeError):
+    """The driver cannot capture or launch a graph."""
 
 
 class Graph:
-    """What ``queue`` puts on a stream, ready to be queued again and again.
+    """Work of a stream that was captured once and is launched with one call.
 
-    Needs the driver's context; addresses and sizes are those of the recording.
+    A graph needs the driver's context. Addresses and sizes are those of the capture.
+
+    Args:
+        stream: handle of the stream.
+        queue: queues the work on the stream.
 
     Raises:
-        ValueError: the driver is older than CUDA 11.4, or the work cannot be recorded.
+        GraphError: the driver is older than CUDA 11.4, or the work cannot be captured.
     """
 
     def __init__(self, stream: int, queue: Callable[[], None]) -> None:
@@ -27,10 +33,10 @@ class Graph:
         _call("cuStreamBeginCapture_v2", self._stream, ctypes.c_int(_THREAD_LOCAL))
         try:
             queue()
-        finally:  # the stream must come out of the recording whatever happened
+        finally:  # the stream must leave the capture in any case
             status = _function("cuStreamEndCapture")(self._stream, ctypes.byref(graph))
         if status:
-            raise InputError(f"cuStreamEndCapture failed with status {status}")
+            raise GraphError(f"cuStreamEndCapture failed with status {status}")
         try:
             flags = ctypes.c_ulonglong(0)
             _call("cuGraphInstantiateWithFlags", ctypes.byref(self._ready), graph, flags)
@@ -38,13 +44,13 @@ class Graph:
             _call("cuGraphDestroy", graph)
 
     def launch(self) -> None:
-        """Queue it on the stream that it was recorded from."""
+        """Launch the graph on the stream that it was captured from."""
         _call("cuGraphLaunch", self._ready, self._stream)
 
     def close(self) -> None:
-        """Give its memory back; a second call does nothing."""
+        """Release the graph. A second call does nothing."""
         if self._ready:
-            _function("cuGraphExecDestroy")(self._ready)  # of no use any more, whatever it says
+            _function("cuGraphExecDestroy")(self._ready)
             self._ready = ctypes.c_void_p()
 
 
@@ -53,10 +59,10 @@ def _function(name: str) -> Callable[..., int]:
     try:
         function: Callable[..., int] = getattr(ctypes.CDLL("libcuda.so.1"), name)
     except (OSError, AttributeError):
-        raise InputError(f"the CUDA driver has no {name}") from None
+        raise GraphError(f"the CUDA driver has no {name}") from None
     return function
 
 
 def _call(name: str, *values: object) -> None:
     if status := _function(name)(*values):
-        raise InputError(f"{name} failed with status {status}")
+        raise GraphError(f"{name} failed with status {status}")

@@ -1,15 +1,25 @@
-// Frame to network input, fields to peaks, centroids to label image: one kernel per NumPy twin.
+// CUDA kernels of the decoder: letterbox, votes, peaks, poses, membership, label image.
 //
-// The twins are kdc_core.letterbox and kdc_core.decode; every kernel does the same operations in the
-// same order, and sums are of integers, so results are equal bit for bit. Therefore: compile with
-// -fmad=false, IEEE division and square root (nvcc's default). The exceptions are σ and confidence
-// of read_poses, whose twin takes exp and cube root from NumPy: equal within 1e-5 of their value.
+// Each kernel has a NumPy reference implementation in kdc_core.letterbox or kdc_core.decode and does
+// the same operations in the same order. Sums are integer sums, so that their order does not matter
+// and results are equal bit for bit. This needs -fmad=false and IEEE division and square root
+// (nvcc's default). The exceptions are sigma and confidence of read_poses: their reference takes exp
+// and cube root from NumPy, so they agree to 1e-5 of their value.
 //
-// Shared memory is never written and read between the same two barriers, but by atomics, so that no
-// load that the compiler moves ahead of its condition can meet a store.
+// Between two barriers a location in shared memory is either read or written, never both (atomics
+// excepted). So no race is possible even if the compiler moves a load ahead of its condition.
 //
-// A, K, DEGREE, ONE, FINE, the channels HEAT, SHORT, MID, ANCHOR, LOG_SIGMA, VIS, tables EDGE, END
-// come from source.py, which reads them from kdc_core.skeleton and the twins.
+// kdc_core/cuda/compiler.py puts these definitions in front of this file. They come from the
+// skeleton and from the reference implementations:
+//   A, K, DEGREE, EDGE, END                               the skeleton
+//   HEAT, SHORT, MID, ANCHOR, LOG_SIGMA, VIS              first channel of each head
+//   ONE, FINE                                             fixed-point units (decode/hough, assign)
+//   SLACK, PERSON, MEMBER, SURE_SCORE, MIN_SURE,
+//   REACH_SCALES, REACH_SIGMAS                            thresholds (decode)
+//   MAX_PEOPLE                                            people per frame; a cell stores its
+//                                                         candidates in the bits of one 64-bit word
+//   MAX_PEAKS                                             peaks per anchor type
+//   TILE_X, TILE_Y                                        block of the kernels that work on images
 
 #define FULL 0xffffffffu
 
@@ -17,23 +27,20 @@ typedef unsigned char byte;
 typedef unsigned short label_t;
 typedef unsigned long long word;
 
-constexpr int PEOPLE = 64;  // most people of a frame: a cell remembers its own in one word
-constexpr int SLOTS = 64;   // most peaks per anchor type
-constexpr int TILE_X = 32, TILE_Y = 8;
-constexpr float SLACK = 0.999f;  // see decode/assign.py
+static_assert(MAX_PEOPLE <= 64, "a cell stores its candidates in the bits of one word");
 
 __device__ inline float clampf(float v, float low, float high) {
     return fminf(fmaxf(v, low), high);
 }
 
-// Sum over the lanes of a warp, in every lane.
+// Return the sum over the lanes of a warp in every lane.
 template <class T>
 __device__ inline T warp_sum(T value) {
     for (int step = 16; step; step /= 2) value += __shfl_xor_sync(FULL, value, step);
     return value;
 }
 
-// ---------------------------------------------------------------- preprocess (letterbox.image)
+// ---------------------------------------------------------------- preprocess (Letterbox.image)
 
 struct Colour {
     float b, g, r;
@@ -44,7 +51,7 @@ __device__ inline Colour pixel(const byte* frame, int pitch, int x, int y) {
     return {(float)at[0], (float)at[1], (float)at[2]};
 }
 
-// Mean of the frame over the box that an output pixel covers.
+// Return the mean of the frame over the box that an output pixel covers.
 __device__ inline Colour area(const byte* frame, int pitch, float x0, float x1, float y0,
                               float y1) {
     Colour total = {0.0f, 0.0f, 0.0f};
@@ -79,9 +86,9 @@ __device__ inline Colour linear(const byte* frame, int pitch, int width, int hei
             mix(a.r, b.r, c.r, d.r, fx, fy)};
 }
 
-// BGR bytes to the network's input: float32 planes R, G, B of 0..255 in whole grey levels.
-// Shrinking takes the mean over each output pixel's box, enlarging is bilinear; right of and below
-// the resized frame lies grey.
+// Convert BGR bytes to the network's input: float32 planes R, G, B with integer values 0..255.
+// Downscaling averages over the box of each output pixel, upscaling is bilinear. The area to the
+// right of and below the resized frame is grey.
 extern "C" __global__ void __launch_bounds__(256)
 preprocess(const byte* frame, int width, int height, int pitch, int inner_width, int inner_height,
            int in_width, int in_height, float grey, float* image) {
@@ -116,7 +123,7 @@ __device__ inline void splat(int* plane, int width, int height, float x, float y
     if (votes) atomicAdd(plane + (int)y * width + (int)x, votes);
 }
 
-// One thread per anchor type (grid.y) and cell. `votes` must be zero before.
+// Cast the Hough votes. One thread per anchor type (grid.y) and cell. `votes` must be zero.
 extern "C" __global__ void __launch_bounds__(256)
 hough_splat(const float* fields, int width, int height, int stride, float radius, float share,
             float min_heat, int vote_stride, int vote_width, int vote_height, int* votes) {
@@ -143,8 +150,9 @@ hough_splat(const float* fields, int width, int height, int stride, float radius
 
 // ---------------------------------------------------------------- peaks (hough.find_peaks)
 
-// Cells whose smoothed votes are the largest of their 5×5 window and above `bar`, in any order.
-// A key is the height above the inverted index: larger is better, then first in raster order.
+// List the cells whose smoothed votes are the maximum of their 5×5 window and above `bar`, in any
+// order. A key has the height in its upper half and the inverted index in its lower half, so that
+// keys sort by height, then by raster order.
 extern "C" __global__ void __launch_bounds__(256)
 find_maxima(const int* votes, int width, int height, float bar, word* keys, int* counts) {
     __shared__ int raw[TILE_Y + 6][TILE_X + 6];
@@ -168,7 +176,7 @@ find_maxima(const int* votes, int width, int height, float bar, word* keys, int*
         }
         total >>= 2;
         bool inside = x >= 0 && x < width && y >= 0 && y < height;
-        smoothed[r][c] = inside ? (float)total : -1.0f;  // outside is no rival
+        smoothed[r][c] = inside ? (float)total : -1.0f;  // outside never wins
         if (r >= 2 && r < TILE_Y + 2 && c >= 2 && c < TILE_X + 2) heights[r - 2][c - 2] = total;
     }
     __syncthreads();
@@ -183,13 +191,13 @@ find_maxima(const int* votes, int width, int height, float bar, word* keys, int*
     keys[kind * width * height + atomicAdd(counts + kind, 1)] = key;
 }
 
-// One block per anchor type: the best 2n maxima in order, those in a better one's window dropped,
-// then up to n of them with their place (centre of mass of the 3×3 votes) and score.
+// Sort the best 2n maxima, drop those inside the window of a better one, and write the position
+// (centre of mass of the 3×3 votes) and score of the first n. One block per anchor type.
 extern "C" __global__ void __launch_bounds__(256)
 pick_peaks(const int* votes, int width, int height, int vote_stride, const word* keys,
            const int* counts, int n, float* xy, float* score) {
-    __shared__ word best[2 * SLOTS];
-    __shared__ int kept[2 * SLOTS];
+    __shared__ word best[2 * MAX_PEAKS];
+    __shared__ int kept[2 * MAX_PEAKS];
     int kind = blockIdx.x, me = threadIdx.x, count = counts[kind];
     int listed = min(count, 2 * n);
     const word* mine = keys + kind * width * height;
@@ -237,7 +245,7 @@ pick_peaks(const int* votes, int width, int height, int vote_stride, const word*
     score[before] = fminf((float)(unsigned)(best[me] >> 32) / (float)ONE, 1.0f);
 }
 
-// ---------------------------------------------------------------- reading between cells (sample)
+// ---------------------------------------------------------------- bilinear sampling (sample)
 
 struct Taps {
     int a, b, c, d;
@@ -264,7 +272,8 @@ __device__ inline float read(const float* field, const Taps& t) {
     return top * (1.0f - t.fy) + below * t.fy;
 }
 
-// One warp per peak: lanes 0..A-1 read its anchors, DEGREE more follow its edges, one reads vis.
+// Read the fields at the peaks. One warp per peak: lanes 0..A-1 read its anchors, the next DEGREE
+// lanes follow its edges, and one lane reads the visibility.
 extern "C" __global__ void __launch_bounds__(256)
 read_peaks(const float* fields, int width, int height, int stride, float radius, const float* xy,
            const float* score, int n, int refine_steps, float* vis, float* reach, float* anchors) {
@@ -303,7 +312,7 @@ read_peaks(const float* fields, int width, int height, int stride, float radius,
     }
 }
 
-// exp(-t): the same few operations as assign.decay.
+// Return exp(-t) with the same operations as the reference `decay`.
 __device__ inline float decay(float t) {
     t = fminf(t, 80.0f);
     float halvings = rintf(t * 1.44269504f);
@@ -321,12 +330,9 @@ __device__ inline float decay(float t) {
 
 // ---------------------------------------------------------------- people (group, centroid)
 
-constexpr float SURE = 0.3f;    // disk from which an anchor's σ is believed …
-constexpr int ENOUGH = 3;       // … and how many of them it takes
-constexpr long long HOLD = 1LL << 52;  // a whole cell: the cube root of little is much
-constexpr float PERSON = 0.5f;  // share of the mask from which a cell is somebody's
+constexpr long long HOLD = 1LL << 52;  // fixed-point unit; fine, because a cube root is taken later
 
-// hough.smooth_votes at one cell.
+// Return the smoothed votes of one cell (hough.smooth_votes).
 __device__ inline int smoothed_at(const int* plane, int index, int width, int height) {
     int x = index % width, y = index / width, total = 0;
     for (int dy = -1; dy <= 1; ++dy)
@@ -338,7 +344,7 @@ __device__ inline int smoothed_at(const int* plane, int index, int width, int he
     return total >> 2;
 }
 
-// Share of a disk that votes for a place (refine.votes_at), the same in all lanes of a warp.
+// Return the share of a disk that votes for a position (refine.votes_at), in all lanes of a warp.
 __device__ inline double votes_at(const int* plane, int width, int height, int stride, float x,
                                   float y, int lane) {
     Taps t = taps_at(x, y, stride, width, height);
@@ -352,8 +358,8 @@ __device__ inline double votes_at(const int* plane, int width, int height, int s
     return fmin(all / (double)ONE, 1.0);
 }
 
-// Mean over the foreground cells of the anchor's disk of exp(-‖e - y‖² / 2(σ/2)²)
-// (centroid._hold), the same in all lanes of a warp.
+// Return the mean of exp(-‖e - y‖² / 2(σ/2)²) over the foreground cells of the anchor's disk
+// (decode/centroid), in all lanes of a warp.
 __device__ inline float hold(const float* u, const float* share, int width, int height, int stride,
                              float radius, float x, float y, float sigma, int lane) {
     int reach = (int)ceilf(radius / (float)stride), side = 2 * reach + 1, cells = width * height;
@@ -379,11 +385,12 @@ __device__ inline float hold(const float* u, const float* share, int width, int 
     return (float)((double)total / ((double)HOLD * (double)max(used, 1)));
 }
 
-// Anchors without a peak, read again from where they lie (refine.refine_unmatched): one block per person, one
-// warp per anchor, each lane an anchor that the field points at from there. `share` must be there.
+// Refine anchors without a peak by re-reading the anchor field at their current position
+// (refine.refine_unmatched). One block per person, one warp per anchor; each lane holds one of the
+// anchors that the field points to from this position. `share` must be filled.
 extern "C" __global__ void __launch_bounds__(576)
-refine_unmatched(const float* fields, const float* share, int width, int height, int stride, float radius,
-       int steps, const float* matched, float* xy) {
+refine_unmatched(const float* fields, const float* share, int width, int height, int stride,
+                 float radius, int steps, const float* matched, float* xy) {
     int people = gridDim.x, j = blockIdx.x, k = threadIdx.x / 32, lane = threadIdx.x % 32;
     int at = j * A + k, cells = width * height;
     if (matched[at] > 0.0f) return;
@@ -394,7 +401,7 @@ refine_unmatched(const float* fields, const float* share, int width, int height,
     float right = low + (float)(stride * (width - 1)), below = low + (float)(stride * (height - 1));
     for (int i = 0; i < steps; ++i) {
         Taps here = taps_at(x, y, stride, width, height);
-        // outside the picture the border's cell is read: it points from where it lies itself
+        // outside the image the field of the border cell applies, which points from that cell
         float from_x = fminf(fmaxf(x, low), right), from_y = fminf(fmaxf(y, low), below);
         float to_x = from_x + radius * read(u, here);
         float to_y = from_y + radius * read(u + cells, here);
@@ -402,7 +409,7 @@ refine_unmatched(const float* fields, const float* share, int width, int height,
         for (int p = 0; p < people; ++p) {
             const float* peak = xy + 2 * (p * A + mine);
             bool claimed = lane < A && matched[p * A + mine] > 0.0f;
-            // only claimed peaks are read: other warps move the others
+            // only matched anchors are read: other warps move the unmatched ones
             float dx = claimed ? to_x - peak[0] : 0.0f, dy = claimed ? to_y - peak[1] : 0.0f;
             float away = sqrtf(dx * dx + dy * dy), total = 0.0f;
             for (int other = 0; other < A; ++other) total += __shfl_sync(FULL, away, other);
@@ -416,43 +423,44 @@ refine_unmatched(const float* fields, const float* share, int width, int height,
     if (lane == 0) xy[2 * at] = x, xy[2 * at + 1] = y;
 }
 
-// What votes and fields say at the anchors of placed people: one block per person, one warp per
-// anchor. `disk` holds the scores of claimed peaks before, those of all anchors after; `scale` the
-// size of the keypoints' box before, s_j after. `share` must be there.
+// Measure votes and fields at the anchors of all people. One block per person, one warp per anchor.
+// On entry `anchor_score` holds the scores of matched anchors and `scale` the size of the box
+// around the keypoints; on return they hold the scores of all anchors and s_j. `share` must be
+// filled.
 extern "C" __global__ void __launch_bounds__(576)
 read_poses(const int* votes, int vote_width, int vote_height, int vote_stride, const float* fields,
            const float* share, int width, int height, int stride, float radius, float fallback,
            float low, float high, const float* xy, const float* vis, const float* matched,
-           double* disk, float* sigma, float* scale, float* confidence) {
-    __shared__ float logs[A], disks[A];
+           double* anchor_score, float* sigma, float* scale, float* confidence) {
+    __shared__ float logs[A], scores[A];
     __shared__ int claimed[A];
     int j = blockIdx.x, k = threadIdx.x / 32, lane = threadIdx.x % 32;
     int at = j * A + k, cells = width * height;
     float x = xy[2 * at], y = xy[2 * at + 1];
     const int* plane = votes + k * vote_width * vote_height;
     double there = votes_at(plane, vote_width, vote_height, vote_stride, x, y, lane);
-    if (matched[at] > 0.0f) there = disk[at];
+    if (matched[at] > 0.0f) there = anchor_score[at];
     float box = scale[j];
     if (lane == 0) {
         logs[k] = read(fields + LOG_SIGMA * cells, taps_at(x, y, stride, width, height));
-        disks[k] = (float)there;
+        scores[k] = (float)there;
         claimed[k] = matched[at] > 0.0f;
     }
     __syncthreads();
-    int bare = 1, count = 0;
-    for (int i = 0; i < K; ++i) bare &= !claimed[i];
+    int centre_only = 1, count = 0;
+    for (int i = 0; i < K; ++i) centre_only &= !claimed[i];
     float total = 0.0f;
     for (int i = 0; i < A; ++i)
-        if (claimed[i] && (disks[i] > SURE || bare)) total += logs[i], count += 1;
+        if (claimed[i] && (scores[i] > SURE_SCORE || centre_only)) total += logs[i], count += 1;
     float learned = radius * expf(total / (float)max(count, 1));
-    float size = bare ? learned / fallback : box;
-    float width_of = count >= ENOUGH || bare ? learned : fallback * size;
+    float size = centre_only ? learned / fallback : box;
+    float width_of = count >= MIN_SURE || centre_only ? learned : fallback * size;
     width_of = clampf(width_of, low * size, high * size);
     const float* u = fields + (ANCHOR + 2 * k) * cells;
     float product = (float)there *
                     hold(u, share, width, height, stride, radius, x, y, width_of, lane);
     if (lane == 0) {
-        disk[at] = there;
+        anchor_score[at] = there;
         confidence[at] = k < K ? cbrtf(product * vis[at]) : sqrtf(product);
     }
     if (threadIdx.x == 0) sigma[j] = width_of, scale[j] = size;
@@ -460,7 +468,7 @@ read_poses(const int* votes, int vote_width, int vote_height, int vote_stride, c
 
 // ---------------------------------------------------------------- φ of eq. 3 (assign.membership)
 
-// Mean of the mask over each cell of the offset grid (sample.pool).
+// Average the mask over each cell of the offset grid (sample.pool).
 extern "C" __global__ void __launch_bounds__(256)
 pool(const float* seg, int width, int height, int factor, float inverse, float* share) {
     int cell = blockIdx.x * blockDim.x + threadIdx.x;
@@ -484,8 +492,8 @@ struct Person {
     float xy[A][2], weight[A], sigma, scale;
 };
 
-// Distance of a cell at (x, y) to the person: that of its nearest used anchor, or the mean over
-// all used ones with weights ω / ‖u‖².
+// Return the distance of a cell at (x, y) to the person: the distance of its nearest used anchor,
+// or the mean over all used anchors with weights ω / ‖u‖².
 __device__ inline float distance(const Person& person, const float* u, int cells, float radius,
                                  float x, float y, float near, int nearest) {
     float closest = 3.0e38f, chosen = 0.0f, total = 0.0f, pulls = 0.0f;
@@ -504,25 +512,25 @@ __device__ inline float distance(const Person& person, const float* u, int cells
     return nearest ? chosen : total / pulls;
 }
 
-// Whether the cell lies in the box of the person's anchors and 2 scales + 3 σ around it.
+// Return true if the cell lies within 2 s_j + 3 σ of the box around the person's anchors.
 __device__ inline bool within_reach(const Person& person, float x, float y) {
     float low_x = person.xy[0][0], high_x = low_x, low_y = person.xy[0][1], high_y = low_y;
     for (int k = 1; k < A; ++k) {
         low_x = fminf(low_x, person.xy[k][0]), high_x = fmaxf(high_x, person.xy[k][0]);
         low_y = fminf(low_y, person.xy[k][1]), high_y = fmaxf(high_y, person.xy[k][1]);
     }
-    float margin = 2.0f * person.scale + 3.0f * person.sigma;
+    float margin = REACH_SCALES * person.scale + REACH_SIGMAS * person.sigma;
     return x >= low_x - margin && x <= high_x + margin && y >= low_y - margin &&
            y <= high_y + margin;
 }
 
-// One thread per person (grid.y) and cell. `best` (largest φ of a cell, as bits) and `who` (people
-// that may win a pixel near the cell) must be zero before.
+// Compute φ. One thread per person (grid.y) and cell. `best` (largest φ of a cell, as bits) and
+// `candidates` (bit set of the people who may win a pixel near the cell) must be zero on entry.
 extern "C" __global__ void __launch_bounds__(128)
 membership(const float* fields, const float* share, int width, int height, int stride,
            float radius, float bar, const float* xy, const float* weight, const float* sigma,
            const float* scale, float near, int nearest, float min_phi, float* phi, int* best,
-           word* who) {
+           word* candidates) {
     __shared__ Person person;
     int j = blockIdx.y, cell = blockIdx.x * blockDim.x + threadIdx.x, cells = width * height;
     for (int i = threadIdx.x; i < A; i += blockDim.x) {
@@ -543,13 +551,12 @@ membership(const float* fields, const float* share, int width, int height, int s
         float d = distance(person, u, cells, radius, x, y, near, nearest);
         value = decay(d * d / (2.0f * person.sigma * person.sigma));
         atomicMax(best + cell, __float_as_int(value));
-        if (value > SLACK * min_phi) atomicOr(who + cell, (word)1 << j);
+        if (value > SLACK * min_phi) atomicOr(candidates + cell, (word)1 << j);
     }
     phi[j * cells + cell] = value;
 }
 
-// Eq. 4 (assign.mean_shift): one block per anchor (grid.x) and person (grid.y). Shared memory is
-// written before the one barrier and read after it, never both on one side.
+// Take the step of eq. 4 (assign.mean_shift). One block per anchor (grid.x) and person (grid.y).
 extern "C" __global__ void __launch_bounds__(256)
 mean_shift(const float* fields, int width, int height, int stride, float radius, const float* phi,
            const float* best, float* xy) {
@@ -561,7 +568,7 @@ mean_shift(const float* fields, int width, int height, int stride, float radius,
     const float* u = fields + (ANCHOR + 2 * k) * cells;
     for (int cell = me; cell < cells; cell += 256) {
         float mine = phi[j * cells + cell];
-        if (!(mine > 0.5f) || mine != best[cell]) continue;
+        if (!(mine > MEMBER) || mine != best[cell]) continue;
         float x = (float)(cell % width) * (float)stride + half + u[cell] * radius;
         float y = (float)(cell / width) * (float)stride + half + u[cells + cell] * radius;
         total_x += __float2ll_rn(x * (float)FINE);
@@ -581,33 +588,34 @@ mean_shift(const float* fields, int width, int height, int stride, float radius,
     xy[2 * (j * A + k) + 1] = (float)((double)total_y / whole);
 }
 
-// ---------------------------------------------------------------- label image (assign.paint)
+// ---------------------------------------------------------------- label image (paint.paint)
 
-// Rows before columns, as FrameGrid.spread does.
+// Interpolate rows before columns, as FrameGrid.spread does.
 __device__ inline float spread(const float* field, const Taps& t) {
     float left = field[t.a] * (1.0f - t.fy) + field[t.c] * t.fy;
     float right = field[t.b] * (1.0f - t.fy) + field[t.d] * t.fy;
     return left * (1.0f - t.fx) + right * t.fx;
 }
 
-// One thread per pixel of the frame; `columns` and `rows` are FrameGrid's places. `pixels` and
-// `sums` (of P_seg · φ, in 1 / ONE) per person must be zero before.
+// Paint the label image. One thread per pixel of the frame. `columns` and `rows` are the positions
+// of FrameGrid. `pixels` and `sums` (of P_seg · φ, in units of 1 / ONE) are totals per person and
+// must be zero on entry.
 extern "C" __global__ void __launch_bounds__(256)
-paint(const float* phi, const word* who, int width, int height, const float* columns,
+paint(const float* phi, const word* candidates, int width, int height, const float* columns,
       const float* rows, const float* seg, int seg_width, int seg_height,
       const float* fine_columns, const float* fine_rows, int frame_width, int frame_height,
       float min_phi, float min_seg, const label_t* ids, label_t* labels, unsigned* pixels,
       word* sums) {
-    __shared__ unsigned block_pixels[PEOPLE], block_sums[PEOPLE];
+    __shared__ unsigned block_pixels[MAX_PEOPLE], block_sums[MAX_PEOPLE];
     int me = threadIdx.y * TILE_X + threadIdx.x;
     int x = blockIdx.x * TILE_X + threadIdx.x, y = blockIdx.y * TILE_Y + threadIdx.y;
-    if (me < PEOPLE) block_pixels[me] = block_sums[me] = 0;
+    if (me < MAX_PEOPLE) block_pixels[me] = block_sums[me] = 0;
     __syncthreads();
     int winner = -1;
     unsigned amount = 0;
     if (x < frame_width && y < frame_height) {
         Taps t = taps(columns[x], rows[y], width, height);
-        word some = who[t.a] | who[t.b] | who[t.c] | who[t.d];
+        word some = candidates[t.a] | candidates[t.b] | candidates[t.c] | candidates[t.d];
         float highest = min_phi;
         for (; some; some &= some - 1) {
             int j = __ffsll((long long)some) - 1;
@@ -621,7 +629,7 @@ paint(const float* phi, const word* who, int width, int height, const float* col
         }
         labels[y * frame_width + x] = winner >= 0 ? ids[winner] : 0;
     }
-    // most warps hold one or two people: add up within the warp, then one lane per person
+    // most warps hold one or two people: sum within the warp, then one lane adds per person
     for (unsigned todo = __ballot_sync(FULL, winner >= 0); todo;) {
         int leader = __ffs((int)todo) - 1;
         int person = __shfl_sync(FULL, winner, leader);
@@ -634,7 +642,7 @@ paint(const float* phi, const word* who, int width, int height, const float* col
         todo &= ~group;
     }
     __syncthreads();
-    if (me < PEOPLE && block_pixels[me]) {
+    if (me < MAX_PEOPLE && block_pixels[me]) {
         atomicAdd(pixels + me, block_pixels[me]);
         atomicAdd(sums + me, (word)block_sums[me]);
     }

@@ -1,4 +1,4 @@
-"""Which anchors attract a person's pixels: static, literal dynamic, weighted (paper §III-B)."""
+"""Choose the anchors that attract a person's pixels: static, dynamic, weighted (paper §III-B)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,23 @@ from kdc_core.letterbox import cell_centres, to_grid
 from kdc_core.skeleton import CENTRE, A, K
 from kdc_core.types import Centroids, Fields, Poses
 
-#: weight of a CENTRE that is seen, in keypoints: more than one, because ``assign`` weighs anchors
-#: by the inverse square of their distance, and few pixels are near it. On pictures of the tuning
-#: split 4 to 16 are equally good, on its tracked casts 8 to 16
+#: weight of the CENTRE relative to a keypoint. It is more than one, because ``assign`` weights
+#: anchors by the inverse square of their distance, and few pixels are near the CENTRE. 4 to 16 are
+#: equally good on images of the tuning split, 8 to 16 on its tracked clips
 SEEN_CENTRE = 16.0
-LOST_CENTRE = 0.7  # … beside keypoints of which none is sure
+LOST_CENTRE = 0.7  # … if no keypoint is confident
+#: σ is the mean over the matched anchors with a score above SURE_SCORE, if there are MIN_SURE
+SURE_SCORE, MIN_SURE = 0.3, 3
 
 
 def select(fields: Fields, poses: Poses, config: CentroidConfig) -> Centroids:
-    """Centroids of every person in one still frame."""
+    """Return the centroids of all people in one frame, without knowledge of other frames.
+
+    Args:
+        fields: network output of the frame.
+        poses: P poses.
+        config: mode and thresholds.
+    """
     scale, sigma = person_size(fields, poses, config)
     confidence = anchor_confidence(fields, poses, sigma)
     weight, primary = anchor_weights(confidence, poses, config)
@@ -32,40 +40,43 @@ def select(fields: Fields, poses: Poses, config: CentroidConfig) -> Centroids:
 def person_size(
     fields: Fields, poses: Poses, config: CentroidConfig
 ) -> tuple[np.ndarray, np.ndarray]:
-    """s_j and σ_j of eq. 3 (P,), input pixels; σ is learned and read at the person's sure anchors.
+    """Return s_j and σ_j of eq. 3, both (P,) in input pixels.
 
-    A person without any keypoint has no box to tell its size: there σ tells it.
+    The network predicts σ; it is read at the person's confident anchors. A person without any
+    keypoint has no box that tells its size, so s_j is derived from σ_j.
     """
     scale = poses.scale
     if not len(poses):
         return scale, scale
     read = sample(fields.log_sigma, poses.xy.reshape(-1, 2), fields.stride).reshape(-1, A)
-    bare = np.logical_not(poses.matched[:, :K].any(axis=1))
-    sure = poses.matched & ((poses.anchor_score > 0.3) | bare[:, None])
+    centre_only = np.logical_not(poses.matched[:, :K].any(axis=1))
+    sure = poses.matched & ((poses.anchor_score > SURE_SCORE) | centre_only[:, None])
     count = sure.sum(axis=1)
     mean = (read * sure).sum(axis=1) / np.maximum(count, 1)
     sigma = fields.radius * np.exp(mean)
-    scale = np.where(bare, sigma / config.sigma_fallback, scale)
-    sigma = np.where((count >= 3) | bare, sigma, config.sigma_fallback * scale)
+    scale = np.where(centre_only, sigma / config.sigma_fallback, scale)
+    sigma = np.where((count >= MIN_SURE) | centre_only, sigma, config.sigma_fallback * scale)
     low, high = config.sigma_range
     return scale.astype(np.float32), np.clip(sigma, low * scale, high * scale).astype(np.float32)
 
 
 def anchor_confidence(fields: Fields, poses: Poses, sigma: np.ndarray) -> np.ndarray:
-    """c_k (P, 18): geometric mean of disk, visibility and hold; CENTRE has no visibility.
+    """Return c_k (P, 18): geometric mean of score, visibility and stability of the anchors.
 
-    The paper's "confident score using the keypoint disk and the visible stability of keypoints".
-    ``hold`` asks whether the person's pixels around the anchor point back at it: a keypoint that
-    was put on somebody else fails there.
+    This is the paper's "confident score using the keypoint disk and the visible stability of
+    keypoints". Stability is low for a keypoint that was placed on another person. The CENTRE has
+    no visibility.
     """
-    hold = _hold(fields, poses, sigma)
-    product = poses.anchor_score * hold
+    product = poses.anchor_score * _stability(fields, poses, sigma)
     keypoints = np.cbrt(product[:, :K] * poses.vis[:, :K])
     return np.concatenate([keypoints, np.sqrt(product[:, K:])], axis=1).astype(np.float32)
 
 
-def _hold(fields: Fields, poses: Poses, sigma: np.ndarray) -> np.ndarray:
-    """Mean over the foreground cells of the anchor's disk of exp(−‖e_k − y_k‖² / 2(σ/2)²)."""
+def _stability(fields: Fields, poses: Poses, sigma: np.ndarray) -> np.ndarray:
+    """Return how well the person's pixels around each anchor point back at it, (P, 18).
+
+    The value is the mean of exp(−‖e_k − y_k‖² / 2(σ/2)²) over the foreground cells of the disk.
+    """
     height, width = fields.log_sigma.shape
     person = person_share(fields) > PERSON
     reach = math.ceil(fields.radius / fields.stride)
@@ -90,7 +101,13 @@ def _hold(fields: Fields, poses: Poses, sigma: np.ndarray) -> np.ndarray:
 def anchor_weights(
     confidence: np.ndarray, poses: Poses, config: CentroidConfig
 ) -> tuple[np.ndarray, np.ndarray]:
-    """ω (P, 18) and the primary anchor (P,) of each person for the configured mode."""
+    """Return the weights ω (P, 18) and the primary anchor (P,) of each person.
+
+    Args:
+        confidence: c_k (P, 18).
+        poses: P poses, same rows.
+        config: mode and gate.
+    """
     soft = confidence.copy()
     soft[:, CENTRE] = 0  # the dynamic centroid is a keypoint
     primary = np.where(soft.max(axis=1, initial=0) > 0, soft.argmax(axis=1), CENTRE)
@@ -106,21 +123,21 @@ def anchor_weights(
     else:
         value = confidence[:, :K]
         weight = weigh_anchors(value, value >= config.gate, confidence[:, CENTRE])
-        centre_only = ~poses.matched[:, :K].any(axis=1)
+        centre_only = np.logical_not(poses.matched[:, :K].any(axis=1))
         weight[centre_only] = np.eye(A, dtype=weight.dtype)[CENTRE]
         primary = np.where(centre_only, CENTRE, primary)
     return weight, primary
 
 
 def weigh_anchors(value: np.ndarray, sure: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """ω (P, 18): sure keypoints by their value, and the CENTRE by how well it is seen.
+    """Return ω (P, 18): confident keypoints by their value, the CENTRE by its confidence.
 
-    Near keypoints say which limb a pixel belongs to, the CENTRE which body. Where no keypoint is
-    sure all of them count.
+    Near keypoints tell to which limb a pixel belongs, the CENTRE to which body. If no keypoint is
+    confident, all of them count.
 
     Args:
         value: (P, 17) confidence or visibility.
-        sure: (P, 17) bool, which keypoints may carry.
+        sure: (P, 17) bool, which keypoints are confident.
         centre: (P,) confidence of the CENTRE.
     """
     lost = ~sure.any(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Fields to people: Hough votes, peaks, grouping, centroids, pixels (NumPy; the kernels' twins)."""
+"""Decode fields to people: votes, peaks, poses, centroids, pixels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from kdc_core.decode.assign import assign
 from kdc_core.decode.centroid import select
 from kdc_core.decode.group import group
 from kdc_core.decode.hough import find_peaks, smooth_votes, vote
-from kdc_core.decode.refine import rank_poses, refine_unmatched, votes_at
+from kdc_core.decode.rank import rank_poses
+from kdc_core.decode.refine import refine_unmatched, votes_at
 from kdc_core.decode.score import build_people
 from kdc_core.types import Centroids, Fields, People, Poses
 
@@ -19,7 +20,16 @@ from kdc_core.types import Centroids, Fields, People, Poses
 def find_poses(
     fields: Fields, config: DecodeConfig, lap: Callable[[str], None] = lambda stage: None
 ) -> tuple[Poses, Centroids]:
-    """Skeletons of one frame and what attracts their pixels: all that comes before the masks."""
+    """Return the poses of one frame and their centroids: all stages before the masks.
+
+    Poses are ranked twice: in ``group`` by their matched anchors, because duplicates must be
+    suppressed before the rest is refined, and here by the votes at all anchors.
+
+    Args:
+        fields: network output of the frame.
+        config: parameters of all stages.
+        lap: is called with the name of each stage that has finished.
+    """
     votes = vote(fields, config.hough)
     heights = smooth_votes(votes)
     peaks = find_peaks(fields, votes, heights, config.hough)
@@ -27,7 +37,8 @@ def find_poses(
     poses = group(peaks, fields.radius, config.group)
     poses = refine_unmatched(fields, poses, config.group)
     read = votes_at(heights, poses.xy, config.hough.vote_stride)
-    poses, _ = rank_poses(poses, np.where(poses.matched, poses.anchor_score, read), fields.radius)
+    anchor_score = np.where(poses.matched, poses.anchor_score, read)
+    poses, _ = rank_poses(poses, anchor_score, fields.radius)
     poses = poses[poses.objectness >= config.score.min_objectness]
     lap("group")
     centroids = select(fields, poses, config.centroid)
@@ -38,11 +49,11 @@ def find_poses(
 def decode(
     fields: Fields, config: DecodeConfig, lap: Callable[[str], None] = lambda stage: None
 ) -> People:
-    """All people of one frame; ``lap`` is called with the name of each stage that has finished."""
+    """Return all people of one frame with ids 1, 2, …; arguments as in ``find_poses``."""
     poses, centroids = find_poses(fields, config, lap)
     ids = np.arange(1, len(poses) + 1)
     instances = assign(fields, centroids, ids, config.assign, config.centroid.mode)
     lap("assign")
-    found = build_people(poses, centroids, instances, fields.letterbox, config.score)
+    people = build_people(poses, centroids, instances, fields.letterbox, config.score)
     lap("score")
-    return found
+    return people

@@ -1,4 +1,4 @@
-"""Hough votes of the disks (the keypoint feature map) and their peaks. After PersonLab §3.1."""
+"""Collect Hough votes for keypoints and find their peaks. After PersonLab §3.1."""
 
 from __future__ import annotations
 
@@ -14,19 +14,23 @@ from kdc_core.letterbox import cell_centres, to_grid
 from kdc_core.skeleton import MAX_DEGREE, OUT_EDGES, A, K
 from kdc_core.types import Fields, Peaks
 
-#: votes are fixed-point integers: sums do not depend on their order, so kernel and twin are equal
+#: one vote as a fixed-point integer: sums do not depend on their order, so CPU and GPU are equal
 ONE = 65536
-#: OUT_EDGES as arrays (18, 4): directed edge and its end, -1 where an anchor has fewer edges
+#: OUT_EDGES as arrays (18, 4): directed edge and its end, -1 if an anchor has fewer edges
 _EDGE = np.array([[e for e, _ in out] + [-1] * (MAX_DEGREE - len(out)) for out in OUT_EDGES])
 _END = np.array([[b for _, b in out] + [-1] * (MAX_DEGREE - len(out)) for out in OUT_EDGES])
 _WINDOW = np.stack(np.meshgrid(np.arange(-1, 2), np.arange(-1, 2)), axis=-1).reshape(-1, 2)
 
 
 def vote(fields: Fields, config: HoughConfig) -> np.ndarray:
-    """Every disk cell votes for the place its short offset points at.
+    """Return the votes of all cells for the positions at which their short offsets point.
 
-    A cell's weight is its heat times its share of a disk's area, so the votes of one whole disk
-    that agree add up to ``ONE``.
+    The weight of a cell is its heat times its share of a disk's area, so the votes of one complete
+    disk add up to ``ONE``.
+
+    Args:
+        fields: network output of the frame.
+        config: stride of the votes and least heat of a cell that votes.
 
     Returns:
         (18, H / vote_stride, W / vote_stride) int32.
@@ -42,8 +46,12 @@ def vote(fields: Fields, config: HoughConfig) -> np.ndarray:
     x0, y0 = np.floor(x), np.floor(y)
     fx, fy = x - x0, y - y0
     column, row = x0.astype(np.int64), y0.astype(np.int64)
-    corners = ((0, 0, (1 - fx) * (1 - fy)), (1, 0, fx * (1 - fy)), (0, 1, (1 - fx) * fy),
-               (1, 1, fx * fy))  # fmt: skip
+    corners = (
+        (0, 0, (1 - fx) * (1 - fy)),
+        (1, 0, fx * (1 - fy)),
+        (0, 1, (1 - fx) * fy),
+        (1, 1, fx * fy),
+    )
     cells, amounts = [], []
     for dx, dy, part in corners:
         cx, cy = column + dx, row + dy
@@ -55,7 +63,7 @@ def vote(fields: Fields, config: HoughConfig) -> np.ndarray:
 
 
 def smooth_votes(votes: np.ndarray) -> np.ndarray:
-    """Binomial 3×3 sum with centre weight 1, in integers: gathers votes that straddle cells."""
+    """Return the binomial 3×3 sums of integer votes, centre weight 1; gathers split votes."""
     padded = np.pad(votes, ((0, 0), (1, 1), (1, 1)))
     tall = 2 * padded[:, 1:-1]
     tall += padded[:, :-2]
@@ -70,9 +78,13 @@ def smooth_votes(votes: np.ndarray) -> np.ndarray:
 def find_peaks(
     fields: Fields, votes: np.ndarray, heights: np.ndarray, config: HoughConfig
 ) -> Peaks:
-    """Best ``max_peaks`` local maxima per anchor type, with what is read there.
+    """Return the best ``max_peaks`` local maxima of every anchor type.
 
-    ``heights`` are the smoothed ``votes``.
+    Args:
+        fields: network output of the frame; visibility, edges and anchors are read at the peaks.
+        votes: see ``vote``.
+        heights: smoothed ``votes``.
+        config: threshold and number of the peaks.
     """
     n = config.max_peaks
     kind, slot, rows, columns = _maxima(heights, config.peak_threshold, n)
@@ -86,9 +98,9 @@ def find_peaks(
 def _maxima(
     heights: np.ndarray, min_score: float, n: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Kind, slot, row and column of the 5×5 maxima, best first, ``n`` of a kind at most.
+    """Return type, slot, row and column of the 5×5 maxima, best first, at most ``n`` of a type.
 
-    Of equal heights in one window the first in raster order wins.
+    Of equal heights in one window, the first in raster order wins.
     """
     planes = heights.astype(np.float32)
     tops = np.stack([cv2.dilate(plane, np.ones((5, 5), np.uint8)) for plane in planes])
@@ -109,7 +121,7 @@ def _maxima(
 def _refined(
     votes: np.ndarray, kind: np.ndarray, rows: np.ndarray, columns: np.ndarray, vote_stride: int
 ) -> np.ndarray:
-    """Centre of mass of the votes in the 3×3 window of each peak, input pixels (N, 2)."""
+    """Return the centre of mass (N, 2) of the votes in each peak's 3×3 window, input pixels."""
     _, height, width = votes.shape
     y, x = rows[:, None] + _WINDOW[:, 1], columns[:, None] + _WINDOW[:, 0]
     window = votes[kind[:, None], y.clip(0, height - 1), x.clip(0, width - 1)]
@@ -121,7 +133,7 @@ def _refined(
 
 
 def _read_at(fields: Fields, xy: np.ndarray, score: np.ndarray, refine_steps: int) -> Peaks:
-    """Visibility, ends of the edges and anchors, read at the peaks (the kernel's gather)."""
+    """Return the peaks with visibility, ends of the edges and anchors that are read there."""
     n = xy.shape[1]
     vis = np.zeros((A, n), np.float32)
     reach = np.zeros((A, n, MAX_DEGREE, 2), np.float32)
@@ -137,9 +149,9 @@ def _read_at(fields: Fields, xy: np.ndarray, score: np.ndarray, refine_steps: in
 
 
 def _follow(fields: Fields, kind: np.ndarray, at: np.ndarray, refine_steps: int) -> np.ndarray:
-    """Other ends (N, 4, 2) of the edges that leave each peak; unused slots are (0, 0).
+    """Return the ends (N, 4, 2) of the edges that leave each peak; unused slots are (0, 0).
 
-    Each is pulled to the centre of the disk it falls into, as far as there is a disk.
+    The short field corrects each end ``refine_steps`` times, in proportion to the heat there.
     """
     reach = np.zeros((len(kind), MAX_DEGREE, 2), np.float32)
     peak, slot = np.nonzero(_EDGE[kind] >= 0)

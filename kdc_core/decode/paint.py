@@ -1,4 +1,4 @@
-"""Cells to pixels: φ is laid out over the frame, and the label of the best person is drawn."""
+"""Interpolate φ from the cells to the frame, and label each pixel with the best person."""
 
 from __future__ import annotations
 
@@ -10,19 +10,27 @@ from kdc_core.decode.hough import ONE
 from kdc_core.decode.sample import FrameGrid
 from kdc_core.types import Fields, InstanceMap
 
-#: interpolation may round up by a few parts in 1e7: a bar for cells that misses no pixel
+#: factor on a threshold for cells: interpolation may round up by a few parts in 1e7
 SLACK = np.float32(0.999)
-SHARP = 0.12  # pixels, sigma up to which a Gaussian's only tap is the centre
-BAND = 64  # columns of a frame at a time: their temporaries stay in the cache
+SHARP = 0.12  # pixels, sigma up to which the centre is the only tap of a Gaussian
+BAND = 64  # columns that are processed at once: their temporaries fit the cache
 
 
 def paint(
     fields: Fields, phi: np.ndarray, cells: np.ndarray, ids: np.ndarray, config: AssignConfig
 ) -> InstanceMap:
-    """Interpolate φ and P_seg to the frame; each pixel goes to its best person above both bars."""
+    """Return the label image: each pixel gets the person with the highest φ above both thresholds.
+
+    Args:
+        fields: network output of the frame.
+        phi: (P, N) φ at the cells.
+        cells: (N,) flat indices of the cells, rising; φ is 0 elsewhere.
+        ids: (P,) label of each person.
+        config: thresholds on φ and P_seg.
+    """
     width, height = fields.letterbox.frame_size
     grid = FrameGrid(fields.letterbox, fields.stride)
-    # turned: pixels of a column follow one another, as in what ``spread`` gives
+    # transposed: the pixels of a column are contiguous, as in the result of ``spread``
     best = np.full((width, height), config.min_phi, np.float32)
     labels = np.zeros((width, height), np.uint16)
     cell_height, cell_width = fields.log_sigma.shape
@@ -42,22 +50,33 @@ def paint(
         wins = cv2.compare(here, best[window], cv2.CMP_GT)
         cv2.copyTo(here, wins, best[window])
         cv2.copyTo(np.full(here.shape, label, np.uint16), wins, labels[window])
-    mean = _cut(fields, labels, best, ids, windows, config.min_seg)
+    evidence = _cut_background(fields, labels, best, windows, config.min_seg)
+    mean = _mean_evidence(labels, evidence, ids, windows)
     return InstanceMap(cv2.transpose(labels), ids, mean)
 
 
-def _cut(
-    fields: Fields, labels: np.ndarray, best: np.ndarray, ids: np.ndarray,
-    windows: list[tuple[slice, slice]], min_seg: float,
-) -> np.ndarray:  # fmt: skip
-    """Take the labels away where P_seg is below its bar; ``best`` becomes parts of P_seg · φ.
+def _cut_background(
+    fields: Fields,
+    labels: np.ndarray,
+    best: np.ndarray,
+    windows: list[tuple[slice, slice]],
+    min_seg: float,
+) -> np.ndarray:
+    """Erase labels where P_seg is not above ``min_seg``, in place.
+
+    Args:
+        fields: network output of the frame.
+        labels: (W, H) label image, changed in place.
+        best: (W, H) φ of the person that has the pixel.
+        windows: columns and rows that each person may occupy.
+        min_seg: P_seg of the background at most.
 
     Returns:
-        Mean of P_seg · φ over each person's pixels (P,).
+        (W, H) P_seg · φ in whole parts of ``ONE``; undefined outside the windows.
     """
-    mean = np.zeros(len(ids), np.float32)
+    evidence = np.empty_like(best)
     if not windows:
-        return mean
+        return evidence
     fine = FrameGrid(fields.letterbox, fields.seg_stride)
     first, last = min(c.start for c, _ in windows), max(c.stop for c, _ in windows)
     rows = slice(min(r.start for _, r in windows), max(r.stop for _, r in windows))
@@ -67,16 +86,24 @@ def _cut(
         labels[band, rows] *= person > min_seg
         person *= best[band, rows]
         person *= np.float32(ONE)
-        np.rint(person, out=best[band, rows])
+        np.rint(person, out=evidence[band, rows])
+    return evidence
+
+
+def _mean_evidence(
+    labels: np.ndarray, evidence: np.ndarray, ids: np.ndarray, windows: list[tuple[slice, slice]]
+) -> np.ndarray:
+    """Return the mean of P_seg · φ over each person's pixels (P,); 0 without pixels."""
+    mean = np.zeros(len(ids), np.float32)
     for j, (label, window) in enumerate(zip(ids, windows, strict=True)):
-        parts = best[window][labels[window] == label]
+        parts = evidence[window][labels[window] == label]
         if len(parts):
             mean[j] = parts.sum(dtype=np.float64) / (ONE * len(parts))
     return mean
 
 
 def _box(cells: np.ndarray, width: int) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 (exclusive) of cells, given as rising flat indices into rows of ``width``."""
+    """Return x0, y0, x1, y1 (exclusive) of rising flat indices into rows of ``width`` cells."""
     if not len(cells):
         return 0, 0, -1, -1
     columns = cells % width

@@ -1,4 +1,4 @@
-"""Anchors that no peak was claimed for: where the anchor field says they are, and their votes."""
+"""Refine anchors that have no peak, and read the votes at them."""
 
 from __future__ import annotations
 
@@ -10,69 +10,51 @@ from kdc_core.config import GroupConfig
 from kdc_core.decode.hough import ONE
 from kdc_core.decode.sample import PERSON, person_share, sample
 from kdc_core.geometry import length
-from kdc_core.skeleton import A, K
+from kdc_core.skeleton import A
 from kdc_core.types import Fields, Poses
 
 
 def refine_unmatched(fields: Fields, poses: Poses, config: GroupConfig) -> Poses:
-    """Read the anchors without a peak again from where they lie.
+    """Return the poses with unmatched anchors read again at their current position.
 
-    The error of the anchor field grows with its length, and the claimed peaks may be far away. A
-    place moves only while it lies on the person: on somebody's pixels, whose anchors as read there
-    miss nobody's claimed peaks less than this person's.
+    The error of the anchor field grows with the length of the offset, and the matched peaks may be
+    far away. A step is taken only if the position is on the person's own foreground: if the anchors
+    that are read there fit this pose best.
     """
     person, kind = np.nonzero(~poses.matched)
-    place = poses.xy[person, kind]
+    xy = poses.xy[person, kind]
     share = person_share(fields)
-    low = (fields.stride - 1) / 2  # input pixels, the first cell's centre
+    low = (fields.stride - 1) / 2  # input pixels, centre of the first cell
     high = low + fields.stride * (np.array(share.shape[::-1], np.float32) - 1)
     for _ in range(config.unmatched_steps):
-        away = np.float32(fields.radius) * sample(fields.anchor, place, fields.stride)
-        # outside the picture the border's cell is read: it points from where it lies itself
-        anchors = np.clip(place, np.float32(low), high)[:, None] + away
-        miss = _misses(anchors, poses)
-        own = miss[np.arange(len(place)), person] <= miss.min(axis=1, initial=np.inf)
-        own &= sample(share, place, fields.stride) > PERSON
-        place = np.where(own[:, None], anchors[np.arange(len(kind)), kind], place)
-    xy = poses.xy.copy()
-    xy[person, kind] = place
-    return replace(poses, xy=xy)
+        offset = np.float32(fields.radius) * sample(fields.anchor, xy, fields.stride)
+        # outside the image the cell at the border is read: its offsets start at that cell
+        anchors = np.clip(xy, np.float32(low), high)[:, None] + offset
+        miss = _mean_misses(anchors, poses)
+        own = miss[np.arange(len(xy)), person] <= miss.min(axis=1, initial=np.inf)
+        own &= sample(share, xy, fields.stride) > PERSON
+        xy = np.where(own[:, None], anchors[np.arange(len(kind)), kind], xy)
+    refined = poses.xy.copy()
+    refined[person, kind] = xy
+    return replace(poses, xy=refined)
 
 
-def _misses(anchors: np.ndarray, poses: Poses) -> np.ndarray:
-    """Mean distance (N, P) of anchors (N, 18, 2) to the claimed ones of each person."""
+def _mean_misses(anchors: np.ndarray, poses: Poses) -> np.ndarray:
+    """Return the mean distance (N, P) of anchors (N, 18, 2) to each person's matched anchors."""
     total = np.zeros((len(anchors), len(poses)), np.float32)
-    for k in range(A):  # in the kernel's order
+    for k in range(A):  # in the CUDA kernel's order
         total += length(anchors[:, k, None] - poses.xy[:, k]) * poses.matched[:, k]
     return total / np.maximum(poses.matched.sum(axis=1), 1).astype(np.float32)
 
 
 def votes_at(heights: np.ndarray, xy: np.ndarray, vote_stride: int) -> np.ndarray:
-    """Share of a disk that votes for each anchor (P, 18, 2), (P, 18) float64.
+    """Return the share of a disk that votes for each anchor, (P, 18) float64.
 
-    ``heights`` are the smoothed votes.
+    Args:
+        heights: smoothed votes (18, h, w).
+        xy: (P, 18, 2) input pixels.
+        vote_stride: input pixels per cell of the votes.
     """
     kinds = np.tile(np.arange(A), len(xy))
     read = sample(heights, xy.reshape(-1, 2), vote_stride, kinds).reshape(-1, A)
     return np.minimum(read / np.float32(ONE), 1)
-
-
-def rank_poses(poses: Poses, anchor_score: np.ndarray, radius: float) -> tuple[Poses, np.ndarray]:
-    """Return the poses with ``anchor_score`` (P, 18), best first, and the rows they had."""
-    score = instance_scores(poses.xy, anchor_score, radius)
-    order = np.argsort(-score, kind="stable")
-    return replace(poses, anchor_score=anchor_score.astype(np.float32), score=score)[order], order
-
-
-def instance_scores(xy: np.ndarray, anchor_score: np.ndarray, radius: float) -> np.ndarray:
-    """Share of the votes a skeleton may have that it has, (P,).
-
-    PersonLab's soft NMS: a keypoint counts only for the best person within R / 3 of its place.
-    """
-    xy, anchor_score = xy[:, :K], anchor_score[:, :K]
-    first = np.argsort(-anchor_score.sum(axis=1), kind="stable")
-    near = length(xy[first, None] - xy[first]) < radius / 3  # (P, P, 17)
-    claimed = (near & np.tri(len(xy), k=-1, dtype=bool)[:, :, None]).any(axis=1)
-    score = np.zeros(len(xy), np.float32)
-    score[first] = (anchor_score[first] * ~claimed).sum(axis=1) / K
-    return score

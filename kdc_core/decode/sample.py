@@ -1,4 +1,4 @@
-"""Reading fields between cells, and laying a grid out over the pixels of a frame."""
+"""Read fields between cells, and interpolate them to the pixels of a frame."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy as np
 from kdc_core.letterbox import Letterbox, to_grid
 from kdc_core.types import Fields
 
-#: share of the mask from which a cell is somebody's
+#: share of person pixels above which a cell is foreground
 PERSON = 0.5
 
 
 def sample(
     field: np.ndarray, xy: np.ndarray, stride: float, channel: np.ndarray | None = None
 ) -> np.ndarray:
-    """Bilinear reading of a field at input pixels, clamped to its cells.
+    """Return a field at input pixels, bilinearly interpolated and clamped to its cells.
 
     Args:
         field: (C…, h, w).
         xy: (N, 2) input pixels.
         stride: input pixels per cell.
-        channel: (N,) first index of ``field`` that each point reads; None reads all.
+        channel: (N,) first index of ``field`` to read at each point; None = all.
 
     Returns:
-        (N, C…), without the first C when ``channel`` is given.
+        (N, C…), without the first C if ``channel`` is given.
     """
     height, width = field.shape[-2:]
     x, y = np.moveaxis(to_grid(xy, stride).astype(np.float32), -1, 0)
@@ -53,7 +53,7 @@ def sample(
 
 
 def pool(field: np.ndarray, factor: int) -> np.ndarray:
-    """Mean over ``factor`` × ``factor`` blocks of ``field`` (H, W) → (H / factor, W / factor)."""
+    """Return the means of ``factor`` × ``factor`` blocks of a field (H, W)."""
     if factor == 1:
         return field
     total = np.zeros((field.shape[0] // factor, field.shape[1] // factor), np.float32)
@@ -64,33 +64,39 @@ def pool(field: np.ndarray, factor: int) -> np.ndarray:
 
 
 def person_share(fields: Fields) -> np.ndarray:
-    """Share of each cell of the offset grid that is a person, (h, w)."""
+    """Return the share of person pixels of each cell of the offset grid, (h, w)."""
     return pool(fields.seg, fields.stride // fields.seg_stride)
 
 
 class FrameGrid:
-    """Bilinear taps from a grid of stride ``stride`` to every row and column of the frame.
+    """Interpolates a grid bilinearly to the pixels of the frame.
 
-    Rows are interpolated before columns, in float32: the CUDA kernel does the same in the same
-    order, so that labels agree bit for bit.
+    Rows are interpolated before columns, in float32. The CUDA kernel uses the same order, so that
+    labels agree bit for bit.
     """
 
     def __init__(self, letterbox: Letterbox, stride: int) -> None:
+        """Prepare a grid.
+
+        Args:
+            letterbox: placement of the frame in the network's input.
+            stride: input pixels per cell.
+        """
         self._key = letterbox, stride
         self.columns, self.rows = _places(letterbox, stride)
 
     def window(self, box: tuple[int, int, int, int]) -> tuple[slice, slice]:
-        """(rows, columns) of the frame that cells x0 ≤ x < x1, y0 ≤ y < y1 have a say in."""
+        """Return rows and columns of the frame that depend on cells x0 ≤ x < x1, y0 ≤ y < y1."""
         x0, y0, x1, y1 = box
         columns = np.searchsorted(self.columns, (x0 - 1, x1)).tolist()
         rows = np.searchsorted(self.rows, (y0 - 1, y1)).tolist()
         return slice(*rows), slice(*columns)
 
     def spread(self, field: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
-        """``field`` (h, w) at the frame's pixels ``[rows, columns]``, float32.
+        """Return ``field`` (h, w) at the frame's pixels ``[rows, columns]``, float32.
 
-        Columns lie contiguous in memory (order "F"): columns that are copied as a whole are
-        gathered ten times as fast as single pixels.
+        Columns are contiguous in memory (order "F"), because whole columns are gathered ten times
+        as fast as single pixels.
         """
         down, across = _taps(*self._key, field.shape)
         r0, r1, fr = (tap[rows] for tap in down)
@@ -108,7 +114,7 @@ class FrameGrid:
 
 @lru_cache(maxsize=16)
 def _places(letterbox: Letterbox, stride: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where the columns and the rows of the frame lie in a grid, fractional cells; read only."""
+    """Return the frame's columns and rows as fractional cells of a grid; do not write to them."""
     width, height = letterbox.frame_size
     pixels = np.repeat(np.arange(max(width, height))[:, None], 2, axis=1)
     places = to_grid(letterbox.to_input(pixels), stride).astype(np.float32)
@@ -119,7 +125,7 @@ def _places(letterbox: Letterbox, stride: int) -> tuple[np.ndarray, np.ndarray]:
 def _taps(
     letterbox: Letterbox, stride: int, shape: tuple[int, int]
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Cells before and behind each row and column of the frame, share of the latter; read only."""
+    """Return, for rows and columns: cell before, cell behind, share of the latter; read only."""
     taps = []
     for places, size in zip(_places(letterbox, stride)[::-1], shape, strict=True):
         places = places.clip(0, size - 1)

@@ -1,4 +1,4 @@
-"""Poses, centroids and label image to people in pixels of the original frame."""
+"""Convert poses, centroids and label image to people in pixels of the original frame."""
 
 from __future__ import annotations
 
@@ -10,23 +10,36 @@ from kdc_core.letterbox import Letterbox
 from kdc_core.skeleton import K
 from kdc_core.types import Centroids, InstanceMap, People, Phase, Poses
 
-VISIBLE = 0.5  # soft keypoints of the paper: vis at or above
-LEAST_VOTES = 0.02  # of a person who is a CENTRE alone: the logarithm stays finite
+VISIBLE = 0.5  # visibility from which a keypoint is visible ("soft keypoints" of the paper)
+MIN_VOTES = 0.02  # is added to the votes: the logarithm stays finite for a CENTRE alone
 
 
 def build_people(
-    poses: Poses, centroids: Centroids, instances: InstanceMap, letterbox: Letterbox,
-    config: ScoreConfig, phase: np.ndarray | None = None,
-) -> People:  # fmt: skip
-    """Return one row per person; masks smaller than ``min_mask`` are erased.
+    poses: Poses,
+    centroids: Centroids,
+    instances: InstanceMap,
+    letterbox: Letterbox,
+    config: ScoreConfig,
+    phase: np.ndarray | None = None,
+) -> People:
+    """Return one row per person, in the order of ``poses``.
 
-    Nobody is dropped for a low score: ``kdc_core.session.Session`` decides who is reported.
+    Masks smaller than ``min_mask`` are erased. No person is dropped for a low score:
+    ``kdc_core.session.Session`` decides which people are reported.
+
+    Args:
+        poses: P poses, input pixels.
+        centroids: their centroids, same rows.
+        instances: label image and ids, same rows.
+        letterbox: placement of the frame in the network's input.
+        config: weights of the scores and smallest mask.
+        phase: (P,) states of the tracks; None = not tracked.
     """
-    count, around = _extents(instances.labels, instances.ids)
+    count, around = extents(instances.labels, instances.ids)
     side = np.sqrt(count) * letterbox.scale
     has_mask = (count > 0) & (side**2 >= config.min_mask)
     score = expected(instances.phi, centroids.scale, poses.score, config.oks)
-    side = np.maximum(side, 1.0)  # pixel; of who has no mask
+    side = np.maximum(side, 1.0)  # input pixels: people without a mask have 0
     mask_score = expected(instances.phi, side, poses.score, config.iou) * has_mask
     labels = erase(instances.labels, instances.ids[(count > 0) & ~has_mask])
     points = letterbox.to_frame(poses.xy)
@@ -50,24 +63,25 @@ def build_people(
 def expected(
     phi: np.ndarray, size: np.ndarray, votes: np.ndarray, weights: tuple[float, ...]
 ) -> np.ndarray:
-    """IoU or OKS to expect (P,), by logistic regression.
+    """Return the expected IoU or OKS (P,), by logistic regression.
 
     Args:
         phi: ``InstanceMap.phi``.
-        size: sqrt of the area of the mask or of the skeleton, input pixels: a network misses by a
-            few pixels at any size, and the same miss costs a small person more.
+        size: sqrt of the area of the mask or of the skeleton, input pixels. Errors are a few pixels
+            at any size, and the same error costs a small person more.
         votes: ``Poses.score``.
         weights: of 1, ``phi``, ln ``size`` and ln ``votes``.
     """
     one, by_phi, by_size, by_votes = weights
-    logit = one + by_phi * phi + by_size * np.log(size) + by_votes * np.log(votes + LEAST_VOTES)
+    logit = one + by_phi * phi + by_size * np.log(size) + by_votes * np.log(votes + MIN_VOTES)
     return 1 / (1 + np.exp(-logit))
 
 
-def _extents(labels: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Number of pixels (P,) of each label, and x1, y1, x2, y2 (P, 4) around them.
+def extents(labels: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of pixels of each label (P,), and x1, y1, x2, y2 (P, 4) around them.
 
-    Counted in runs of equal pixels along the rows: of these there are a hundred times fewer.
+    Runs of equal pixels along the rows are counted: there are a hundred times fewer runs than
+    pixels.
     """
     height, width = labels.shape
     begins = np.ones(labels.shape, bool)
@@ -78,18 +92,18 @@ def _extents(labels: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarra
     mine = label > 0
     at, length = at[mine], length[mine]
     order = np.argsort(ids)
-    who = order[np.searchsorted(ids, label[mine], sorter=order)]
+    person = order[np.searchsorted(ids, label[mine], sorter=order)]
     row, left = at // width, at % width
     boxes = np.tile((width, height, 0, 0), (len(ids), 1))
-    np.minimum.at(boxes[:, 0], who, left)
-    np.minimum.at(boxes[:, 1], who, row)
-    np.maximum.at(boxes[:, 2], who, left + length)
-    np.maximum.at(boxes[:, 3], who, row + 1)
-    return np.bincount(who, length, len(ids)).astype(np.intp), boxes
+    np.minimum.at(boxes[:, 0], person, left)
+    np.minimum.at(boxes[:, 1], person, row)
+    np.maximum.at(boxes[:, 2], person, left + length)
+    np.maximum.at(boxes[:, 3], person, row + 1)
+    return np.bincount(person, length, len(ids)).astype(np.intp), boxes
 
 
 def _boxes(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """x1, y1, x2, y2 (P, 4) around keypoints (P, 17, 2) in a picture of this shape."""
+    """Return x1, y1, x2, y2 (P, 4) around keypoints (P, 17, 2), clipped to an image (H, W)."""
     height, width = shape
     boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
     return boxes.clip(0, [width - 1, height - 1, width - 1, height - 1])

@@ -1,4 +1,4 @@
-"""Engines run the network: one frame in, its fields out."""
+"""Engines run the network on a frame and return its fields."""
 
 from __future__ import annotations
 

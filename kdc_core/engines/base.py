@@ -10,7 +10,10 @@ from kdc_core.types import Fields, Frame
 
 
 class Engine(Protocol):
-    """Runs the network on one frame. ONNX Runtime, OpenVINO, torch and TensorRT implement it."""
+    """Runs the network on one frame.
+
+    Engines for ONNX Runtime, OpenVINO, torch and TensorRT implement this interface.
+    """
 
     @property
     def info(self) -> ModelInfo:
@@ -28,7 +31,7 @@ class Engine(Protocol):
         ...
 
     def __call__(self, frame: Frame) -> Fields:
-        """Run the network on one frame."""
+        """Run the network on one frame and return its fields on the host."""
         ...
 
     def close(self) -> None:

@@ -1,7 +1,4 @@
-"""Engines turn a frame into fields. Which one is there, and which one is taken.
-
-Nothing heavy is imported before an engine is opened.
-"""
+"""Choose and open an engine. Nothing heavy is imported before an engine is opened."""
 
 from __future__ import annotations
 
@@ -20,64 +17,77 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: engine → (class in ``kdc_core.engines.<engine>``, what installs it); fastest first
+#: engine → (class in ``kdc_core.engines.<engine>``, command that installs it); fastest first
 ENGINES = {
     "tensorrt": ("TensorrtEngine", "pip install tensorrt pycuda onnx"),
     "openvino": ("OpenVinoEngine", "pip install openvino"),
     "onnxruntime": ("OnnxRuntimeEngine", "pip install onnxruntime"),
     "torch": ("TorchEngine", "pip install torch"),
 }
-LONG_SIDES = (64, 4096)  # input pixels: smaller sees nobody, larger is a slip of the keyboard
+#: input pixels: people are too small to be found below, and larger values are typing errors
+LONG_SIDES = (64, 4096)
 
 
 def open_engine(
-    name: str = "auto", model: Path | None = None, threads: int = 0, long_side: int | None = None,
+    name: str = "auto",
+    model: Path | None = None,
+    threads: int = 0,
+    long_side: int | None = None,
     flip: bool = False,
-) -> Engine:  # fmt: skip
-    """Open an engine on a model file; ``auto`` takes the fastest that is installed.
+) -> Engine:
+    """Open an engine on a model file; ``auto`` selects the fastest engine that is installed.
 
     Args:
-        name: ``auto``, ``cpu`` (the fastest that needs no GPU) or one of ``ENGINES``.
-        model: ``.onnx`` file, or checkpoint of ``kdc train`` for torch; default: the shipped one
-            that suits the engine.
-        threads: CPU threads; 0 leaves the choice to the engine (all cores).
-        long_side: input pixels of the frame's longest side; default: the model's own.
-        flip: mean of the fields of the frame and of its mirror image, in twice the time.
+        name: ``auto``, ``cpu`` (the fastest engine that needs no GPU) or one of ``ENGINES``.
+        model: an ``.onnx`` file, or for torch a checkpoint of ``kdc train``; None selects the
+            shipped weights that are fastest on this CPU.
+        threads: CPU threads; 0 uses all cores.
+        long_side: longest side of the network's input, pixels; None uses the model's own value.
+        flip: average the fields of the frame and of its mirror image, which takes twice the time.
+
+    Returns:
+        The engine. The caller closes it.
 
     Raises:
-        ValueError: unknown name, engine not installed, file missing or of another kind.
+        InputError: the name is unknown, the engine is not installed, or the model file does not
+            exist or has the wrong type.
     """
     if threads < 0:
         raise InputError(f"threads: expected 0 (all cores) or more, got {threads}")
     if long_side is not None:
         check_long_side(long_side)
-    engine = _chosen(name, model, threads, long_side)
+    engine = _open_named(name, model, threads, long_side)
     if not flip:
         return engine
     from kdc_core.engines.flip import FlipEngine
 
     try:
         return FlipEngine(engine)
-    except ValueError:
+    except InputError:
         engine.close()
         raise
 
 
-def _chosen(name: str, model: Path | None, threads: int, long_side: int | None) -> Engine:
+def _open_named(name: str, model: Path | None, threads: int, long_side: int | None) -> Engine:
+    """Resolve ``auto`` and ``cpu``. If TensorRT cannot be opened, ``auto`` falls back to a CPU."""
     if name not in ("auto", "cpu"):
-        return _open(name, "asked for", model, threads, long_side)
+        return _open(name, "as requested", model, threads, long_side)
     name, reason = choose_engine(model, gpu=name == "auto")
     if name == "tensorrt":
         try:
             return _open(name, reason, model, threads, long_side)
-        except (ValueError, OSError) as error:
-            log.warning("no engine on the GPU: %s", error)
-            name, reason = _on_cpu()
+        except (InputError, OSError) as error:
+            log.warning("the GPU engine could not be opened: %s", error)
+            name, reason = _choose_cpu_engine()
     return _open(name, reason, model, threads, long_side)
 
 
 def check_long_side(pixels: int) -> None:
-    """A frame's longest side at the network's input, or a ``ValueError``."""
+    """Check the longest side of the network's input.
+
+    Raises:
+        InputError: it is outside ``LONG_SIDES``.
+    """
     if not LONG_SIDES[0] <= pixels <= LONG_SIDES[1]:
         raise InputError(
             f"long side: expected {LONG_SIDES[0]} to {LONG_SIDES[1]} pixels, got {pixels}"
@@ -90,11 +100,13 @@ def _open(
     if name not in ENGINES:
         raise InputError(f"engine: expected auto, cpu, {', '.join(ENGINES)}, got {name!r}")
     kind, install = ENGINES[name]
-    # TensorRT has several names, and says itself what is missing
+    # TensorRT has several module names; its engine reports what is missing
     if name != "tensorrt" and importlib.util.find_spec(name) is None:
         raise InputError(f"engine {name} is not installed: {install}")
-    if name == "torch" and model is None:  # what comes with the package is ONNX
-        raise InputError("engine torch: expected a checkpoint of kdc train, name it: --model FILE")
+    if name == "torch" and model is None:  # the shipped weights are ONNX files
+        raise InputError(
+            "engine torch: expected a checkpoint of kdc train, name one with --model FILE"
+        )
     path = default_model(name) if model is None else Path(model)
     _check_file(path, name)
     module = importlib.import_module(f"kdc_core.engines.{name}")
@@ -104,7 +116,7 @@ def _open(
 
 
 def default_model(engine: str = "") -> Path:
-    """The weights that ship with the package: in bytes for an engine on a CPU fast at them."""
+    """Return the shipped weights for an engine: quantised ones on an x86 CPU, else float32."""
     kind = ""
     if engine in ("onnxruntime", "openvino") and cpu.is_x86():
         kind = "_int8" if cpu.has_vnni() else "_int7"
@@ -112,24 +124,29 @@ def default_model(engine: str = "") -> Path:
 
 
 def choose_engine(model: Path | None, gpu: bool = True) -> tuple[str, str]:
-    """The engine that ``auto`` takes for a model, or without ``gpu`` ``cpu``, and why.
+    """Choose the engine for ``auto`` (or ``cpu`` if not ``gpu``).
 
-    ``model`` None is the shipped one.
+    Args:
+        model: the model file; None for the shipped weights.
+        gpu: False excludes engines on the GPU.
+
+    Returns:
+        The name of the engine and the reason for the choice.
     """
     if model is not None and Path(model).suffix in (".pt", ".pth"):
         return "torch", "the model is a torch checkpoint"
     if not gpu:
-        return _on_cpu()
+        return _choose_cpu_engine()
     from kdc_core.cuda import gpu_unavailable_reason
 
     obstacle = gpu_unavailable_reason()
     if not obstacle:
-        return "tensorrt", "there are a GPU and TensorRT"
-    name, reason = _on_cpu()
-    return name, f"{reason}; not on a GPU: {obstacle}"
+        return "tensorrt", "a GPU and TensorRT are available"
+    name, reason = _choose_cpu_engine()
+    return name, f"{reason}; no GPU engine: {obstacle}"
 
 
-def _on_cpu() -> tuple[str, str]:
+def _choose_cpu_engine() -> tuple[str, str]:
     if importlib.util.find_spec("openvino") is not None:
         return "openvino", "installed, and faster on CPUs than onnxruntime"
     return "onnxruntime", "openvino is not installed"

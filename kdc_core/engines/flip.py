@@ -1,4 +1,4 @@
-"""Flip test: the mean of what a network says of a picture and of its mirror image."""
+"""Flip test: average the fields of an image and of its mirror image."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ from kdc_core.types import Fields, Frame
 
 #: index of the mirrored directed edge
 _FLIP_EDGES = np.array([DIRECTED.index((FLIP[a], FLIP[b])) for a, b in DIRECTED])
-_MIRROR = np.array([-1, 1], np.float32)[None, :, None, None]  # an offset points the other way in x
+_MIRROR = np.array([-1, 1], np.float32)[None, :, None, None]  # x offsets change their sign
 
 
 class FlipEngine:
-    """Two forward passes of another engine for each frame: twice the time, steadier fields."""
+    """Run two forward passes of another engine for each frame: twice the time, less noise.
+
+    Closing this engine closes the other one.
+    """
 
     def __init__(self, engine: Engine) -> None:
-        """Wraps it.
+        """Wrap ``engine``.
 
         Raises:
-            ValueError: mirrored cells would not lie on cells.
+            InputError: the engine's long side is not a multiple of its ``info.multiple``, so that
+                cells of the mirror image would lie between cells.
         """
         info = engine.info
         if info.longest % info.multiple:
@@ -36,9 +40,10 @@ class FlipEngine:
         self.name = f"{engine.name}, flip test"
 
     def __call__(self, frame: Frame) -> Fields:
-        """Fields of the frame, each the mean of two."""
+        """Return the mean fields of the frame and of its mirror image."""
         letterbox = Letterbox.fit(frame.size, self.info.longest, self.info.multiple)
-        canvas = letterbox.image(frame.image)  # of whole cells, so that the mirror's cells fit
+        # the canvas has a whole number of cells, so that cells are mirrored onto cells
+        canvas = letterbox.image(frame.image)
         plain = self.engine(replace(frame, image=canvas))
         flipped = self.engine(replace(frame, image=np.ascontiguousarray(canvas[:, ::-1])))
         back = mirror(flipped)
@@ -46,14 +51,14 @@ class FlipEngine:
         return replace(plain, letterbox=letterbox, **means)
 
     def close(self) -> None:
-        """Close the other engine."""
+        """Close the wrapped engine."""
         self.engine.close()
 
 
 def mirror(fields: Fields) -> Fields:
-    """The fields of the mirrored picture, from those of the picture: left and right change places.
+    """Return the fields of the mirrored image; left and right keypoints are swapped.
 
-    The picture fills the network's input, without padding.
+    The image must fill the network's input, without padding.
     """
     return replace(
         fields,

@@ -1,4 +1,4 @@
-"""The exported ONNX file in other number formats: TensorRT takes the precision from the file."""
+"""Convert an exported ONNX file to float16 or int8; TensorRT takes the precision from the file."""
 
 from __future__ import annotations
 
@@ -18,11 +18,19 @@ PRECISIONS = ("fp32", "fp16", "int8")
 
 
 def to_half(path: Path) -> bytes:
-    """Weights and everything between as float16; inputs and outputs stay float32."""
+    """Convert weights and activations to float16; inputs and outputs stay float32.
+
+    Args:
+        path: a float32 file of ``kdc export``.
+
+    Returns:
+        The content of the ONNX file.
+    """
     import onnx
 
     model = onnx.load(path)
     graph = model.graph
+    # sizes and scales of a Resize must stay float32
     kept = {name for node in graph.node if node.op_type == "Resize" for name in node.input[1:]}
     for tensor in graph.initializer:
         if tensor.name not in kept:
@@ -60,24 +68,39 @@ def _cast(source: str, target: str, kind: int) -> Any:
 
 
 def to_int8(path: Path, images: Iterable[np.ndarray]) -> bytes:
-    """For TensorRT: convolutions on int8, symmetric Q/DQ around them; the outer ones stay.
+    """Quantise convolutions for TensorRT, with symmetric Q/DQ nodes; outer ones stay float32.
 
     Args:
-        path: the exported file.
-        images: network inputs (1, 3, H, W) float32 that the ranges are taken from.
+        path: a float32 file of ``kdc export``.
+        images: calibration inputs (1, 3, H, W) float32, from which the ranges are measured.
+
+    Returns:
+        The content of the ONNX file.
 
     Raises:
-        ValueError: no calibration images, or a file that is quantised already.
+        InputError: there are no calibration images, or the file is already quantised.
     """
     return _quantize(path, images, ["Conv"], signed=True)
 
 
 def to_int8_for_cpu(path: Path, images: Iterable[np.ndarray], bits: int = 7) -> bytes:
-    """For CPUs: as ``to_int8``, but maps are unsigned, which is what x86 multiplies.
+    """Quantise for CPUs: activations are unsigned, as the instructions of x86 need them.
 
-    They stay bytes from one convolution to the next, through sums and resizes as well. Without VNNI
-    two products are summed in 16 bits, which weights of 8 ``bits`` overflow (mask AP .31 → .07), so
-    the file says that it needs VNNI (``model_file.check_cpu_support``); with 7 it runs everywhere.
+    Activations stay bytes from one convolution to the next, also through sums and resizes. Without
+    VNNI, x86 adds two products in 16 bits, which 8-bit weights overflow (mask AP .31 → .07).
+    Therefore a file with 8-bit weights demands VNNI in its metadata (``check_cpu_support``); a file
+    with 7-bit weights runs everywhere.
+
+    Args:
+        path: a float32 file of ``kdc export``.
+        images: calibration inputs (1, 3, H, W) float32, from which the ranges are measured.
+        bits: 7 or 8, of the weights.
+
+    Returns:
+        The content of the ONNX file.
+
+    Raises:
+        InputError: there are no calibration images, or the file is already quantised.
     """
     between = ["Add", "Clip", "Concat", "Relu", "Resize"]
     return _quantize(path, images, ["Conv", *between], signed=False, bits=bits)
@@ -91,30 +114,36 @@ def _quantize(
 
     reader = _Reader(images)
     if reader.first is None:
-        raise InputError("int8: expected calibration images, got none; name a folder of pictures")
+        raise InputError("int8: expected calibration images, got none; name a folder of images")
     model = onnx.load(path)
     if any(node.op_type == "DequantizeLinear" for node in model.graph.node):
-        raise InputError(f"{path}: quantised already, expected a float32 file of kdc export")
+        raise InputError(f"{path}: already quantised, expected a float32 file of kdc export")
     kept = outer_nodes(model)
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        # a copy: quantize_static writes beside the file that it reads
+        # a copy, because quantize_static writes files next to its input
         source, out = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, source)
         quantize_static(
-            str(source), str(out), reader, quant_format=QuantFormat.QDQ, per_channel=True,
+            str(source),
+            str(out),
+            reader,
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
             activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
-            weight_type=QuantType.QInt8, op_types_to_quantize=operators,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=operators,
             nodes_to_exclude=kept,
             extra_options={
-                "ActivationSymmetric": signed, "WeightSymmetric": True,
+                "ActivationSymmetric": signed,
+                "WeightSymmetric": True,
                 "QuantizeBias": not signed,
-                "AddQDQPairToWeight": signed,  # TensorRT 8 takes no weights that are bytes already
+                "AddQDQPairToWeight": signed,  # TensorRT 8 refuses weights stored as bytes
                 "TensorQuantOverrides": _seven_bits(model, kept) if bits == 7 else {},
-                # of the ranges of single pictures: the widest of all wastes bits on one of them
+                # average the ranges of images: the widest range would spend bits on one image
                 "CalibMovingAverage": True,
                 "CalibMovingAverageConstant": 0.05,
             },
-        )  # fmt: skip
+        )
         quantised = onnx.load(out)
     needs = {} if signed or bits == 7 else NEEDS_VNNI
     properties = {p.key: p.value for p in model.metadata_props} | needs
@@ -123,21 +152,22 @@ def _quantize(
 
 
 def _seven_bits(model: Any, kept: list[str]) -> dict[str, list[dict[str, Any]]]:
-    """For the weights of all convolutions but depthwise ones: their sums do not overflow."""
+    """Return 7-bit weights for all but depthwise convolutions, whose sums do not overflow."""
     from onnxruntime.quantization import QuantType
 
     how = {"quant_type": QuantType.QInt8, "axis": 0, "symmetric": True, "reduce_range": True}
     return {
         node.input[1]: [how]
         for node in model.graph.node
-        if node.op_type == "Conv" and node.name not in kept
+        if node.op_type == "Conv"
+        and node.name not in kept
         and all(a.i == 1 for a in node.attribute if a.name == "group")
-    }  # fmt: skip
+    }
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without ONNX Runtime's advice to prepare the graph: ``export`` has done so."""
+    """Suppress ONNX Runtime's advice to prepare the graph, which ``kdc export`` has done."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -147,24 +177,24 @@ def _quiet() -> Iterator[None]:
 
 
 class _Reader:
-    """What ``quantize_static`` calls for one input after another."""
+    """Feed inputs to ``quantize_static``."""
 
     def __init__(self, images: Iterable[np.ndarray]) -> None:
         self.rest: Iterator[np.ndarray] = iter(images)
         self.first = next(self.rest, None)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """The next input, None after the last."""
+        """Return the next input, or None after the last."""
         image, self.first = self.first, None
         image = next(self.rest, None) if image is None else image
         return None if image is None else {"image": image}
 
 
 def outer_nodes(model: Any) -> list[str]:
-    """Names of the convolutions with none before or none after them, and of all outside these.
+    """Return the names of the first and last convolutions, and of all nodes outside them.
 
-    They stay as they are: offsets need their bits, and the first convolution loses most. With it on
-    8 bits, too, mask AP fell from .235 to .195, without it to .232.
+    These nodes stay float32, because offsets need more than 8 bits and the first convolution loses
+    most: with it on 8 bits mask AP fell from .235 to .195, without it to .232.
     """
     graph = model.graph
     makers: dict[str, list[Any]] = {}
@@ -180,7 +210,7 @@ def outer_nodes(model: Any) -> list[str]:
 
 
 def _up_to_convolutions(waiting: list[str], nodes: dict[str, list[Any]], onwards: str) -> set[str]:
-    """Nodes that are met on the way from some values, up to the first convolutions."""
+    """Return the names of the nodes between some values and the first convolutions, inclusive."""
     found, seen = set(), set()
     while waiting:
         name = waiting.pop()

@@ -1,4 +1,4 @@
-"""PyTorch on the CPU or a GPU: the reference that the other engines are measured against."""
+"""PyTorch on the CPU or a GPU: the reference for the accuracy of the other engines."""
 
 from __future__ import annotations
 
@@ -15,22 +15,35 @@ from kdc_core.types import Fields, Frame
 
 
 class TorchEngine:
-    """Frame → Fields from a training checkpoint."""
+    """Run a training checkpoint with PyTorch."""
 
     def __init__(self, model: Path, threads: int = 0, long_side: int | None = None):
-        """``threads`` 0 leaves torch's own choice; a GPU is used where torch finds one."""
+        """Load the checkpoint on a GPU if torch finds one, else on the CPU.
+
+        Args:
+            model: a checkpoint of ``kdc train``.
+            threads: CPU threads; 0 uses torch's default.
+            long_side: longest side of the network's input, pixels; None uses the model's own value.
+
+        Raises:
+            InputError: the file is not a KDC checkpoint.
+        """
         net, info = load_checkpoint(model)
         if threads:
             torch.set_num_threads(threads)
         self.model, self.info = model, info.at(long_side)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.net = Inference(net).eval().to(self.device, memory_format=torch.channels_last)
+        # convolutions are faster in this memory layout; torch's stubs lack the argument
+        inference = Inference(net).eval().to(self.device)
+        self.net: Inference | None = inference.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.name = f"torch {torch.__version__}, {self.device}"
         if self.device.type == "cpu":
             self.name += f", {torch.get_num_threads()} threads"
 
     def __call__(self, frame: Frame) -> Fields:
-        """One forward pass."""
+        """Run one forward pass."""
+        if self.net is None:
+            raise ValueError("engine torch: used after close()")
         image, letterbox = preprocess(frame, self.info)
         with torch.inference_mode():
             fields, seg = self.net(torch.from_numpy(image).to(self.device))
@@ -39,21 +52,32 @@ class TorchEngine:
         )
 
     def close(self) -> None:
-        """Give the weights' memory back."""
+        """Release the weights. A second call does nothing."""
         self.net = None
 
 
 def load_checkpoint(path: Path) -> tuple[KdcNet, ModelInfo]:
-    """Network in ``eval`` mode, in its form for inference, and its info; wrong file: ValueError."""
+    """Load a checkpoint for inference.
+
+    Args:
+        path: a checkpoint of ``kdc train``.
+
+    Returns:
+        The network in ``eval`` mode, and its metadata.
+
+    Raises:
+        InputError: the file is not a KDC checkpoint, or one of an incompatible version.
+    """
     content = read_file(path)
-    missing = {"model", "info", "network"} - set(content if isinstance(content, dict) else ())
+    content = content if isinstance(content, dict) else {}
+    missing = {"model", "info", "network"} - content.keys()
     if missing:
         raise InputError(f"{path}: not a KDC checkpoint: lacks {', '.join(sorted(missing))}")
     try:
         config = NetworkConfig(**content["network"])
         info = replace(ModelInfo(**content["info"]), octaves=config.octaves)
     except TypeError as error:
-        raise InputError(f"{path}: checkpoint of another version: {error}") from None
+        raise InputError(f"{path}: checkpoint of an incompatible version: {error}") from None
     net = KdcNet(for_inference(config))
     fill(net, content["model"], str(path))
     return net.eval(), info

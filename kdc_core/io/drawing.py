@@ -118,9 +118,10 @@ def _skeleton(canvas: np.ndarray, people: People, row: int, size: float) -> None
     places = _fixed(points[:, :2])
     for width, strong in ((thin, False), (thick, True)):
         limbs = [
-            places[[a, b]] for a, b in LIMBS if shown[a] and shown[b]
-            and (sure[a] and sure[b]) == strong
-        ]  # fmt: skip
+            places[[a, b]]
+            for a, b in LIMBS
+            if shown[a] and shown[b] and (sure[a] and sure[b]) == strong
+        ]
         if limbs:
             cv2.polylines(
                 canvas, limbs, False, light if strong else colour, width, cv2.LINE_AA, SHIFT
@@ -171,9 +172,15 @@ def _label(canvas: np.ndarray, people: People, row: int, size: float) -> None:
     corner = (x + width + 2 * pad, y - height - 2 * pad)
     cv2.rectangle(canvas, (x, y), corner, colour, -1)
     cv2.putText(
-        canvas, text, (x + pad, y - pad), cv2.FONT_HERSHEY_SIMPLEX, scale, (20, 20, 20), 1,
+        canvas,
+        text,
+        (x + pad, y - pad),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        scale,
+        (20, 20, 20),
+        1,
         cv2.LINE_AA,
-    )  # fmt: skip
+    )
 
 
 def _body(people: People, row: int) -> float:
@@ -183,9 +190,12 @@ def _body(people: People, row: int) -> float:
 
 
 def _text(
-    canvas: np.ndarray, text: str, at: tuple[float, float], scale: float,
+    canvas: np.ndarray,
+    text: str,
+    at: tuple[float, float],
+    scale: float,
     colour: tuple[int, int, int],
-) -> None:  # fmt: skip
+) -> None:
     place = (round(float(at[0])), round(float(at[1])))
     for ink, width in (((20, 20, 20), 3), (colour, 1)):
         cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, width, cv2.LINE_AA)

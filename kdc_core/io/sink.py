@@ -44,10 +44,10 @@ def check_apart(path: Path, source: Source, suffix: str = ".jpg") -> None:
 
     ``suffix`` is that of the pictures which a folder gets, with the names of those that are read.
     """
-    keep_apart((path, *pictures_in(path, source, suffix)), source.reads)
+    keep_apart((path, *images_in(path, source, suffix)), source.reads)
 
 
-def pictures_in(folder: Path, source: Source, suffix: str) -> list[Path]:
+def images_in(folder: Path, source: Source, suffix: str) -> list[Path]:
     """Pictures that a ``FolderSink`` may make of those that the source reads."""
     return [folder / f"{name}{suffix}" for read in source.reads for name in (read.stem, read.name)]
 
@@ -87,7 +87,7 @@ class VideoSink:
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
         self._start = 0.0
-        self._written = 0
+        self.written = 0
 
     def write(self, image: np.ndarray, stamp: float | None, name: str = "") -> None:
         """Append a frame; all must have the size of the first (ValueError)."""
@@ -100,16 +100,16 @@ class VideoSink:
             )
         due = 1
         if self.live and stamp is not None:
-            if not -GAP < stamp - self._start - self._written / self.fps < GAP:
-                self._start = stamp - self._written / self.fps  # the clock was set
-            due = round((stamp - self._start) * self.fps) + 1 - self._written
+            if not -GAP < stamp - self._start - self.written / self.fps < GAP:
+                self._start = stamp - self.written / self.fps  # the clock was set
+            due = round((stamp - self._start) * self.fps) + 1 - self.written
         width, height = _padded(size)
         image = cv2.copyMakeBorder(
             image, 0, height - size[1], 0, width - size[0], cv2.BORDER_REPLICATE
         )
         for _ in range(due):
             writer.write(image)
-            self._written += 1
+            self.written += 1
 
     def close(self) -> None:
         """Write the index; a video without any frame leaves no file.
@@ -124,9 +124,9 @@ class VideoSink:
         video = cv2.VideoCapture(self._name)
         count = video.get(cv2.CAP_PROP_FRAME_COUNT) if video.isOpened() else 0
         video.release()
-        if count < 0.9 * self._written - 2:
+        if count < 0.9 * self.written - 2:
             raise InputError(
-                f"{self.path}: {self._written} frames were written and {max(0, int(count))} are "
+                f"{self.path}: {self.written} frames were written and {max(0, int(count))} are "
                 "there: disk full?"
             )
 

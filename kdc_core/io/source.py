@@ -156,7 +156,7 @@ def _chunks_fit(data: bytes) -> bool:
     return False
 
 
-def is_picture(path: Path) -> bool:
+def is_image_file(path: Path) -> bool:
     """Whether a file is named as a picture; hidden ones, as macOS adds to every file, are not."""
     named = path.suffix.lower() in READ_SUFFIXES and not path.name.startswith(".")
     return named and path.is_file()
@@ -169,7 +169,7 @@ def list_images(folder: Path) -> list[Path]:
         ValueError: there is none.
     """
     seen = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-    found = [p for p in seen if is_picture(p)]
+    found = [p for p in seen if is_image_file(p)]
     if not found:
         raise InputError(f"{folder}: no pictures in this folder ({' '.join(READ_SUFFIXES)})")
     if others := sorted(set(seen) - set(found)):
@@ -181,8 +181,10 @@ def _say_what_is_not_read(name: str, paths: list[Path]) -> None:
     if count := sum(map(_goes_on, paths)):
         log.info(
             "%s: several pages or frames in %d of %d files: only the first is read",
-            name, count, len(paths),
-        )  # fmt: skip
+            name,
+            count,
+            len(paths),
+        )
 
 
 def _goes_on(path: Path) -> bool:

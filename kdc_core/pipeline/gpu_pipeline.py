@@ -7,7 +7,7 @@ import logging
 import numpy as np
 
 from kdc_core.config import DecodeConfig
-from kdc_core.cuda import PEOPLE, SLOTS, find_poses
+from kdc_core.cuda import MAX_PEAKS, MAX_PEOPLE, find_poses
 from kdc_core.decode import SHARP, build_people
 from kdc_core.engines import TensorrtEngine
 from kdc_core.pipeline.pipeline import Pipeline, stopwatch
@@ -63,10 +63,10 @@ class GpuPipeline(Pipeline):
 
 def not_on_gpu(config: DecodeConfig) -> str:
     """What the kernels cannot do of a configuration; empty if they can do all of it."""
-    if config.hough.max_peaks > SLOTS:
-        return f"max_peaks {config.hough.max_peaks} is above the GPU's {SLOTS}"
-    if config.group.max_people > PEOPLE:
-        return f"max_people {config.group.max_people} is above the GPU's {PEOPLE}"
+    if config.hough.max_peaks > MAX_PEAKS:
+        return f"max_peaks {config.hough.max_peaks} is above the GPU's {MAX_PEAKS}"
+    if config.group.max_people > MAX_PEOPLE:
+        return f"max_people {config.group.max_people} is above the GPU's {MAX_PEOPLE}"
     if config.assign.igo_sigma > SHARP:
         return f"igo_sigma {config.assign.igo_sigma} smooths, which the GPU does not"
     return ""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 def has_bf16() -> bool:
     """Whether it multiplies bfloat16."""
-    return "avx512_bf16" in _flags()
+    return "avx512_bf16" in flags()
 
 
 def is_x86() -> bool:
@@ -26,16 +26,17 @@ def has_vnni() -> bool:
     Without, on x86, two products are summed in 16 bits and can overflow
     (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html).
     """
-    return not _flags().isdisjoint({"avx512_vnni", "avx_vnni"})
+    return not flags().isdisjoint({"avx512_vnni", "avx_vnni"})
 
 
 @lru_cache(maxsize=1)
-def _flags() -> frozenset[str]:
+def flags() -> frozenset[str]:
     """Extensions by Linux's names; none where it does not tell."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return frozenset()
     lines = (line.partition(":") for line in text.splitlines())
-    return frozenset(word for name, _, rest in lines if name.strip() == "flags"
-                     for word in rest.split())  # fmt: skip
+    return frozenset(
+        word for name, _, rest in lines if name.strip() == "flags" for word in rest.split()
+    )

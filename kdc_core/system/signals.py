@@ -37,8 +37,9 @@ def deferred() -> Iterator[list[int]]:
         yield told
         return
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    usual = {n: do for n in numbers
-             if (do := signal.getsignal(n)) in (signal.default_int_handler, _end)}  # fmt: skip
+    usual = {
+        n: do for n in numbers if (do := signal.getsignal(n)) in (signal.default_int_handler, _end)
+    }
 
     def note(number: int, _: FrameType | None) -> None:
         told.append(number)

@@ -8,14 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kdc_core.commands.arguments import (
-    add_annotated,
-    add_engine,
-    check_output,
-    engine_from,
-    natural,
-    output,
-)
+from kdc_core.commands.arguments import add_annotated, add_engine, check_output, natural, output
+from kdc_core.commands.wiring import engine_from
 from kdc_core.config import DecodeConfig
 from kdc_core.engines import Engine, open_engine
 

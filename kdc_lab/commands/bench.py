@@ -21,11 +21,10 @@ from kdc_core.commands.arguments import (
     add_engine,
     add_stills,
     check_output,
-    decode_from,
-    engine_from,
     natural,
     output,
 )
+from kdc_core.commands.wiring import decode_from, engine_from
 from kdc_core.errors import InputError
 from kdc_core.io import Source, open_source
 from kdc_core.pipeline import Pipeline, open_pipeline

@@ -10,12 +10,11 @@ from kdc_core.commands.arguments import (
     add_decoder,
     add_engine,
     check_output,
-    decode_from,
-    engine_from,
     natural,
     output,
     refuse_network,
 )
+from kdc_core.commands.wiring import decode_from, engine_from
 from kdc_core.config import EXACT, ModelInfo
 from kdc_core.engines import Engine, check_long_side
 from kdc_core.errors import InputError

@@ -1,4 +1,4 @@
-"""``kdc export``: a network to an ONNX file that says what it is."""
+"""``kdc export``: write a network as an ONNX file."""
 
 from __future__ import annotations
 
@@ -10,28 +10,36 @@ from kdc_core.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``kdc export``."""
+    """Add the arguments of ``kdc export``."""
     parser.add_argument(
-        "source", type=Path, metavar="FILE",
+        "source",
+        type=Path,
+        metavar="FILE",
         help="checkpoint of kdc train, or a float32 ONNX file of kdc export",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--out", type=output, metavar="FILE",
-        help="the ONNX file; default: the checkpoint's name with .onnx",
-    )  # fmt: skip
+        "--out",
+        type=output,
+        metavar="FILE",
+        help="ONNX file to write; default: the checkpoint's name with .onnx",
+    )
     parser.add_argument(
-        "--long-side", type=natural, metavar="PIXELS",
-        help="longest side that the file will ask for; default: as trained",
-    )  # fmt: skip
+        "--long-side",
+        type=natural,
+        metavar="PIXELS",
+        help="longest side of the network's input, stored in the file; default: as trained",
+    )
     parser.add_argument(
-        "--octaves", type=int, choices=(1, 2, 3),
-        help="sizes at which it looks at a picture: 2 for a longest side of up to 768, 3 for "
-        "larger ones; default: as trained",
-    )  # fmt: skip
+        "--octaves",
+        type=int,
+        choices=(1, 2, 3),
+        help="number of image scales (1, 1/2, 1/4) that the network combines: 2 for a longest side "
+        "of up to 768 pixels, 3 for larger ones; default: as trained",
+    )
 
 
 def main(args: argparse.Namespace) -> int:
-    """Export and compare with torch; a file that differs is not written."""
+    """Export the network. The file is written only if its outputs agree with torch."""
     from kdc_core.engines import check_long_side
     from kdc_lab.convert import export
 

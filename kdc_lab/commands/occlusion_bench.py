@@ -18,11 +18,11 @@ from kdc_core.commands.arguments import (
     add_engine,
     amount,
     check_output,
-    engine_from,
     natural,
     output,
     refuse_network,
 )
+from kdc_core.commands.wiring import engine_from
 from kdc_core.config import ModelInfo
 from kdc_core.errors import InputError
 
@@ -158,14 +158,14 @@ def _backgrounds(args: argparse.Namespace, rng: np.random.Generator) -> list[np.
     Raises:
         ValueError: the folder is not there or has no pictures.
     """
-    from kdc_core.io import is_picture, read_image
+    from kdc_core.io import is_image_file, read_image
     from kdc_lab.evaluate import SIZE
 
     if not args.backgrounds:
         return [None]
     if not args.backgrounds.is_dir():
         raise InputError(f"{args.backgrounds}: no such folder of backgrounds")
-    files = [p for p in sorted(args.backgrounds.iterdir()) if is_picture(p)]
+    files = [p for p in sorted(args.backgrounds.iterdir()) if is_image_file(p)]
     if not files:
         raise InputError(f"{args.backgrounds}: no pictures in this folder")
     pictures: list[np.ndarray | None] = []

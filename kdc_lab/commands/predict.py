@@ -5,15 +5,8 @@ from __future__ import annotations
 import argparse
 import time
 
-from kdc_core.commands.arguments import (
-    add_annotated,
-    add_decoder,
-    add_engine,
-    check_output,
-    decode_from,
-    engine_from,
-    output,
-)
+from kdc_core.commands.arguments import add_annotated, add_decoder, add_engine, check_output, output
+from kdc_core.commands.wiring import decode_from, engine_from
 from kdc_core.pipeline import Pipeline
 from kdc_core.track import drop_below
 

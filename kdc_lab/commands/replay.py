@@ -10,17 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from kdc_core import __version__
-from kdc_core.commands.arguments import (
-    add_decoder,
-    add_engine,
-    amount,
-    decode_from,
-    engine_from,
-    natural,
-    output,
-    share,
-    weights_of,
-)
+from kdc_core.commands.arguments import add_decoder, add_engine, amount, natural, output, share
+from kdc_core.commands.wiring import decode_from, engine_from, weights_of
 from kdc_core.errors import InputError
 from kdc_core.pipeline import open_pipeline
 from kdc_core.session import DEFAULT_MIN_SCORE

@@ -1,6 +1,7 @@
-"""An exported file read back into a network: its folded batch norms are unfolded again.
+"""Read an exported ONNX file back into a network.
 
-So shipped weights, which are ONNX files, can be trained further and exported in another form.
+Shipped weights are ONNX files. Reading them back allows to train them further and to export them
+with other settings.
 """
 
 from __future__ import annotations
@@ -21,15 +22,19 @@ from kdc_core.network import KdcNet, fill, for_inference, preset
 
 
 def read_exported(path: Path) -> tuple[KdcNet, ModelInfo]:
-    """The network of a float32 file of ``kdc export``; every batch norm only adds its bias.
+    """Read a float32 file of ``kdc export``.
 
-    Its answers are those of the file. Before training it needs ``training.exported``.
+    Batch norms were folded at export. Here each one only adds its bias, so that the outputs equal
+    those of the file. ``kdc_lab.training.init_from_onnx`` restores them for training.
+
+    Returns:
+        The network in ``eval`` mode, and its metadata.
 
     Raises:
-        ValueError: not such a file.
+        InputError: the file does not exist, is quantised, or was not written by ``kdc export``.
     """
     if not path.is_file():
-        raise InputError(f"{path}: expected a file of `kdc export`, it does not exist")
+        raise InputError(f"{path}: expected a file of kdc export, it does not exist")
     info = read_info(path)
     weights = _convolutions(path)
     net = KdcNet(replace(for_inference(preset(info.preset)), octaves=info.octaves)).eval()
@@ -40,7 +45,9 @@ def read_exported(path: Path) -> tuple[KdcNet, ModelInfo]:
         state[f"{conv}.weight"] = kernel
         if bias and conv in norms:
             norm = net.get_submodule(norms[conv])
-            state |= {f"{norms[conv]}.{key}": value for key, value in _adding(*bias, norm).items()}
+            assert isinstance(norm, nn.BatchNorm2d)
+            norm_state = _adding(bias[0], norm)
+            state |= {f"{norms[conv]}.{key}": value for key, value in norm_state.items()}
         elif bias:
             state[f"{conv}.bias"] = bias[0]
     fill(net, state, str(path))
@@ -52,26 +59,30 @@ def _named(net: nn.Module, kinds: Any) -> dict[str, nn.Module]:
 
 
 def batch_norms(net: nn.Module) -> dict[str, str]:
-    """Names of the convolutions that a batch norm follows, and of that norm."""
+    """Return the name of each convolution before a batch norm, and the name of that norm."""
     modules = _named(net, nn.Conv2d | nn.BatchNorm2d)
-    return {conv: norm for conv, norm in pairwise(modules)
-            if isinstance(modules[norm], nn.BatchNorm2d)}  # fmt: skip
+    return {
+        conv: norm for conv, norm in pairwise(modules) if isinstance(modules[norm], nn.BatchNorm2d)
+    }
 
 
 def _adding(bias: Tensor, norm: nn.BatchNorm2d) -> dict[str, Tensor]:
-    """State of a batch norm that adds ``bias`` and does no more."""
+    """Return the state of a batch norm that only adds ``bias``."""
     one = torch.ones_like(bias)
     return {"weight": one, "bias": bias, "running_mean": 0 * one, "running_var": one - norm.eps}
 
 
 def _convolutions(path: Path) -> dict[str, tuple[Tensor, ...]]:
-    """Kernel, and bias where it has one, of every convolution by the name of its module."""
+    """Return kernel and bias (if any) of every convolution by the name of its module."""
     import onnx
 
-    graph = onnx.load(path).graph
+    try:
+        graph = onnx.load(path).graph
+    except Exception as error:  # onnx raises its own kinds if external data are missing
+        raise InputError(f"{path}: cannot read its weights: {error}") from None
     constants = {t.name: t for t in graph.initializer}
     if any(node.op_type == "DequantizeLinear" for node in graph.node):
-        raise InputError(f"{path}: expected float32, it is quantised; take what it was made from")
+        raise InputError(f"{path}: expected float32, but it is quantised; use the original file")
     found = {}
     for node in graph.node:
         names = list(node.input[1:])
@@ -82,9 +93,9 @@ def _convolutions(path: Path) -> dict[str, tuple[Tensor, ...]]:
 
 
 def _module_name(node: str) -> str:
-    """Name of the module that a traced node comes from: /net/a/a.0/a.0.1/Conv is of a.0.1.
+    """Return the name of a traced node's module: a.0.1 for /net/a/a.0/a.0.1/Conv.
 
-    Of a module that is called twice the second node's name ends in _1.
+    If a module is called twice, the name of its second node ends in _1.
     """
     parts: list[str] = []
     for part in re.sub(r"(_\d+)?/Conv$", "", node).split("/")[2:]:

@@ -1,7 +1,7 @@
-"""A network becomes an ONNX file that every engine reads, or is refused.
+"""Export a network to an ONNX file that every engine can read.
 
-The graph holds convolutions (batch norms folded), element-wise operations, nearest or bilinear
-resizes and a depth-to-space; height and width are free. The file says what it is in its metadata.
+The graph contains convolutions (with batch norms folded), element-wise operations, nearest or
+bilinear resizes and a depth-to-space. Height and width are free. The metadata describe the model.
 """
 
 from __future__ import annotations
@@ -23,22 +23,29 @@ from kdc_core.network import Inference
 from kdc_lab.convert.from_onnx import read_exported
 
 OPSET = 17  # the newest that TensorRT 8.6 reads
-TOLERANCE = 1e-4  # largest difference to torch, of the range of a channel (see below)
-TEST_SIZES = ((3, 4), (7, 5))  # height and width of the pictures compared, in multiples
+TOLERANCE = 1e-4  # largest accepted difference to torch, see ``largest_difference``
+TEST_SIZES = ((3, 4), (7, 5))  # height and width of the compared images, in ``info.multiple``
 
 
 def export(
     source: Path, out: Path, longest: int | None = None, octaves: int | None = None
 ) -> float:
-    """Write ``out`` and return the largest difference to torch; above ``TOLERANCE``: ValueError.
-
-    A refused file is not written, and an older one at ``out`` stays as it was.
+    """Export a network and compare the file with torch.
 
     Args:
         source: a checkpoint, or a float32 file written by ``export``.
-        out: ONNX file.
-        longest: what ``ModelInfo`` will say; default: as in ``source``.
-        octaves: sizes at which the network looks at a picture; default: as in ``source``.
+        out: the ONNX file. It is not touched if the export fails.
+        longest: longest side of the network's input in pixels, for the metadata; None keeps the
+            value of ``source``.
+        octaves: number of image scales that the network combines; None keeps the value of
+            ``source``.
+
+    Returns:
+        The largest difference to torch, see ``largest_difference``.
+
+    Raises:
+        InputError: ``source`` cannot be read, ``out`` is not a path for an ONNX file, or the
+            difference is larger than ``TOLERANCE``.
     """
     net, info = (read_exported if source.suffix == ".onnx" else load_checkpoint)(source)
     net.config = replace(net.config, octaves=octaves or info.octaves)
@@ -47,52 +54,57 @@ def export(
 
 
 def export_network(net: Inference, info: ModelInfo, out: Path) -> float:
-    """As ``export``, from a network in memory (in ``eval`` mode, on the CPU)."""
+    """Export a network in memory (in ``eval`` mode, on the CPU); see ``export``."""
     import onnx
 
     out = Path(out)
     if out.suffix != ".onnx" or not out.parent.is_dir():
-        raise InputError(f"export: expected a path FOLDER/NAME.onnx in an existing folder: {out}")
+        raise InputError(f"export: expected FOLDER/NAME.onnx in an existing folder, got {out}")
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         draft = Path(folder) / "draft.onnx"
-        _trace(net, info, draft)
+        trace(net, info, draft)
         model = onnx.load(_simplified(draft))
         fold_pads(model)
         for opset in [o for o in model.opset_import if o.domain]:
-            model.opset_import.remove(opset)  # names of ONNX Runtime's own, unused
+            model.opset_import.remove(opset)  # domains of ONNX Runtime that the graph does not use
         onnx.helper.set_model_props(model, info.to_metadata())
         onnx.checker.check_model(model, full_check=True)
         onnx.save(model, draft)
         difference = largest_difference(net, draft)
         if not difference <= TOLERANCE:  # also refuses NaN
             raise InputError(
-                f"export: ONNX and torch differ by {difference:.1e}, more than {TOLERANCE:.0e}: "
+                f"export: ONNX and torch differ by {difference:.1e}, more than {TOLERANCE:.0e}; "
                 f"{out} was not written"
             )
         draft.replace(out)
     return difference
 
 
-def _trace(net: Inference, info: ModelInfo, path: Path) -> None:
-    """Trace with the TorchScript exporter: one second, where the newer one takes fifteen."""
+def trace(net: Inference, info: ModelInfo, path: Path) -> None:
+    """Trace the network with the TorchScript exporter: 1 s, the newer exporter takes 15 s."""
     height, width = (n * info.multiple for n in TEST_SIZES[0])
     image = torch.zeros(1, 3, height, width)
     free = {2: "height", 3: "width"}
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its deprecation, and of constants it cannot infer
+        warnings.simplefilter("ignore")  # about its deprecation, and constants that it cannot infer
         torch.onnx.export(
-            net, (image,), str(path), dynamo=False, opset_version=OPSET,
-            input_names=["image"], output_names=["fields", "seg"],
+            net,
+            (image,),
+            str(path),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["image"],
+            output_names=["fields", "seg"],
             dynamic_axes={
                 "image": free,
                 "fields": {2: "rows", 3: "columns"},
                 "seg": {2: "seg_rows", 3: "seg_columns"},
             },
-        )  # fmt: skip
+        )
 
 
 def _simplified(path: Path) -> Path:
-    """Constants folded, identities removed, by ONNX Runtime; still only standard operators."""
+    """Fold constants and remove identities with ONNX Runtime; keep to standard operators."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -103,10 +115,13 @@ def _simplified(path: Path) -> Path:
 
 
 def fold_pads(model: Any) -> int:
-    """Move zero padding in front of a convolution into the convolution; returns how many.
+    """Move zero padding before a convolution into the convolution.
 
-    PyTorch has no asymmetric padding in a convolution, ONNX has, and a padded copy of a map with
-    many channels costs more than the convolution itself.
+    Convolutions in ONNX, unlike those in PyTorch, can have asymmetric padding. A padded copy of a
+    map with many channels costs more time than the convolution itself.
+
+    Returns:
+        The number of folded Pad nodes.
     """
     import onnx
 
@@ -119,7 +134,7 @@ def fold_pads(model: Any) -> int:
         pad = pads.get(conv.input[0])
         if pad is None or readers[conv.input[0]] > 1 or not _is_zero_border(pad, constants):
             continue
-        amounts = constants[pad.input[1]].tolist()  # before and after of each of four axes
+        amounts = constants[pad.input[1]].tolist()  # of four axes, first before, then after
         own = next(a for a in conv.attribute if a.name == "pads").ints
         own[:] = [a + b for a, b in zip(own, amounts[2:4] + amounts[6:8], strict=True)]
         conv.input[0] = pad.input[0]
@@ -141,10 +156,10 @@ def _is_zero_border(pad: Any, constants: dict[str, np.ndarray]) -> bool:
 
 
 def largest_difference(net: Inference, onnx_file: Path) -> float:
-    """Largest difference of the outputs between torch and ONNX Runtime, at two sizes.
+    """Return the largest difference between torch and ONNX Runtime for two image sizes.
 
-    Probabilities are compared as they are, offsets in units of R as a share of the channel's
-    largest value where that is above 1: at 50 R, rounding to float32 alone is worth 2e-4.
+    Differences of a channel are relative to its largest value if that is above 1, else absolute.
+    Offsets reach 50 R, where rounding to float32 alone makes a difference of 2e-4.
     """
     import onnxruntime
 
@@ -154,7 +169,7 @@ def largest_difference(net: Inference, onnx_file: Path) -> float:
     worst = []
     for size in TEST_SIZES:
         height, width = (n * info.multiple for n in size)
-        # blocks of colour, not pixel noise: like a picture it excites all strides
+        # blocks of colour excite all strides, as photographs do; pixel noise would not
         small = rng.uniform(0, 255, (1, 3, height // 16, width // 16)).astype(np.float32)
         image = np.kron(small, np.ones((16, 16), np.float32))
         with torch.no_grad():

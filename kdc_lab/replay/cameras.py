@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from kdc_core.errors import InputError
+from kdc_core.topics import COMPRESSED as SUFFIX
+from kdc_core.topics import output_namespaces
 from kdc_lab.replay.bag import Bag, Message
 from kdc_lab.replay.cdr_messages import COMPRESSED, IMAGE
 
+NODE = "/kdc"  # name of the node that is replayed
 #: last words of topics that hold pictures, but not a camera's
 NO_CAMERA = ("mask", "overlay", "depth", "compressedDepth", "theora", "label", "heatmap")
 
@@ -32,7 +35,7 @@ def choose(bag: Bag, asked: list[str]) -> list[str]:
                 bag.skipped.add(name, f"not a picture: {bag.topics[name]}")
     chosen = [name for name in asked if name in pictures]
     if not asked:
-        chosen = [name for name in pictures if _is_camera(name, pictures)]
+        chosen = recorded_cameras(bag)
     if not chosen:
         wanted = f"no pictures on {', '.join(asked)}" if asked else "no camera in it"
         there = ", ".join(pictures) or "none"
@@ -40,18 +43,24 @@ def choose(bag: Bag, asked: list[str]) -> list[str]:
     return chosen
 
 
-def prefixes(topics: list[str]) -> dict[str, str]:
-    """Where each camera's outputs go: /front/image_raw → /front/kdc, as the node does.
+def recorded_cameras(bag: Bag) -> list[str]:
+    """Return the image topics of all cameras of a recording."""
+    pictures = sorted(name for name, kind in bag.topics.items() if kind in (IMAGE, COMPRESSED))
+    return [name for name in pictures if _is_camera(name, pictures)]
 
-    Cameras that share a namespace get their own name into it.
+
+def prefixes(topics: list[str], recorded: Sequence[str] = ()) -> dict[str, str]:
+    """Return the namespace of each camera's outputs, as a node for all cameras chooses it.
+
+    Args:
+        topics: image topics that are replayed.
+        recorded: image topics of all cameras of the recording. The namespaces do not depend on
+            how many of them are replayed.
     """
-    plain = {topic: topic.removesuffix("/compressed") for topic in topics}
-    spaces = {topic: name.rpartition("/")[0] for topic, name in plain.items()}
-    shared = [space for space in spaces.values() if list(spaces.values()).count(space) > 1]
-    return {
-        topic: f"{plain[topic] if spaces[topic] in shared else spaces[topic]}/kdc"
-        for topic in topics
-    }
+    plain = {topic.removesuffix(SUFFIX) for topic in topics}
+    others = [topic for topic in recorded if topic.removesuffix(SUFFIX) not in plain]
+    spaces = output_namespaces([*topics, *others], NODE)
+    return dict(zip(topics, spaces, strict=False))
 
 
 def paced(

@@ -13,7 +13,8 @@ from rosbags.typesys.store import Typestore
 
 from kdc_core.errors import InputError
 from kdc_core.io import ros_image
-from kdc_core.skeleton import ANCHORS, K
+from kdc_core.person_rows import PersonRow, person_rows
+from kdc_core.skeleton import K
 from kdc_core.types import People
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -71,8 +72,7 @@ def header(stamp: int, frame_id: str) -> Any:
 def person_array(people: People, head: Any) -> Any:
     """kdc_msgs/PersonArray of everybody in one frame, best score first."""
     height, width = people.labels.shape
-    order = np.argsort(-people.score, kind="stable").tolist()
-    persons = [_person(people, row) for row in order]
+    persons = [_person(row) for row in person_rows(people)]
     return _type(PERSONS)(head, height, width, persons)
 
 
@@ -138,26 +138,21 @@ def people_of(message: Any, labels: np.ndarray | None) -> People:
     )
 
 
-def _person(people: People, row: int) -> Any:
+def _person(row: PersonRow) -> Any:
     keypoint = _type("kdc_msgs/msg/Keypoint")
-    height, width = people.labels.shape
-    box = people.boxes[row]
-    x1, y1 = np.floor(box[:2]).clip(0, (width - 1, height - 1)).astype(int).tolist()
-    x2, y2 = np.ceil(box[2:]).clip((x1, y1), (width, height)).astype(int).tolist()
-    anchor = int(people.centroid[row])
-    x, y = people.centroid_xy[row].tolist()
-    points = zip(people.keypoints[row].tolist(), people.visible[row].tolist(), strict=True)
+    x, y, width, height = row.box
+    points = zip(row.keypoints, row.visible, strict=True)
     fields = {
-        "id": int(people.ids[row]),
-        "phase": int(people.phase[row]),
-        "score": float(people.score[row]),
-        "mask_score": float(people.mask_score[row]),
-        "box": _type("sensor_msgs/msg/RegionOfInterest")(x1, y1, y2 - y1, x2 - x1, False),
-        "keypoints": [keypoint(*point, seen) for point, seen in points],
-        "centroid": anchor,
-        "centroid_name": ANCHORS[anchor],
-        "centroid_x": x,
-        "centroid_y": y,
+        "id": row.id,
+        "phase": row.phase,
+        "score": row.score,
+        "mask_score": row.mask_score,
+        "box": _type("sensor_msgs/msg/RegionOfInterest")(x, y, height, width, False),
+        "keypoints": [keypoint(*point, visible) for point, visible in points],
+        "centroid": row.centroid,
+        "centroid_name": row.centroid_name,
+        "centroid_x": row.centroid_xy[0],
+        "centroid_y": row.centroid_xy[1],
     }
     return _type(PERSON)(**{**_blank(PERSON), **fields})
 

@@ -186,7 +186,8 @@ def _pictures(run: Path, wanted: set[Place]) -> dict[Place, np.ndarray]:
         return {}  # the recording has been moved: the figures stand without pictures
     found = {}
     try:
-        prefixes = cameras.prefixes(list(_summary(run)["cameras"]))
+        topics = list(_summary(run)["cameras"])
+        prefixes = cameras.prefixes(topics, cameras.recorded_cameras(bag))
         for message in bag.messages(set(prefixes)):
             try:
                 content = cdr_messages.decode(message.data, message.kind)

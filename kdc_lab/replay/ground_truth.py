@@ -16,6 +16,7 @@ from pycocotools import mask as rle
 from kdc_core.errors import InputError
 from kdc_core.io import TYPICAL_FILL, check_runs, person_category, read_annotations
 from kdc_core.skeleton import K
+from kdc_core.topics import camera_namespaces
 from kdc_core.types import People, Phase
 from kdc_lab.evaluate import as_rle
 from kdc_lab.replay import cdr_messages
@@ -75,8 +76,9 @@ def load(bag: Bag, prefixes: dict[str, str], file: Path | None, topic: str) -> T
             _refuse_several(topic, "PersonArrays of one topic are", list(prefixes))
         if topic and topic not in bag.topics:
             bag.skipped.add(topic, "not in the recording")
-        for camera, prefix in prefixes.items():
-            persons = topic or f"{prefix.removesuffix('/kdc')}/truth/persons"
+        names = list(prefixes)
+        for camera, namespace in zip(names, camera_namespaces(names), strict=True):
+            persons = topic or f"{namespace}/truth/persons"
             _recorded(truth, bag, camera, persons)
     for camera, known in truth.by_stamp.items():
         for stamp in (stamp for stamp, entries in known.items() if entries is None):

@@ -85,7 +85,7 @@ class Replay:
                     f"from --start {self.settings.start:g} on"
                 )
             topics = cameras.choose(self.bag, list(self.settings.topics))
-            self.prefixes = cameras.prefixes(topics)
+            self.prefixes = cameras.prefixes(topics, cameras.recorded_cameras(self.bag))
             file = Path(self.settings.truth) if self.settings.truth else None
             self.truth = ground_truth.load(self.bag, self.prefixes, file, self.settings.truth_topic)
             if self.truth.by_index and self.settings.start:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kdc_core.errors import InputError
-from kdc_core.io import is_picture, read_image
+from kdc_core.io import is_image_file, read_image
 
 
 def image_seed(seed: int, index: int) -> int:
@@ -23,7 +23,7 @@ def backgrounds_in(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of backgrounds")
-    found = sorted(p for p in folder.rglob("*") if is_picture(p))
+    found = sorted(p for p in folder.rglob("*") if is_image_file(p))
     if not found:
         raise InputError(f"{folder}: expected images without people, found none")
     return found

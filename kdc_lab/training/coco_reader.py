@@ -39,7 +39,7 @@ from kdc_core.io import (
     check_runs,
     corners,
     decode_image,
-    is_picture,
+    is_image_file,
     person_category,
     read_annotations,
 )
@@ -141,7 +141,7 @@ def read_negatives(folder: Path, report: LoadReport, *, quality: int | None = No
     Raises:
         InputError: The folder contains no images.
     """
-    paths = sorted(p for p in folder.rglob("*") if is_picture(p))
+    paths = sorted(p for p in folder.rglob("*") if is_image_file(p))
     if not paths:
         raise InputError(f"{folder}: expected a folder with images, found none")
     entries = [{"id": -1 - i, "file_name": p.relative_to(folder)} for i, p in enumerate(paths)]

@@ -3,11 +3,11 @@
 import shutil
 from pathlib import Path
 
-import emulator
 import numpy as np
 import pytest
 
 from kdc_core.config import ModelInfo
+from tests.cuda import emulator
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import sys
 
-import fake_tensorrt
+from tests.cuda import fake_tensorrt
 
 sys.modules["tensorrt"] = fake_tensorrt
 

@@ -1,11 +1,12 @@
-"""``open_engine("auto")`` and five frames on a fake GPU that fails; run by test_tensorrt.py."""
+"""Open engine "auto" and run five frames on a failing fake GPU; run by test_trt_build.py."""
 
 import logging
 import sys
 from pathlib import Path
 
-import fake_tensorrt
 import numpy as np
+
+from tests.cuda import fake_tensorrt
 
 sys.modules["tensorrt"] = fake_tensorrt
 
@@ -17,7 +18,7 @@ from kdc_core.types import Frame  # noqa: E402
 def main(model: Path) -> None:
     """Print what a user would read."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
-    logging.getLogger("kdc_core.engines").addFilter(_reason_only)
+    logging.getLogger("kdc_core.engines.engine_factory").addFilter(_reason_only)
     logging.getLogger("kdc_core.engines").setLevel(logging.INFO)
     engine = open_engine("auto", model)
     print("opened", engine.name if "fake" in engine.name else "CPU")
@@ -39,8 +40,8 @@ def main(model: Path) -> None:
 
 
 def _reason_only(record: logging.LogRecord) -> bool:
-    """The line about the choice, where it is not the GPU."""
-    return "not on a GPU" in record.getMessage() or record.levelno >= logging.WARNING
+    """Keep warnings, and the line that names the obstacle to a GPU engine."""
+    return "no GPU engine" in record.getMessage() or record.levelno >= logging.WARNING
 
 
 if __name__ == "__main__":

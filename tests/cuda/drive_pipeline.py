@@ -1,4 +1,4 @@
-"""GpuPipeline over a fake TensorRT and a fake libcuda, from four threads; run by test_tensorrt.py.
+"""GpuPipeline over a fake TensorRT and a fake libcuda, from four threads; run by test_trt_build.py.
 
 The fake network answers a frame with the fields of a made-up crowd, whose number the frame bears in
 its pixels: what comes out depends on what was uploaded.
@@ -10,8 +10,9 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-import fake_tensorrt
 import numpy as np
+
+from tests.cuda import fake_tensorrt
 
 sys.modules["tensorrt"] = fake_tensorrt
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from kdc_core.config import AssignConfig, CentroidConfig, HoughConfig
+from kdc_core.config import AssignConfig, CentroidConfig, CentroidMode, HoughConfig
 from kdc_core.cuda.device import PycudaDriver
 from kdc_core.cuda.kernels import Kernels, Layout
 from kdc_core.decode.assign import assign
@@ -35,8 +35,8 @@ def frames(driver: PycudaDriver, seed: int, errors: list) -> None:
             votes = vote(fields, HoughConfig())
             np.testing.assert_array_equal(driver.download(kernels.votes), votes)
             centroids, ids = select(fields, poses, CentroidConfig()), np.arange(1, 4)
-            found = kernels.assign(centroids, ids, AssignConfig(), "weighted")
-            expected = assign(fields, centroids, ids, AssignConfig(), "weighted")
+            found = kernels.assign(centroids, ids, AssignConfig(), CentroidMode.WEIGHTED)
+            expected = assign(fields, centroids, ids, AssignConfig(), CentroidMode.WEIGHTED)
             np.testing.assert_array_equal(found.labels, expected.labels)
             fields = replace(fields, heat=fields.heat * np.float32(0.5))
         if seed % 2:  # the others are freed by the driver

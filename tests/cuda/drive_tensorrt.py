@@ -1,4 +1,4 @@
-"""TensorrtEngine over a fake TensorRT and a fake libcuda; run by test_tensorrt.py."""
+"""TensorrtEngine over a fake TensorRT and a fake libcuda; run by test_trt_build.py."""
 
 import ctypes
 import logging
@@ -6,8 +6,9 @@ import os
 import sys
 from pathlib import Path
 
-import fake_tensorrt
 import numpy as np
+
+from tests.cuda import fake_tensorrt
 
 sys.modules["tensorrt"] = fake_tensorrt
 

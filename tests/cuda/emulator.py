@@ -1,4 +1,4 @@
-"""kernels.cu compiled by g++ over cuda_emu.h, behind the ``Driver`` that the host code expects."""
+"""Compile kernels.cu with g++ over cuda_emu.h, and run it behind a ``Driver``."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from types import SimpleNamespace
 import numpy as np
 
 from kdc_core.cuda.compiler import kernel_source
+from kdc_core.cuda.graph import GraphError
 
 HEADER = Path(__file__).with_name("cuda_emu.h")
-GUARD = 64  # bytes before and after each buffer that no kernel may write
+GUARD = 64  # guard bytes before and after each buffer
 _BYTE = 0xA5
 
 
 def kernel_names(text: str) -> list[str]:
-    """Names of all kernels, in the order of the file."""
+    """Return the names of all kernels in the order of the file."""
     return re.findall(r"__global__ void __launch_bounds__\(\d+\)\s*\n(\w+)\(", text)
 
 
 def build(folder: Path, kernels: str = "", watched: bool = False) -> ctypes.CDLL:
-    """The kernels, or others, as a host library; ``watched``: hazards.h looks on."""
+    """Compile kernels to a host library; ``watched`` adds the checks of hazards.h."""
     kernels = kernels or kernel_source()
     code, names = _host_source(kernels), kernel_names(kernels)
     text = f"""#include "{HEADER}"
@@ -47,11 +48,11 @@ extern "C" int emu_launch(const char* name, const unsigned* g, const unsigned* b
 
 
 def build_libcuda(folder: Path, wanted: list[str]) -> Path:
-    """A libcuda.so.1 that runs the kernels on the host.
+    """Build a libcuda.so.1 that runs the kernels on the host.
 
     Args:
-        folder: where it goes.
-        wanted: functions that must exist; those that fake_cuda.h does not have return an error.
+        folder: folder of the library.
+        wanted: functions that must exist; those not in fake_cuda.h return an error.
     """
     header = HEADER.with_name("fake_cuda.h")
     text = f"""#include "{header}"
@@ -67,10 +68,7 @@ static int fake::run(const char* name, dim3 grid, dim3 block, void** a) {{
 
 
 def libcuda_for_pycuda(folder: Path) -> Path | None:
-    """``folder`` with a libcuda.so.1 that has all that the installed PyCUDA asks for.
-
-    None where PyCUDA or g++ is missing.
-    """
+    """Build a libcuda.so.1 with all functions that PyCUDA links; None without PyCUDA or g++."""
     spec = find_spec("pycuda")
     if spec is None or shutil.which("g++") is None:
         return None
@@ -98,7 +96,7 @@ def _dispatch(space: str, names: list[str]) -> str:
 
 
 def _compile(text: str, library: Path, *flags: str) -> Path:
-    """Same rounding as on the GPU: no contraction, no fast math."""
+    """Compile with the rounding of the GPU: no contraction, no fast math."""
     path = library.with_suffix(".cpp")
     path.write_text(text, encoding="utf-8")
     options = ["-O1", "-std=c++17", "-ffp-contract=off", "-fPIC", "-shared", "-w", "-fwrapv"]
@@ -107,7 +105,7 @@ def _compile(text: str, library: Path, *flags: str) -> Path:
 
 
 def _compile_watched(text: str, library: Path) -> Path:
-    """With calls before every access to memory, but without the library that usually answers."""
+    """Compile with calls before every memory access, without the sanitizer's own library."""
     path = library.with_suffix(".cpp")
     path.write_text(text, encoding="utf-8")
     made = path.with_suffix(".o")
@@ -120,7 +118,7 @@ def _compile_watched(text: str, library: Path) -> Path:
 
 
 class Buffer:
-    """Host memory with guards, standing for device memory; starts out as garbage."""
+    """Host memory with guards that stands for device memory; its content is undefined."""
 
     def __init__(self, shape: tuple[int, ...], dtype) -> None:
         self.shape, self.dtype = shape, np.dtype(dtype)
@@ -130,7 +128,7 @@ class Buffer:
         self.pointer = self.memory.ctypes.data + GUARD
 
     def intact(self) -> bool:
-        """Whether nothing was written beside the buffer."""
+        """Return True if nothing was written outside the buffer."""
         return bool((self.memory[:GUARD] == _BYTE).all() and (self.memory[-GUARD:] == _BYTE).all())
 
 
@@ -178,14 +176,14 @@ class EmulatedDriver:
         if self.library.emu_launch(name.encode(), *sides, pointers):
             raise RuntimeError(f"{name}: {self.library.emu_error().decode()}")
         if not all(buffer.intact() for buffer in self.buffers):
-            raise RuntimeError(f"{name} wrote beside a buffer")
+            raise RuntimeError(f"{name} wrote outside a buffer")
 
     def close(self) -> None:
         self.buffers.clear()
 
 
 class EmulatedGpu(EmulatedDriver):
-    """What ``PycudaDriver`` has beyond a ``Driver``: it can stand in its place."""
+    """An emulated driver with the additional methods of ``PycudaDriver``."""
 
     name, stream = "emulated GPU (sm_90), no library", SimpleNamespace(handle=1)
 
@@ -199,7 +197,7 @@ class EmulatedGpu(EmulatedDriver):
         return nullcontext()
 
     def record(self, queue) -> None:
-        raise ValueError("the emulator has no graphs")
+        raise GraphError("the emulator has no graphs")
 
     def mark(self) -> float:
         return time.perf_counter()

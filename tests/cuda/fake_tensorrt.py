@@ -1,7 +1,7 @@
-"""A module that behaves as TensorRT does towards our engine, with ONNX Runtime inside.
+"""A fake TensorRT that runs ONNX Runtime.
 
-An engine "plan" is the ONNX file behind a mark; device addresses are host addresses, which is what
-they are under the fake libcuda. ``VERSION`` picks the generation that is imitated.
+An engine "plan" is the ONNX file behind a marker. Device addresses are host addresses, as they are
+under the fake libcuda.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import enum
 import numpy as np
 import onnxruntime
 
+__name__ = "fake_tensorrt"  # part of the name of the engine
 __version__ = "10.3.0"
 MARK = b"fake plan\n"
-built: list[bytes] = []  # every ONNX file that a builder was given
-timings = b"timings"  # of this GPU
-refuse = 0  # how many of the next plans do not load
-answer = None  # what the network says to an image; None: what the model in the plan says
-libcuda = None  # the fake driver; None: a context does its work at once
-_recorded: list = []  # functions that the fake driver's graphs call
+built: list[bytes] = []  # ONNX files that builders received
+timings = b"timings"  # timing cache of this GPU
+refuse = 0  # number of next plans that fail to load
+answer = None  # function image → outputs; None runs the model
+libcuda = None  # the fake driver; None runs the model at once
+_recorded: list = []  # keeps functions alive that the fake driver calls
 
 
 class NetworkDefinitionCreationFlag(enum.IntEnum):
@@ -61,10 +62,10 @@ class Builder:
         return {}
 
     def create_builder_config(self):
-        return _Config()
+        return Config()
 
     def create_optimization_profile(self):
-        return _Profile()
+        return Profile()
 
     def build_serialized_network(self, network, config):
         assert config.profiles[0].shapes[1][0] == "image"
@@ -77,13 +78,13 @@ class Builder:
         return MARK + network["onnx"]
 
 
-class _Profile:
+class Profile:
     def set_shape(self, *shapes):
         assert all(side % 32 == 0 for shape in shapes[1:] for side in shape[2:])
         self.shapes = (None, shapes)
 
 
-class _Config:
+class Config:
     progress_monitor = None
 
     def __init__(self):
@@ -99,10 +100,10 @@ class _Config:
         self.profiles.append(profile)
 
     def create_timing_cache(self, content):
-        return _Cache(content or timings)
+        return Cache(content or timings)
 
     def set_timing_cache(self, cache, ignore_mismatch):
-        """Refuses what another GPU measured, as TensorRT does."""
+        """Refuse timings of another GPU, as TensorRT does."""
         if cache.content != timings and not ignore_mismatch:
             return False
         self.timings = cache
@@ -112,7 +113,7 @@ class _Config:
         return self.timings
 
 
-class _Cache:
+class Cache:
     def __init__(self, content):
         self.content = content
 
@@ -144,10 +145,10 @@ class Runtime:
         if refuse or not plan.startswith(MARK):
             refuse -= 1
             return None
-        return _Engine(plan[len(MARK) :])
+        return Engine(plan[len(MARK) :])
 
 
-class _Engine:
+class Engine:
     def __init__(self, text):
         self.session = onnxruntime.InferenceSession(text, providers=["CPUExecutionProvider"])
 
@@ -155,10 +156,10 @@ class _Engine:
         return DataType.FLOAT
 
     def create_execution_context(self):
-        return _Context(self.session)
+        return Context(self.session)
 
 
-class _Context:
+class Context:
     def __init__(self, session):
         self.session, self.shape, self.at = session, None, {}
 
@@ -180,7 +181,7 @@ class _Context:
 
     def execute_async_v3(self, stream):
         assert stream
-        views = {name: self._view(name) for name in ("image", "fields", "seg")}  # as they are now
+        views = {name: self._view(name) for name in ("image", "fields", "seg")}
 
         def work(_=None):
             image = views["image"]

@@ -1,4 +1,4 @@
-"""kernels.cu, compiled for the host, against its NumPy twins: equal bit for bit."""
+"""kernels.cu, compiled for the host, is equal bit for bit to its NumPy reference."""
 
 import faulthandler
 import multiprocessing
@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
-import emulator
 import numpy as np
 import pytest
 
@@ -23,7 +22,7 @@ from kdc_core.config import (
     ModelInfo,
 )
 from kdc_core.cuda import compiler
-from kdc_core.cuda.kernels import PEOPLE, SLOTS, Kernels, Layout
+from kdc_core.cuda.kernels import MAX_PEAKS, MAX_PEOPLE, Kernels, Layout
 from kdc_core.decode.assign import assign
 from kdc_core.decode.centroid import select
 from kdc_core.decode.hough import find_peaks, smooth_votes, vote
@@ -31,6 +30,7 @@ from kdc_core.decode.refine import refine_unmatched, votes_at
 from kdc_core.engines.network_input import preprocess
 from kdc_core.skeleton import CENTRE, A
 from kdc_core.types import Frame
+from tests.cuda import emulator
 from tools.gpu_check.crowd_fields import crowd, static
 
 HOUGH = HoughConfig()
@@ -41,7 +41,7 @@ SMALL = {
     "noise": lambda seed: static(5, np.random.default_rng(seed), (97, 61), 96),
     "fine": lambda seed: static(4, np.random.default_rng(seed), (61, 97), 96, 4, 4, 7.0),
 }
-LINES = compiler._FILE.read_text(encoding="utf-8").splitlines()
+LINES = compiler.KERNEL_FILE.read_text(encoding="utf-8").splitlines()
 BARRIERS = [i + 1 for i, line in enumerate(LINES) if "__syncthreads();" in line]
 
 
@@ -51,7 +51,7 @@ def on_gpu(driver, fields, hough=HOUGH) -> Kernels:
     return kernels
 
 
-def same_votes_and_peaks(driver, fields, hough=HOUGH) -> None:
+def assert_same_votes_and_peaks(driver, fields, hough=HOUGH) -> None:
     kernels = on_gpu(driver, fields, hough)
     kernels.vote()
     votes = vote(fields, hough)
@@ -65,8 +65,8 @@ def same_votes_and_peaks(driver, fields, hough=HOUGH) -> None:
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
 
 
-def same_poses(driver, fields, poses, config=CentroidConfig()) -> None:  # noqa: B008
-    """Disks equal, σ and confidence within the roundings of exp and cube root."""
+def assert_same_poses(driver, fields, poses, config=CentroidConfig()) -> None:  # noqa: B008
+    """Scores are equal; σ and confidence agree up to the rounding of exp and cube root."""
     kernels = on_gpu(driver, fields)
     kernels.vote()
     found = kernels.measure(poses, config)
@@ -81,7 +81,7 @@ def same_poses(driver, fields, poses, config=CentroidConfig()) -> None:  # noqa:
         )
 
 
-def same_map(driver, fields, poses, mode, config=AssignConfig()) -> np.ndarray:  # noqa: B008
+def assert_same_map(driver, fields, poses, mode, config=AssignConfig()) -> np.ndarray:  # noqa: B008
     centroids = select(fields, poses, CentroidConfig(mode=mode))
     ids = 7 * np.arange(len(poses)) + 1
     found = on_gpu(driver, fields).assign(centroids, ids, config, mode)
@@ -95,43 +95,43 @@ def same_map(driver, fields, poses, mode, config=AssignConfig()) -> np.ndarray: 
 @pytest.mark.parametrize("scene", SMALL)
 def test_votes_and_peaks(gpu, scene, order):
     fields, _ = SMALL[scene](order)
-    same_votes_and_peaks(gpu(order), fields)
+    assert_same_votes_and_peaks(gpu(order), fields)
 
 
 @pytest.mark.parametrize("hough", [
     HoughConfig(vote_stride=8), HoughConfig(vote_stride=2, min_heat=0.5), HoughConfig(max_peaks=1),
-    HoughConfig(max_peaks=SLOTS, peak_threshold=0.001), HoughConfig(refine_steps=0),
+    HoughConfig(max_peaks=MAX_PEAKS, peak_threshold=0.001), HoughConfig(refine_steps=0),
 ])  # fmt: skip
-def test_votes_and_peaks_of_other_settings(gpu, hough):
-    same_votes_and_peaks(gpu(), SMALL["noise"](5)[0], hough)
+def test_votes_and_peaks_with_other_settings(gpu, hough):
+    assert_same_votes_and_peaks(gpu(), SMALL["noise"](5)[0], hough)
 
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("scene", SMALL)
-def test_what_is_read_at_poses(gpu, scene, order):
-    """Also people with few claimed anchors, with none but the CENTRE, and anchors outside."""
+def test_measure_at_scattered_anchors(gpu, scene, order):
+    """Include people with few matched anchors or the CENTRE alone, and anchors off the image."""
     fields, poses = SMALL[scene](order)
     rng = np.random.default_rng(order)
-    claimed = rng.uniform(size=poses.matched.shape) < 0.5
-    claimed[0] = np.arange(A) == CENTRE
-    claimed[1, 2:] = False
+    matched = rng.uniform(size=poses.matched.shape) < 0.5
+    matched[0] = np.arange(A) == CENTRE
+    matched[1, 2:] = False
     far = poses.xy + rng.normal(0, 30, poses.xy.shape).astype(np.float32)
     poses = replace(
-        poses, matched=claimed, xy=np.where(claimed[..., None], poses.xy, far),
-        vis=poses.vis * claimed,
+        poses, matched=matched, xy=np.where(matched[..., None], poses.xy, far),
+        vis=poses.vis * matched,
     )  # fmt: skip
-    same_poses(gpu(order), fields, poses)
+    assert_same_poses(gpu(order), fields, poses)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3])
 @pytest.mark.parametrize("scene", SMALL)
-def test_anchors_without_a_peak_settle(gpu, scene, steps):
+def test_refine_unmatched(gpu, scene, steps):
     fields, poses = SMALL[scene](steps)
     rng = np.random.default_rng(steps)
-    claimed = rng.uniform(size=poses.matched.shape) < 0.5
-    claimed[:, CENTRE] = True
+    matched = rng.uniform(size=poses.matched.shape) < 0.5
+    matched[:, CENTRE] = True
     off = poses.xy + rng.normal(0, 6, poses.xy.shape).astype(np.float32)
-    poses = replace(poses, matched=claimed, xy=np.where(claimed[..., None], poses.xy, off))
+    poses = replace(poses, matched=matched, xy=np.where(matched[..., None], poses.xy, off))
     config = GroupConfig(unmatched_steps=steps)
     found, expected = (
         on_gpu(gpu(1), fields).refine_unmatched(poses, config),
@@ -139,82 +139,82 @@ def test_anchors_without_a_peak_settle(gpu, scene, steps):
     )
     np.testing.assert_array_equal(found.xy, expected.xy)
     moved = (expected.xy != poses.xy).any(axis=2)
-    assert not moved[claimed].any()
+    assert not moved[matched].any()
     assert scene == "noise" or bool(moved.any()) == (steps > 0)
 
 
-def test_a_plateau_gives_its_first_cell(gpu):
+def test_find_maxima_of_a_plateau(gpu):
     fields, _ = SMALL["crowd"](0)
     flat = replace(fields, heat=np.ones_like(fields.heat), short=np.zeros_like(fields.short))
-    same_votes_and_peaks(gpu(1), flat)
+    assert_same_votes_and_peaks(gpu(1), flat)
 
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("mode", CentroidMode)
-def test_labels_and_scores(gpu, mode, order):
+def test_assign_in_every_mode(gpu, mode, order):
     fields, poses = SMALL["crowd"](order)
-    labels = same_map(gpu(order), fields, poses, mode)
+    labels = assert_same_map(gpu(order), fields, poses, mode)
     assert len(np.unique(labels)) >= 3  # background and at least two people
 
 
 @pytest.mark.parametrize("scene", ["enlarged", "noise", "fine"])
 @pytest.mark.parametrize("steps", [0, 2])
-def test_labels_with_and_without_mean_shift(gpu, scene, steps):
+def test_assign_with_mean_shift(gpu, scene, steps):
     fields, poses = SMALL[scene](1)
     config = AssignConfig(mean_shift_steps=steps, min_phi=0.2, min_seg=0.3)
-    same_map(gpu(2), fields, poses, "weighted", config)
+    assert_same_map(gpu(2), fields, poses, CentroidMode.WEIGHTED, config)
 
 
-def test_most_people_that_fit(gpu):
-    fields, poses = crowd(PEOPLE, np.random.default_rng(3), (200, 150), 160)
-    labels = same_map(gpu(1), fields, poses, "weighted")
-    assert len(np.unique(labels)) > PEOPLE / 3
+def test_assign_with_most_people(gpu):
+    fields, poses = crowd(MAX_PEOPLE, np.random.default_rng(3), (200, 150), 160)
+    labels = assert_same_map(gpu(1), fields, poses, CentroidMode.WEIGHTED)
+    assert len(np.unique(labels)) > MAX_PEOPLE / 3
     centroids = select(fields, poses, CentroidConfig())
     more = replace(
         centroids,
         **{name: np.concatenate([getattr(centroids, name)] * 2) for name in vars(centroids)},
     )
     with pytest.raises(ValueError, match="at most 64 people, got 128"):
-        on_gpu(gpu(), fields).assign(more, np.arange(1, 129), AssignConfig(), "weighted")
+        on_gpu(gpu(), fields).assign(more, np.arange(1, 129), AssignConfig(), CentroidMode.WEIGHTED)
 
 
-def test_nobody(gpu):
+def test_assign_without_people(gpu):
     fields, poses = crowd(0, np.random.default_rng(0), (64, 64), 64)
-    assert not same_map(gpu(), fields, poses, "weighted").any()
+    assert not assert_same_map(gpu(), fields, poses, CentroidMode.WEIGHTED).any()
 
 
-def test_what_the_gpu_does_not_do_is_said(gpu):
+def test_kernels_refuse_unsupported_settings(gpu):
     fields, poses = SMALL["crowd"](0)
-    with pytest.raises(ValueError, match="max_peaks on the GPU"):
-        Layout.of(fields, HoughConfig(max_peaks=SLOTS + 1))
+    with pytest.raises(ValueError, match="max_peaks: the GPU decoder"):
+        Layout.of(fields, HoughConfig(max_peaks=MAX_PEAKS + 1))
     centroids = select(fields, poses, CentroidConfig())
     with pytest.raises(ValueError, match="igo_sigma"):
         on_gpu(gpu(), fields).assign(
-            centroids, np.arange(1, 4), AssignConfig(igo_sigma=0.5), "weighted"
+            centroids, np.arange(1, 4), AssignConfig(igo_sigma=0.5), CentroidMode.WEIGHTED
         )
 
 
 def work_of_every_barrier(driver) -> None:
-    """The smallest work that goes through all barriers with something to lose at each."""
+    """Run the smallest work in which every barrier matters."""
     fields, poses = SMALL["crowd"](4)
-    same_votes_and_peaks(driver, fields)
-    same_poses(driver, fields, poses)
-    same_map(driver, fields, poses, "weighted", AssignConfig(mean_shift_steps=1))
+    assert_same_votes_and_peaks(driver, fields)
+    assert_same_poses(driver, fields, poses)
+    assert_same_map(driver, fields, poses, CentroidMode.WEIGHTED, AssignConfig(mean_shift_steps=1))
 
 
 @pytest.mark.parametrize("line", BARRIERS)
-def test_every_barrier_is_needed(gpu, line):
-    """Without it some order of the threads gives another result, or reads wild."""
+def test_barrier_removal_is_detected(gpu, line):
+    """Without a barrier, some thread order gives a wrong result or an invalid read."""
     codes = (_exit_code(_try, lambda o=order: gpu(o, skipped_barrier=line)) for order in ORDERS)
-    assert any(codes), f"kernels.cu:{line}: nothing notices that this barrier is gone"
+    assert any(codes), f"kernels.cu:{line}: no check fails without this barrier"
 
 
-def test_the_work_passes_with_all_barriers(gpu):
+def test_all_stages_in_every_thread_order(gpu):
     for order in ORDERS:
         work_of_every_barrier(gpu(order))
 
 
-SEEN = 77  # exit code of a process in which the watch has seen a hazard
+SEEN = 77  # exit code of a process in which hazards.h reported a hazard
 REDUCTION = """
 extern "C" __global__ void __launch_bounds__(64)
 reduce(const int* values, int* total) {
@@ -231,19 +231,19 @@ reduce(const int* values, int* total) {
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
-def test_no_hazard_in_shared_memory(tmp_path):
-    """No kernel writes and reads a place of shared memory between two barriers."""
+def test_shared_memory_has_no_hazard(tmp_path):
+    """No kernel writes and reads a location of shared memory between two barriers."""
     library = emulator.build(tmp_path, watched=True)
     for order in ORDERS:
         work_of_every_barrier(emulator.EmulatedDriver(library, order))
-    for line in BARRIERS:  # the watch is awake: it sees every barrier that is gone
-        codes = (_exit_code(_watched, library, order, line) for order in ORDERS)
+    for line in BARRIERS:  # the check itself works: it reports every removed barrier
+        codes = (_exit_code(_exit_on_hazard, library, order, line) for order in ORDERS)
         assert SEEN in codes, f"kernels.cu:{line}"
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
-def test_the_watch_sees_what_a_compiler_could_make_a_hazard(tmp_path):
-    """A tree reduction is right, but racecheck warned of its last line on a GPU."""
+def test_hazard_watch_sees_a_tree_reduction(tmp_path):
+    """A tree reduction is correct, but its last line is a hazard if a compiler moves the load."""
     driver = emulator.EmulatedDriver(emulator.build(tmp_path, REDUCTION, watched=True))
     values, total = driver.allocate((64,), np.int32), driver.allocate((1,), np.int32)
     driver.upload(values, np.arange(64, dtype=np.int32))
@@ -253,7 +253,7 @@ def test_the_watch_sees_what_a_compiler_could_make_a_hazard(tmp_path):
 
 
 def _exit_code(target, *args) -> int:
-    """Of a copy of this process: without a barrier it may read wild and die."""
+    """Run ``target`` in a fork: without a barrier it may crash."""
     child = multiprocessing.get_context("fork").Process(target=target, args=args)
     child.start()
     child.join()
@@ -266,7 +266,7 @@ def _try(driver) -> None:
     work_of_every_barrier(driver())
 
 
-def _watched(library, order, line) -> None:
+def _exit_on_hazard(library, order, line) -> None:
     faulthandler.disable()
     try:
         work_of_every_barrier(emulator.EmulatedDriver(library, order, line))
@@ -281,7 +281,7 @@ def _watched(library, order, line) -> None:
     ((75, 50), 160, 1), ((90, 160), 64, 1),
 ])  # fmt: skip
 def test_preprocess(gpu, size, longest, tolerance):
-    """Equal to the letterbox without a resize, within one grey level with one."""
+    """The result equals the letterbox, or differs by one grey level if it resizes."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (size[1] // 8 + 1, size[0] // 8 + 1, 3), np.uint8)
     frame = cv2.resize(coarse, size)
@@ -295,10 +295,10 @@ def test_preprocess(gpu, size, longest, tolerance):
     assert np.abs(found - expected).max() <= tolerance
 
 
-def test_kernels_do_not_name_what_the_host_does():
-    """Block sizes that kernels.cu relies on are those that kernels.py launches with."""
+def test_launch_bounds_match_the_host():
+    """Launch bounds in kernels.cu are the block sizes in kernels.py."""
     bounds = re.findall(r"__launch_bounds__\((\d+)\)\s*\n(\w+)\(", "\n".join(LINES))
     host = Path(compiler.__file__).with_name("kernels.py").read_text(encoding="utf-8")
     for threads, name in bounds:
         call = host[host.index(f'"{name}"') :][:120].replace("32 * A", str(32 * A))
-        assert f"({threads},)" in call or "_TILE" in call
+        assert f"({threads},)" in call or "TILE" in call

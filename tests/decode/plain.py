@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from kdc_core.config import AssignConfig
-from kdc_core.decode.assign import decay, foreground, reach_boxes
+from kdc_core.decode.assign import foreground, reach_boxes
 from kdc_core.decode.hough import ONE, smooth_votes
+from kdc_core.decode.phi import decay
 from kdc_core.decode.sample import FrameGrid, sample
 from kdc_core.letterbox import cell_centres
 from kdc_core.skeleton import A, K

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import plain
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,11 +10,12 @@ from hypothesis import strategies as st
 from kdc_core.config import AssignConfig, CentroidConfig, CentroidMode
 from kdc_core.decode.assign import assign, foreground, membership
 from kdc_core.decode.centroid import select
-from kdc_core.decode.group import suppress_duplicates
 from kdc_core.decode.hough import smooth_votes
-from kdc_core.decode.refine import instance_scores, votes_at
-from kdc_core.decode.score import _extents
+from kdc_core.decode.rank import instance_scores, suppress_duplicates
+from kdc_core.decode.refine import votes_at
+from kdc_core.decode.score import extents
 from kdc_core.types import Fields, Poses
+from tests.decode import plain
 from tools.gpu_check.crowd_fields import crowd, static
 
 SEEDS = st.integers(0, 2**31)
@@ -78,7 +78,7 @@ def test_pixels_and_boxes(people, seed, share):
     labels = np.where(rng.random((height, width)) < share, rng.choice(ids, (height, width)), 0)
     labels[: height // 2] = np.roll(np.repeat(labels[:1], height // 2, axis=0), 3)  # long runs
     labels = labels.astype(np.uint16)
-    counts, boxes = _extents(labels, ids)
+    counts, boxes = extents(labels, ids)
     expected, around = plain.extents(labels, ids)
     assert counts.tolist() == expected
     for box, truth in zip(boxes.tolist(), around, strict=True):

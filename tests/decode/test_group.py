@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from scenes import Scene, draw
 
 from kdc_core.config import EXACT, DecodeConfig
 from kdc_core.decode import decode
 from kdc_core.types import Fields
+from tests.scenes import Scene, draw
 
 pytest.importorskip("torch", reason="targets are made in torch: pip install -e '.[train]'")
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scenes import Scene, draw
 
 from kdc_core.config import DecodeConfig, GroupConfig
 from kdc_core.decode import find_poses
@@ -12,6 +11,7 @@ from kdc_core.decode.refine import refine_unmatched
 from kdc_core.letterbox import Letterbox
 from kdc_core.skeleton import CENTRE
 from kdc_core.types import Fields
+from tests.scenes import Scene, draw
 
 pytest.importorskip("torch", reason="targets are made in torch: pip install -e '.[train]'")
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from scenes import Scene, draw
 
 from kdc_core.config import CentroidConfig, DecodeConfig, ModelInfo
 from kdc_core.decode import decode
+from tests.scenes import Scene, draw
 
 pytest.importorskip("torch", reason="targets are made in torch: pip install -e '.[train]'")
 

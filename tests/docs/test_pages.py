@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -10,18 +9,12 @@ import pytest
 
 from kdc_core.cli import COMMANDS
 from kdc_core.io import ros_image
+from tests.docs.site import hooks
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md")) + sorted(ROOT.glob("*.md"))
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-
-
-def hooks():
-    spec = importlib.util.spec_from_file_location("hooks", DOCS / "hooks.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def anchors(text: str) -> set[str]:

@@ -1,7 +1,7 @@
 """Check the wording of texts that users and contributors read; the rules are in CONTRIBUTING.md.
 
 Checked are README, the pages of the site (not the reports, which are records), help texts,
-parameters, comments of messages, and the docstrings of the packages in ``DOCSTRINGS``.
+launch files, comments of parameters and messages, errors and docstrings.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.site import hooks
+
 ROOT = Path(__file__).parents[2]
-#: packages whose docstrings are checked
+#: packages whose docstrings and errors are checked
 DOCSTRINGS: tuple[str, ...] = ()
+ERRORS: tuple[str, ...] = ()
+HELP: tuple[str, ...] = ()
 #: pattern, what to write instead
 RULES = (
     (r"\bpictures?\b", "image or frame"),
@@ -78,11 +82,51 @@ def docstrings(path: Path) -> Iterator[tuple[int, str]]:
                 yield node.body[0].lineno, text
 
 
+def error_texts(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the line and the text of every error that a module raises with a literal text."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            parts = [
+                part.value
+                for part in ast.walk(node.exc)
+                if isinstance(part, ast.Constant) and isinstance(part.value, str)
+            ]
+            if parts:
+                yield node.lineno, " ".join(parts)
+
+
+def comments(path: Path, mark: str = "#") -> str:
+    """Return the comments of a message or YAML file."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return "\n".join(line.partition(mark)[2] for line in lines)
+
+
+def long_strings(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the line and the text of every string of several words, docstrings included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            yield node.lineno, node.value
+
+
 def modules(packages: tuple[str, ...]) -> list[Path]:
     return [path for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
 
 
-@pytest.mark.parametrize("path", pages(), ids=lambda path: str(path.relative_to(ROOT)))
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def listed(kind: str, texts: Iterator[tuple[int, str]]) -> list[str]:
+    """Return the findings in the texts of a file."""
+    return [f"{kind} at line {line}, {found}" for line, text in texts for found in findings(text)]
+
+
+LAUNCH: list[Path] = []  # sorted((ROOT / "launch").glob("*.py"))
+COMMENTED: list[Path] = []
+_COMMENTED = [ROOT / "config" / "params.yaml", *sorted((ROOT / "kdc_msgs" / "msg").glob("*.msg"))]
+
+
+@pytest.mark.parametrize("path", pages(), ids=name_of)
 def test_pages_use_the_terms(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     if path.name == "CONTRIBUTING.md":  # its ten rules quote what they forbid
@@ -90,14 +134,29 @@ def test_pages_use_the_terms(path: Path) -> None:
     assert not findings(prose(text))
 
 
-@pytest.mark.parametrize("path", modules(DOCSTRINGS), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", modules(DOCSTRINGS), ids=name_of)
 def test_docstrings_use_the_terms(path: Path) -> None:
-    found = [
-        f"docstring at line {line}, {finding}"
-        for line, text in docstrings(path)
-        for finding in findings(text)
-    ]
-    assert not found
+    assert not listed("docstring", docstrings(path))
+
+
+@pytest.mark.parametrize("path", modules(ERRORS), ids=name_of)
+def test_errors_use_the_terms(path: Path) -> None:
+    assert not listed("error", error_texts(path))
+
+
+@pytest.mark.parametrize("path", LAUNCH, ids=name_of)
+def test_launch_files_use_the_terms(path: Path) -> None:
+    assert not listed("text", long_strings(path))
+
+
+@pytest.mark.parametrize("path", COMMENTED, ids=name_of)
+def test_comments_of_interfaces_use_the_terms(path: Path) -> None:
+    assert not findings(comments(path))
+
+
+@pytest.mark.parametrize("command", HELP)
+def test_help_uses_the_terms(command: str) -> None:
+    assert not findings(hooks().command_help(command))
 
 
 @pytest.mark.parametrize(

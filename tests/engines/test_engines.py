@@ -20,7 +20,7 @@ def frame() -> Frame:
     return Frame(np.kron(small, np.ones((13, 13, 1), np.uint8))[:, 1:])  # 181 x 117
 
 
-def test_preprocess_is_rgb_planes_of_the_letterboxed_frame():
+def test_preprocess_returns_letterboxed_rgb_planes():
     image = np.zeros((40, 100, 3), np.uint8)
     image[..., 0], image[..., 1], image[..., 2] = 10, 20, 30  # blue, green, red
     tensor, letterbox = preprocess(Frame(image), ModelInfo(longest=100))
@@ -55,7 +55,7 @@ def test_engines_agree_with_torch(models, frame, name):
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
-def test_a_result_survives_the_next_frame(models, frame, name):
+def test_engine_result_survives_the_next_frame(models, frame, name):
     pytest.importorskip(name, reason=f"{name} is not installed")
     engine = open_engine(name, models.onnx, threads=1)
     first = engine(frame)
@@ -64,7 +64,7 @@ def test_a_result_survives_the_next_frame(models, frame, name):
     assert np.array_equal(first.mid, before)
 
 
-def test_info_and_long_side(models, frame):
+def test_open_engine_long_side(models, frame):
     engine = open_engine("onnxruntime", models.onnx, long_side=128)
     assert (engine.info.backbone, engine.info.longest) == ("efficientnet_lite0", 128)
     assert engine.info == open_engine("torch", models.checkpoint, long_side=128).info
@@ -73,7 +73,7 @@ def test_info_and_long_side(models, frame):
     assert engine.name.startswith("onnxruntime 1.")
 
 
-def test_auto_says_what_it_chose_and_why(models, caplog):
+def test_open_engine_auto_logs_its_choice(models, caplog):
     caplog.set_level(logging.INFO, "kdc_core.engines")
     assert open_engine("auto", models.checkpoint).name.startswith("torch")
     engine = open_engine("auto", models.onnx)
@@ -82,7 +82,7 @@ def test_auto_says_what_it_chose_and_why(models, caplog):
     assert engine.name in lines[1] and "installed" in lines[1]
 
 
-def test_auto_without_openvino(models, monkeypatch):
+def test_open_engine_auto_without_openvino(models, monkeypatch):
     import importlib.util
 
     find = importlib.util.find_spec
@@ -107,7 +107,7 @@ def foreign_onnx(path) -> None:
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino", "torch"])
-def test_wrong_files_are_one_line(tmp_path, name):
+def test_open_engine_refuses_wrong_files(tmp_path, name):
     pytest.importorskip(name, reason=f"{name} is not installed")
     suffix = ".pt" if name == "torch" else ".onnx"
     text, empty, other = (tmp_path / f"{stem}{suffix}" for stem in ("text", "empty", "other"))
@@ -132,7 +132,7 @@ def test_wrong_files_are_one_line(tmp_path, name):
         open_engine(name, text.rename(tmp_path / f"text{'.onnx' if name == 'torch' else '.pt'}"))
 
 
-def test_bad_options(models):
+def test_open_engine_refuses_wrong_options(models):
     with pytest.raises(ValueError, match=r"expected auto, .*onnxruntime"):
         open_engine("caffe", models.onnx)
     with pytest.raises(ValueError, match="threads: expected 0"):
@@ -140,10 +140,12 @@ def test_bad_options(models):
     with pytest.raises(ValueError, match="64 to 4096 pixels, got 8"):
         open_engine("onnxruntime", models.onnx, long_side=8)
     pytest.importorskip("torch", reason="torch is not installed")
-    with pytest.raises(ValueError, match="torch: expected a checkpoint of kdc train, name it: --m"):
+    with pytest.raises(
+        ValueError, match="torch: expected a checkpoint of kdc train, name one with --m"
+    ):
         open_engine("torch")
 
 
-def test_default_model_is_in_the_package():
+def test_default_model_path():
     path = default_model()
     assert path.parts[-3:] == ("kdc_core", "weights", "kdc_lite.onnx")

@@ -18,7 +18,7 @@ from kdc_lab.convert import to_onnx as module  # noqa: E402
 from kdc_lab.convert.to_onnx import export, fold_pads, largest_difference  # noqa: E402
 
 
-def test_difference_to_torch(models):
+def test_export_agrees_with_torch(models):
     assert models.difference <= 1e-4
     net = Inference(load_checkpoint(models.checkpoint)[0]).eval()
     assert largest_difference(net, models.onnx) == pytest.approx(models.difference, abs=2e-5)
@@ -27,10 +27,10 @@ def test_difference_to_torch(models):
     assert 1e-4 < largest_difference(net, models.onnx) < 1e-3  # it does look
 
 
-def test_a_graph_that_differs_is_refused_and_not_written(models, tmp_path, monkeypatch):
+def test_export_refuses_a_differing_graph(models, tmp_path, monkeypatch):
     out = tmp_path / "out.onnx"
     out.write_text("older")
-    true_trace = module._trace
+    true_trace = module.trace
 
     def wrong_trace(net, info, path):
         true_trace(net, info, path)
@@ -40,14 +40,14 @@ def test_a_graph_that_differs_is_refused_and_not_written(models, tmp_path, monke
         ).tobytes()
         onnx.save(model, path)
 
-    monkeypatch.setattr(module, "_trace", wrong_trace)
+    monkeypatch.setattr(module, "trace", wrong_trace)
     with pytest.raises(ValueError, match=r"differ by .* more than 1e-04.*was not written"):
         export(models.checkpoint, out)
     assert out.read_text() == "older"
     assert [p.name for p in tmp_path.iterdir()] == ["out.onnx"]
 
 
-def test_graph_is_plain(models):
+def test_export_uses_plain_operators(models):
     model = onnx.load(models.onnx)
     operators = Counter(node.op_type for node in model.graph.node)
     assert set(operators) <= {
@@ -62,14 +62,14 @@ def test_graph_is_plain(models):
         assert shape[2].dim_param and shape[3].dim_param  # free
 
 
-def test_metadata_round_trip(models):
+def test_model_info_metadata_round_trip(models):
     text = {p.key: p.value for p in onnx.load(models.onnx).metadata_props}
     info = ModelInfo.from_metadata(text)
     assert info == load_checkpoint(models.checkpoint)[1]
     assert (info.longest, info.stride, info.seg_stride, info.radius) == (160, 8, 2, 16.0)
 
 
-def test_metadata_that_is_missing_or_wrong(models):
+def test_model_info_refuses_wrong_metadata(models):
     text = load_checkpoint(models.checkpoint)[1].to_metadata()
     assert ModelInfo.from_metadata(text).octaves == 1
     del text["kdc_octaves"]  # files of before it
@@ -82,7 +82,7 @@ def test_metadata_that_is_missing_or_wrong(models):
         ModelInfo.from_metadata(text)
 
 
-def test_pads_are_folded_only_where_that_is_the_same():
+def test_fold_pads_only_folds_zero_borders():
     def model_with(pads: list[int], filler: float):
         nodes = [
             onnx.helper.make_node("Pad", ["x", "pads", "filler"], ["padded"]),
@@ -108,7 +108,7 @@ def test_pads_are_folded_only_where_that_is_the_same():
     assert fold_pads(model_with([0, 1, 0, 0, 0, 0, 0, 0], 0.0)) == 0  # a padded channel
 
 
-def test_bad_paths(models, tmp_path):
+def test_export_refuses_wrong_paths(models, tmp_path):
     with pytest.raises(ValueError, match=r"NAME\.onnx in an existing folder"):
         export(models.checkpoint, tmp_path / "none" / "a.onnx")
     with pytest.raises(ValueError, match=r"NAME\.onnx"):
@@ -122,7 +122,7 @@ def test_bad_paths(models, tmp_path):
         export(tmp_path / "none.pt", tmp_path / "a.onnx")
 
 
-def test_two_octaves_share_their_weights(models, tmp_path):
+def test_export_with_two_octaves_shares_weights(models, tmp_path):
     """Twice the graph, but no file of twice the size; a person's mean σ makes both speak."""
     content = torch.load(models.checkpoint, weights_only=True)
     content["network"]["octaves"] = 2

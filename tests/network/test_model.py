@@ -35,7 +35,7 @@ def network(config: NetworkConfig) -> KdcNet:
 
 @pytest.mark.parametrize(("seg_stride", "octaves"), [(2, 1), (2, 2), (2, 3), (4, 1), (8, 2)])
 @pytest.mark.parametrize("size", [(333, 187), (64, 31), (1, 1)])  # (width, height)
-def test_odd_frames_give_matching_grids(size, seg_stride, octaves):
+def test_inference_grids_of_odd_frames(size, seg_stride, octaves):
     net = Inference(network(replace(SMALL, seg_stride=seg_stride, octaves=octaves)))
     rng = np.random.default_rng(0)
     frame = Frame(rng.integers(0, 256, (size[1], size[0], 3), np.uint8))
@@ -50,7 +50,7 @@ def test_odd_frames_give_matching_grids(size, seg_stride, octaves):
 
 
 @pytest.mark.parametrize("name", ["lite", "base", "paper"])
-def test_presets_start_at_their_priors(name):
+def test_preset_starts_at_its_priors(name):
     config = preset(name)
     with torch.no_grad():
         fields, seg = network(config)(torch.full((1, 3, 64, 64), 114.0))
@@ -77,7 +77,7 @@ def test_inference_applies_the_activations_of_the_heads():
         assert torch.equal(fields[:, where], expected), head.name
 
 
-def test_normalisation_is_inside_and_not_in_the_weights():
+def test_normalisation_is_not_a_weight():
     net = network(SMALL)
     assert not any("mean" == name or "std" in name for name in net.state_dict())
     seen = []
@@ -86,7 +86,7 @@ def test_normalisation_is_inside_and_not_in_the_weights():
     assert float(seen[0].max()) == pytest.approx(1.0)  # (255 - 127) / 128
 
 
-def test_paper_evaluates_at_output_stride_8_with_the_same_weights():
+def test_for_inference_of_paper():
     config = replace(preset("paper"), backbone="resnet50")
     trained, evaluated = network(config), KdcNet(for_inference(config))
     evaluated.load_state_dict(trained.state_dict())
@@ -100,7 +100,7 @@ def test_paper_evaluates_at_output_stride_8_with_the_same_weights():
     assert for_inference(preset("lite")) == preset("lite")
 
 
-def test_near_people_come_from_the_half_sized_picture():
+def test_inference_takes_near_people_from_the_half_scale():
     """Every cell points at one place, whichever octave it is taken from; only the near ones move.
 
     A half-sized picture's pixel (x, y) is at (2x + 0.5, 2y + 0.5).
@@ -142,7 +142,7 @@ def test_near_people_come_from_the_half_sized_picture():
     assert (seg[0, 0, 30, 4], seg[0, 0, 30, 60]) == pytest.approx((0.5, 0.1), abs=0.01)
 
 
-def test_of_three_octaves_the_smallest_sees_who_fills_the_picture():
+def test_inference_with_three_octaves():
     """Sizes of people across the picture; each octave answers with a heat and mask of its own."""
     net = Inference(network(replace(SMALL, octaves=3)))
     sigma = torch.full((1, 16, 16), 20.0)
@@ -166,7 +166,7 @@ def test_of_three_octaves_the_smallest_sees_who_fills_the_picture():
     assert (seg[0, 0, 32, 4], seg[0, 0, 32, 60]) == pytest.approx((0.8, 0.2), abs=0.03)
 
 
-def test_mask_and_poses_have_the_backbone_in_common():
+def test_mask_and_poses_share_only_the_backbone():
     net = KdcNet(preset("lite"))
     fields, seg = net(torch.rand(2, 3, 64, 64) * 255)
     for logits, other in ((seg, "people pose owner fields"), (fields, "foreground inside seg")):
@@ -178,7 +178,7 @@ def test_mask_and_poses_have_the_backbone_in_common():
         assert all(p.grad is not None for p in net.backbone.parameters())
 
 
-def test_every_parameter_learns():
+def test_every_parameter_has_a_gradient():
     net = network(SMALL).train()
     fields, seg = net(torch.rand(2, 3, 64, 64) * 255)
     (fields.square().mean() + seg.square().mean()).backward()
@@ -186,7 +186,7 @@ def test_every_parameter_learns():
     assert idle == []
 
 
-def test_bad_shapes_are_refused():
+def test_network_refuses_wrong_shapes():
     with pytest.raises(ValueError, match="multiples of 32"):
         network(SMALL)(torch.zeros(1, 3, 64, 65))
     with pytest.raises(ValueError, match="seg_stride 2, 4 or 8"):

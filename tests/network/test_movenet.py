@@ -64,7 +64,7 @@ def conv(x, kernel, bias, stride=1):
     return F.conv2d(x, kernel, bias, stride, groups=x.shape[1] if depthwise else 1)
 
 
-def test_features_equal_the_graph(tmp_path):
+def test_movenet_agrees_with_the_published_graph(tmp_path):
     weights = published_weights()
     net = build_backbone("movenet").eval()
     file = tmp_path / "movenet.pt"
@@ -110,7 +110,7 @@ def test_features_equal_the_graph(tmp_path):
         assert (features - want).abs().max() <= 1e-4 * want.abs().max()
 
 
-def test_a_missing_weight_is_named():
+def test_convert_movenet_names_a_missing_weight():
     weights = published_weights()
     del weights[f"{GRAPH}/conv2d_2/BiasAdd/ReadVariableOp"]
     with pytest.raises(ValueError, match=r"conv2d_2/BiasAdd/ReadVariableOp, found 0"):
@@ -119,7 +119,7 @@ def test_a_missing_weight_is_named():
         load_published(build_backbone("movenet"), "movenet")
 
 
-def test_frozen_parts_are_those_of_the_stride():
+def test_movenet_up_to():
     net = build_backbone("movenet")
     assert net.up_to(0) == []
     image = torch.rand(1, 3, 32, 64)

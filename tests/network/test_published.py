@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="the network needs torch")
 from kdc_core.network.published import convert_file, read_tfjs  # noqa: E402
 
 
-def test_shards_are_read_in_order_and_checked(tmp_path):
+def test_read_tfjs_joins_and_checks_shards(tmp_path):
     values = np.arange(10, dtype="<f4")
     data = values.tobytes() + np.array([0.5, -2], "<f2").tobytes()
     (tmp_path / "a.bin").write_bytes(data[:18])
@@ -42,7 +42,7 @@ def test_shards_are_read_in_order_and_checked(tmp_path):
         read_tfjs(tmp_path / "none.json")
 
 
-def test_converted_kernels_are_halves(tmp_path, monkeypatch):
+def test_convert_file_stores_kernels_as_float16(tmp_path, monkeypatch):
     """A file of half the size; biases keep their bits."""
     (tmp_path / "a.bin").write_bytes(np.arange(6, dtype="<f4").tobytes())
     entries = [

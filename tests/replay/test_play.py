@@ -55,18 +55,18 @@ def test_output_bag_keeps_stamps_and_says_what_the_files_say(play, tmp_path):
     recording = Recording()
     _, out = play(recording, recording.write(tmp_path / "bag"))
     answers = dict(people_in(out / "people"))
-    assert list(answers) == [("/camera/kdc", stamp(i), stamp(i)) for i in range(12)]
+    assert list(answers) == [("/kdc", stamp(i), stamp(i)) for i in range(12)]
     skeletons = json.loads((out / "keypoints.json").read_text())
     assert sum(len(people) for people in answers.values()) == len(skeletons) > 12
     first = [s for s in skeletons if s["image_id"] == 1]
-    people = answers["/camera/kdc", stamp(0), stamp(0)]
+    people = answers["/kdc", stamp(0), stamp(0)]
     assert people.ids.tolist() == [s["track_id"] for s in first]
     assert np.allclose(people.keypoints.reshape(len(first), -1), [s["keypoints"] for s in first],
                        atol=0.006)  # fmt: skip
     assert set(np.unique(people.labels)) == {0, *people.ids.tolist()}
     bag = Bag(out / "people")
-    assert bag.topics["/camera/kdc/persons"] == "kdc_msgs/msg/PersonArray"
-    message = next(bag.messages({"/camera/kdc/persons"}))
+    assert bag.topics["/kdc/persons"] == "kdc_msgs/msg/PersonArray"
+    message = next(bag.messages({"/kdc/persons"}))
     assert (message.time, cdr_messages.decode(message.data, message.kind).header.frame_id) == (
         stamp(0), "optical",
     )  # fmt: skip
@@ -167,6 +167,12 @@ def test_cameras_that_share_a_namespace_do_not_share_outputs():
         "/a/left": "/a/left/kdc", "/a/right/compressed": "/a/right/kdc", "/b/image_raw": "/b/kdc",
     }  # fmt: skip
     assert prefixes(["/image_raw"]) == {"/image_raw": "/kdc"}
+    assert prefixes(["/a/image_raw"]) == {"/a/image_raw": "/kdc"}
+    # one of two cameras of a recording, which the robot's node serves both
+    two = ["/a/image_raw", "/b/image_raw"]
+    assert prefixes(two[1:], two) == {"/b/image_raw": "/b/kdc"}
+    compressed = ["/a/image_raw/compressed"]
+    assert prefixes(compressed, two[:1]) == {compressed[0]: "/kdc"}
 
 
 def test_start_and_duration_choose_frames(play, tmp_path):

@@ -1,6 +1,6 @@
-"""A pipeline that finds bright blobs instead of people, so that tests know what must come out.
+"""A pipeline that finds bright blobs instead of people, so that tests know the results.
 
-Run as a program it is the real node with this pipeline in place of the network.
+As a program this is the real node with this pipeline instead of the network.
 """
 
 from __future__ import annotations
@@ -13,23 +13,29 @@ import cv2
 import numpy as np
 
 from kdc_core.config import DecodeConfig
+from kdc_core.errors import InputError
 from kdc_core.skeleton import CENTRE
 from kdc_core.types import Frame, People
 
 
 class BlobPipeline:
-    """Each bright blob is a person; its score is its brightness, its keypoints are its middle."""
+    """Each bright blob is a person; its score is its brightness, its keypoints are its centre.
+
+    A white image is an error of the user, an image of grey level 254 hits a bug.
+    """
 
     def __init__(self, config: DecodeConfig, seconds: float = 0.0) -> None:
         self.config = config
-        self.seconds = seconds  # that every frame takes at least
+        self.seconds = seconds  # per frame, at least
         self.engine = SimpleNamespace(name="blobs")
 
     def __call__(self, frame: Frame, video=None, time=None) -> People:
         sleep(self.seconds)
         grey = frame.image.max(axis=2)
         if grey.min() == 255:
-            raise ValueError("blinded")  # a picture that cannot be processed
+            raise InputError("blinded")
+        if grey.min() == 254:
+            np.zeros(3) + np.zeros(4)
         low = 25  # of 255: above the noise that JPEG leaves in black
         count, labels, stats, middles = cv2.connectedComponentsWithStats(
             (grey >= low).astype(np.uint8)
@@ -60,12 +66,12 @@ class BlobPipeline:
 
 
 class StillPipeline(BlobPipeline):
-    """Always the same people at no cost: what is measured beside it is the node."""
+    """Returns the same people at no cost, so that measurements show the cost of the node."""
 
     def __init__(self, config: DecodeConfig, seconds: float, people: int) -> None:
         super().__init__(config)
         boxes = [(20 + 100 * k, 100, 80 + 100 * k, 300) for k in range(people)]
-        self.people = self(Frame(picture(*boxes, size=(640, 480))))
+        self.people = self(Frame(boxes_image(*boxes, size=(640, 480))))
         self.seconds = seconds
 
     def __call__(self, frame: Frame, video=None, time=None) -> People:
@@ -75,7 +81,7 @@ class StillPipeline(BlobPipeline):
         return self.people
 
 
-def picture(*boxes: tuple[int, int, int, int], value: int = 200, size=(320, 240)) -> np.ndarray:
+def boxes_image(*boxes: tuple[int, int, int, int], value: int = 200, size=(320, 240)) -> np.ndarray:
     """Black (H, W, 3) with filled boxes x1, y1, x2, y2 (exclusive)."""
     image = np.zeros((size[1], size[0], 3), np.uint8)
     for x1, y1, x2, y2 in boxes:

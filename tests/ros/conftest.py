@@ -1,12 +1,13 @@
-"""Everything here needs ROS 2: without rclpy it is skipped, and says so."""
+"""Tests that need ROS 2; without rclpy they are skipped."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 
-import domain
 import pytest
+
+from tests.ros import domain
 
 HAS_ROS = importlib.util.find_spec("rclpy") is not None
 
@@ -30,16 +31,16 @@ def pytest_pycollect_makemodule(module_path, parent):
 
 @pytest.fixture(scope="session")
 def environment():
-    """Of nodes that need hri_msgs, vision_msgs and tf2_msgs."""
-    from standins import provide
+    """Environment of nodes that need hri_msgs, vision_msgs and tf2_msgs."""
+    from tests.ros.standins import provide
 
     return provide()
 
 
 @pytest.fixture
 def probe():
-    """A node in this process that talks to the nodes under test."""
-    from harness import Probe
+    """A node in this process that talks to the node under test."""
+    from tests.ros.harness import Probe
 
     with Probe() as probe:
         yield probe

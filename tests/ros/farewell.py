@@ -7,7 +7,7 @@ import time
 import rclpy
 from std_msgs.msg import Int32
 
-from kdc_ros.qos import settle
+from kdc_ros.qos import wait_for_acks
 
 ROUNDS = 60
 
@@ -20,6 +20,6 @@ if __name__ == "__main__":
             time.sleep(0.005)
         time.sleep(0.05)  # until the listener knows it, too
         publisher.publish(Int32(data=turn))
-        settle([publisher])
+        wait_for_acks([publisher])
         node.destroy_publisher(publisher)
     rclpy.shutdown()

@@ -1,4 +1,4 @@
-"""Processes under test, and a node that sends them pictures and listens."""
+"""Processes under test, and a node that sends them images and collects their messages."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from itertools import count
 from pathlib import Path
 from typing import TypeVar
@@ -28,18 +29,18 @@ from kdc_ros.image_messages import to_message
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0  # seconds, for slow and busy machines
-_numbers = count(10**6)  # of pictures that are asked about; below are those that tests give
+_numbers = count(10**6)  # nanoseconds of stamps; tests choose smaller ones themselves
 
 
 def _path() -> str:
-    """This tree first, whatever is installed."""
+    """Return PYTHONPATH with this source tree first."""
     return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
 
 class Running:
-    """A node in a process of its own; ended by its process id."""
+    """A node in a process of its own."""
 
-    _kdc: Running | None = None  # the last one with the pipeline of ``blobs.py``
+    _kdc: Running | None = None  # the last node with the pipeline of ``blobs.py``
 
     def __init__(self, *command: str, parameters: dict | None = None, env: dict | None = None):
         options = [f"{name}:={value}" for name, value in (parameters or {}).items()]
@@ -52,7 +53,7 @@ class Running:
 
     @classmethod
     def blobs(cls, env: dict | None = None, **parameters) -> Running:
-        """The node with the pipeline of ``blobs.py``, one at a time."""
+        """Start the node with the pipeline of ``blobs.py``; only one may run at a time."""
         alone = cls._kdc is None or cls._kdc.process.poll() is not None
         assert alone, "two nodes of one name would answer for each other"
         Running._kdc = cls(
@@ -62,11 +63,11 @@ class Running:
 
     @classmethod
     def module(cls, name: str, **parameters) -> Running:
-        """``python -m kdc_ros.<name>``."""
+        """Start ``python -m kdc_ros.<name>``."""
         return cls("-m", f"kdc_ros.{name}", parameters=parameters)
 
     def end(self, *signals: int, pause: float = 0.0) -> tuple[int, str, str]:
-        """Send signals; exit code, stdout, stderr."""
+        """Send signals; return exit code, stdout and stderr."""
         for number in signals:
             self.process.send_signal(number)
             time.sleep(pause)
@@ -89,7 +90,7 @@ class Running:
 
 
 class Probe:
-    """Publishes pictures, collects messages, calls services."""
+    """Publishes images, collects messages, calls services."""
 
     def __enter__(self) -> Probe:
         self.context = rclpy.Context()
@@ -107,13 +108,13 @@ class Probe:
         self.context.try_shutdown()
 
     def listen(self, kind: type, topic: str) -> list:
-        """The messages of a topic, as they come."""
+        """Return a list to which the messages of a topic are appended."""
         heard = self.heard.setdefault(topic, [])
         self.node.create_subscription(kind, topic, heard.append, QoSProfile(depth=100))
         return heard
 
     def advertise(self, kind: type, topic: str, qos: QoSProfile | int = 1):
-        """A publisher with a subscriber that has followed its reliability: waits for it."""
+        """Return a publisher after it has a subscriber with the same reliability."""
         publisher = self.node.create_publisher(kind, topic, qos)
         offered = publisher.qos_profile.reliability
 
@@ -127,18 +128,16 @@ class Probe:
         return publisher
 
     def ask(self, camera, message, heard: list, patience: float = 3.0):
-        """The answer to a picture.
+        """Return the answer to an image.
 
-        It gets a number of its own as its stamp, so that late answers to others are not taken for
-        this one's, and is sent anew when nothing comes: best effort loses pictures, and so does
-        whoever has not found all listeners yet.
+        The image gets a new stamp, so that it is not mistaken for another one, and is sent again
+        with a newer stamp if nothing comes: best effort loses images, and so does a publisher
+        before it has found all subscribers.
         """
         mine: set[int] = set()
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
-            number = next(_numbers)
-            mine.add(number)
-            message.header.stamp.nanosec = number
+            mine.add(stamp_anew(message))
             camera.publish(message)
             again = time.monotonic() + patience
             while time.monotonic() < again:
@@ -149,21 +148,26 @@ class Probe:
         raise AssertionError("no answer")
 
     def show(self, camera, message, heard: list):
-        """The answer to a picture that is sent as the same one until it comes.
+        """Return the answer to an image that is sent again, with newer stamps, until one comes.
 
-        What was heard before is forgotten.
+        Earlier messages are removed from ``heard``. ``message`` keeps the stamp of the answer.
         """
         heard.clear()
+        sent: list[Header] = []
 
         def answers():
+            stamp_anew(message)
+            sent.append(deepcopy(message.header))
             camera.publish(message)
             self.spin(0.15)
-            return [answer for answer in heard if answer.header == message.header]
+            return [answer for answer in heard if answer.header in sent]
 
-        return self.until(answers, "no answer")[-1]
+        answer = self.until(answers, "no answer")[-1]
+        message.header = deepcopy(answer.header)
+        return answer
 
     def until(self, true: Callable[[], T], failure: str, timeout: float = PATIENCE) -> T:
-        """What is true, once it is; the last of nothing heard so far is not there yet."""
+        """Return the value of ``true`` once it is true; an IndexError counts as not yet true."""
         end = time.monotonic() + timeout
         while not (found := _now(true)):
             assert time.monotonic() < end, failure
@@ -181,12 +185,12 @@ class Probe:
         assert self.call(SetBool, "/kdc/enable", SetBool.Request(data=on)).success
 
     def change(self, transition: int) -> bool:
-        """Whether a transition of the node's lifecycle succeeded."""
+        """Return True if a transition of the node's lifecycle succeeded."""
         request = ChangeState.Request(transition=Transition(id=transition))
         return self.call(ChangeState, "/kdc/change_state", request).success
 
     def call(self, kind: type, name: str, request):
-        """The response of a service."""
+        """Return the response of a service."""
         if name not in self.clients:
             self.clients[name] = self.node.create_client(kind, name)
             self.until(self.clients[name].service_is_ready, f"no service {name}")
@@ -196,7 +200,7 @@ class Probe:
         return future.result()
 
     def set(self, name: str, value: object, node: str = "/kdc"):
-        """Result of setting one parameter of a node."""
+        """Return the result of setting one parameter of a node."""
         wanted = rclpy.parameter.Parameter(name, value=value).get_parameter_value()
         request = SetParameters.Request(parameters=[Parameter(name=name, value=wanted)])
         return self.call(SetParameters, f"{node}/set_parameters", request).results[0]
@@ -209,13 +213,19 @@ def _now(true: Callable[[], object]) -> object:
         return False
 
 
+def stamp_anew(message) -> int:
+    """Give an image a stamp that is newer than all that were given here; return its nanoseconds."""
+    message.header.stamp.nanosec = next(_numbers)
+    return message.header.stamp.nanosec
+
+
 def header(index: int, frame_id: str = "optical") -> Header:
-    """A header that says which picture it is, in nanoseconds."""
+    """Return a header with ``index`` as nanoseconds of its stamp."""
     made = Header(frame_id=frame_id)
     made.stamp.sec, made.stamp.nanosec = 1_700_000_000, index
     return made
 
 
 def image_message(array, index: int = 0, encoding: str = "bgr8"):
-    """A picture with its number in the stamp."""
+    """Return an image message with ``index`` as nanoseconds of its stamp."""
     return to_message(array, encoding, header(index))

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from harness import PATIENCE, Probe, Running
 from sensor_msgs.msg import Image
 
 from kdc_msgs.msg import PersonArray
 from kdc_ros.environment import MALLOC
+from tests.ros.harness import PATIENCE, Probe, Running
 
 HERE = Path(__file__).parent
 
@@ -86,9 +86,9 @@ def settled(probe: Probe, reports: list[DiagnosticArray], index: int = 0) -> dic
 
     def told():
         shown = values(reports[-1], index).items()
-        counts = {name: int(value) for name, value in shown if name.startswith("pictures")}
-        done = sum(n for name, n in counts.items() if name != "pictures received")
-        return counts if counts["pictures received"] == done else False
+        counts = {name: int(value) for name, value in shown if name.startswith("images")}
+        done = sum(n for name, n in counts.items() if name != "images received")
+        return counts if counts["images received"] == done else False
 
     reports.clear()
     return probe.until(lambda: len(reports) >= 2 and told(), "some pictures are unaccounted for")
@@ -121,7 +121,7 @@ def drive(
         load.after = Usage.of(node.process.pid)
         load.sent = json.loads(camera.process.stdout.readline())["sent"]
     if ours:
-        load.received = settled(probe, reports)["pictures received"]
+        load.received = settled(probe, reports)["images received"]
     load.cpu = load.after.cpu - load.before.cpu
     load.latency = load.latency[warm:]
     return load

@@ -1,6 +1,6 @@
-"""A camera for measurements: the same picture again and again, stamped when it leaves.
+"""A camera for measurements: publishes the same image again and again, stamped when it is sent.
 
-usage: sender.py TOPIC WIDTHxHEIGHT FPS SECONDS [reliable]; prints how many it has sent.
+usage: sender.py TOPIC WIDTHxHEIGHT FPS SECONDS [reliable]; prints the number of images.
 """
 
 from __future__ import annotations
@@ -11,20 +11,18 @@ import time
 
 import numpy as np
 import rclpy
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from kdc_ros.image_messages import to_message
-
-RCLError = rclpy_implementation.RCLError
+from kdc_ros.rclpy_private import RCLError
 
 
 def await_listeners(node, publisher) -> None:
-    """Until somebody listens, and has changed to the reliability that is offered here.
+    """Wait until there is a subscriber and it has taken over the reliability of the publisher.
 
-    Who also hears another camera may not do that, and is not waited for.
+    A subscriber that also receives another camera may not do that: the wait ends after 3 s.
     """
     while rclpy.ok() and not publisher.get_subscription_count():
         time.sleep(0.05)

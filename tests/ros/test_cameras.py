@@ -9,10 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blobs import picture
 from diagnostic_msgs.msg import DiagnosticArray
-from harness import PATIENCE, Running, image_message
-from load import Usage, sender, settled, still, values
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
@@ -21,12 +18,15 @@ from visualization_msgs.msg import Marker, MarkerArray
 from kdc_core.types import Phase
 from kdc_msgs.msg import CentroidSwitch, PersonArray
 from kdc_ros.image_messages import compressed_to_bgr
+from tests.ros.blobs import boxes_image
+from tests.ros.harness import PATIENCE, Running, image_message
+from tests.ros.load import Usage, sender, settled, still, values
 
 BLOBS = str(Path(__file__).with_name("blobs.py"))
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
 
-def test_two_cameras_keep_their_sizes_stamps_and_ids(probe):
+def test_node_with_two_cameras_keeps_sizes_stamps_and_ids_apart(probe):
     topics = '["/front/image_raw", "/back/image_raw"]'
     with still(0.02, image_topics=topics):
         heard = {name: probe.listen(PersonArray, f"/{name}/kdc/persons") for name in TWO}
@@ -56,14 +56,14 @@ def test_two_cameras_keep_their_sizes_stamps_and_ids(probe):
     names = {status.name for status in reports[-1].status}
     assert names == {f"/kdc: /{name}/image_raw" for name in TWO}
     for count, name in zip(counts, TWO, strict=True):
-        assert count["pictures received"] >= 0.7 * sent[name]
+        assert count["images received"] >= 0.7 * sent[name]
 
 
 #: camera → size, pictures per second, seconds of its stamps
 TWO = {"front": ((640, 480), 12, 1000), "back": ((320, 240), 25, 2000)}
 
 
-def test_a_fast_camera_does_not_starve_a_slow_one(probe):
+def test_node_with_a_fast_camera_does_not_starve_a_slow_one(probe):
     topics = '["/front/image_raw", "/back/image_raw"]'
     with still(0.05, image_topics=topics):  # 20 pictures/s of work for 64 that come
         slow = probe.listen(PersonArray, "/front/kdc/persons")
@@ -84,7 +84,7 @@ def test_a_fast_camera_does_not_starve_a_slow_one(probe):
     assert len(fast) >= 15
 
 
-def test_names_are_remapped_once(probe):
+def test_node_remaps_topics_once(probe):
     swap = ["/front/image_raw:=/back/image_raw", "/back/image_raw:=/front/image_raw"]
     chain = ["/depth:=/front/depth", "/front/depth:=/back/depth"]
     words = [word for rule in (*swap, *chain) for word in ("-r", rule)]
@@ -97,35 +97,44 @@ def test_names_are_remapped_once(probe):
         unwanted = ("/front/image_raw", "/back/depth", "/depth")
         assert not any(map(probe.node.count_subscribers, unwanted))
         code, _, err = node.end(signal.SIGINT)
-    assert code == 0 and "waiting for pictures on /back/image_raw\n" in err, err
+    assert code == 0 and "waiting for images on /back/image_raw\n" in err, err
 
 
 @pytest.mark.parametrize(
     ("rule", "topic"),
     [("image_raw:=/eye/rgb", "/eye/rgb/compressed"), ("image_raw/compressed:=/jpeg", "/jpeg")],
 )
-def test_the_suffix_of_the_transport_comes_after_the_remapping(probe, rule, topic):
+def test_node_appends_the_suffix_of_the_transport_after_remapping(probe, rule, topic):
     parameters = {"image_transport": "compressed"}
     with Running(BLOBS, "--ros-args", "-r", rule, parameters=parameters) as node:
         probe.advertise(CompressedImage, topic, RELIABLE)
         code, _, err = node.end(signal.SIGINT)
-    assert code == 0 and f"waiting for pictures on {topic}\n" in err, err
+    assert code == 0 and f"waiting for images on {topic}\n" in err, err
 
 
-def test_cameras_in_one_namespace_are_refused():
-    with Running.module("node", image_topics='["/left", "/right"]') as node:
+def test_node_puts_cameras_of_one_namespace_below_their_topics(probe):
+    with Running.blobs(image_topics='["/left", "/right"]'):
+        for name in ("left", "right"):
+            probe.until(
+                lambda name=name: probe.node.count_publishers(f"/{name}/kdc/persons"), "no output"
+            )
+
+
+def test_node_refuses_cameras_whose_outputs_would_collide():
+    topics = '["/a", "/b", "/a/image_raw"]'
+    with Running.module("node", image_topics=topics) as node:
         code, _, err = node.end()
-    assert code == 2 and "every camera in a namespace of its own" in err, err
+    assert code == 2 and "would be published in /a/kdc" in err, err
     assert "Traceback" not in err
 
 
-def test_switched_off_it_does_nothing(probe):
+def test_enable_false_stops_all_work(probe):
     with still(0.05) as node:
         persons = probe.listen(PersonArray, "/kdc/persons")
         reports = probe.listen(DiagnosticArray, "/diagnostics")
         with sender(30, 3 * PATIENCE) as camera:
             probe.until(lambda: len(persons) > 20, "no results")
-            probe.until(lambda: int(values(reports[-1])["pictures dropped"]) > 20, "none dropped")
+            probe.until(lambda: int(values(reports[-1])["images dropped"]) > 20, "none dropped")
             probe.enable(False)
             probe.until(lambda: not probe.node.count_subscribers("/image_raw"), "subscribed")
             probe.until(lambda: reports[-1].status[0].message == "disabled", "not disabled")
@@ -136,17 +145,17 @@ def test_switched_off_it_does_nothing(probe):
             assert len(persons) == quiet
             assert used < 0.05 * 2.0, f"{used / 2:.1%} of a core"
             assert reports[-1].status[0].message == "disabled"
-            assert int(values(reports[-1])["pictures dropped"]) > 20, "as they were"
+            assert int(values(reports[-1])["images dropped"]) > 20, "as they were"
             probe.enable(True)
             probe.until(lambda: len(persons) > quiet + 20, "no results after switching on")
             probe.until(lambda: reports[-1].status[0].message != "disabled", "disabled")
-            counts = {name: int(n) for name, n in values(reports[-1]).items() if "pictures" in name}
-            assert counts["pictures dropped"] <= counts["pictures received"], counts
+            counts = {name: int(n) for name, n in values(reports[-1]).items() if "images" in name}
+            assert counts["images dropped"] <= counts["images received"], counts
             assert camera.process.poll() is None, "the camera had to go on during the test"
 
 
 @pytest.mark.timeout(300)
-def test_people_who_cross_keep_their_ids_and_their_switches_are_events(probe):
+def test_node_keeps_ids_of_crossing_people_and_publishes_switches(probe):
     pytest.importorskip("torch", reason="perfect fields are made by the training targets")
     with Running("tests/ros/actors.py") as node:
         persons = probe.listen(PersonArray, "/kdc/persons")
@@ -174,11 +183,11 @@ def test_people_who_cross_keep_their_ids_and_their_switches_are_events(probe):
             message.header.stamp.nanosec += 1000
             last = answer(message)
             assert len(last.people) == expected, threshold
-        dropped = settled(probe, reports)["pictures dropped"]
+        dropped = settled(probe, reports)["images dropped"]
         late = image_message(blank, message.header.stamp.nanosec - 1000)
         late.header.stamp.sec = message.header.stamp.sec
         camera.publish(late)
-        probe.until(lambda: settled(probe, reports)["pictures dropped"] == dropped + 1, "not late")
+        probe.until(lambda: settled(probe, reports)["images dropped"] == dropped + 1, "not late")
         message.header.stamp.nanosec += 1000
         assert [p.id for p in answer(message).people] == [p.id for p in last.people]
         message.header.stamp.sec -= 2
@@ -198,7 +207,7 @@ def test_people_who_cross_keep_their_ids_and_their_switches_are_events(probe):
     assert all(event.reason for event in events)
 
 
-def test_time_may_be_simulated_and_pause(probe):
+def test_node_runs_on_simulated_time_that_pauses(probe):
     with Running.blobs(use_sim_time="true"):
         persons = probe.listen(PersonArray, "/kdc/persons")
         reports = probe.listen(DiagnosticArray, "/diagnostics")
@@ -209,7 +218,7 @@ def test_time_may_be_simulated_and_pause(probe):
         for second in (100, 101, 101, 101):  # it stands still, pictures go on
             tick.clock.sec = second
             clock.publish(tick)
-            message = image_message(picture((20, 30, 60, 150)))
+            message = image_message(boxes_image((20, 30, 60, 150)))
             assert probe.ask(camera, message, persons).header == message.header
 
         def followed():
@@ -219,13 +228,13 @@ def test_time_may_be_simulated_and_pause(probe):
         probe.until(followed, "diagnostics in other time")
 
 
-def test_pictures_for_people_are_made_only_while_somebody_looks(probe):
+def test_outputs_cropped_masks_overlay_and_markers_of_one_image(probe):
     with Running.blobs(cropped_masks="true"):
         persons = probe.listen(PersonArray, "/kdc/persons")
         skeletons = probe.listen(MarkerArray, "/kdc/skeletons")
         overlays = probe.listen(CompressedImage, "/kdc/overlay/compressed")
         camera = probe.advertise(Image, "/image_raw", RELIABLE)
-        message = image_message(picture((20, 30, 60, 150)))
+        message = image_message(boxes_image((20, 30, 60, 150)))
         probe.ask(camera, message, overlays)  # by now all three have found each other
         (person,) = probe.ask(camera, message, persons).people
         probe.until(

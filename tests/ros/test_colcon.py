@@ -68,7 +68,7 @@ def _sourced(install: Path, environment: dict[str, str]) -> dict[str, str]:
     return dict(entry.split("=", 1) for entry in printed.split("\0") if "=" in entry)
 
 
-def test_index_share_and_executables_are_where_ros_looks(workspace):
+def test_colcon_installs_index_share_and_executables(workspace):
     install, _ = workspace
     for name in ("kdc_ros", "kdc_msgs"):
         share = install / name / "share"
@@ -82,7 +82,7 @@ def test_index_share_and_executables_are_where_ros_looks(workspace):
         assert os.access(path, os.X_OK), name
 
 
-def test_both_packages_are_imported_from_the_workspace(workspace, tmp_path):
+def test_colcon_packages_are_imported_from_the_workspace(workspace, tmp_path):
     install, environment = workspace
     script = (
         "import kdc_msgs.msg, kdc_core, kdc_ros.node\n"
@@ -104,7 +104,7 @@ def test_both_packages_are_imported_from_the_workspace(workspace, tmp_path):
 
 
 @pytest.mark.parametrize("name", EXECUTABLES)
-def test_executables_run(workspace, tmp_path, name):
+def test_colcon_executables_run(workspace, tmp_path, name):
     install, environment = workspace
     wrong = {
         "kdc_node": "min_score:=7.0",

@@ -10,7 +10,6 @@ import time
 import cv2
 import numpy as np
 import pytest
-from harness import PATIENCE, Running
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from rclpy.time import Time
@@ -23,6 +22,7 @@ from kdc_ros import camera as camera_module
 from kdc_ros import demo
 from kdc_ros.image_messages import to_bgr, to_message
 from kdc_ros.recorder import RecordNode
+from tests.ros.harness import PATIENCE, Running
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def model(tmp_path_factory):
     return path
 
 
-def test_the_camera_publishes_every_frame_in_time(probe, video):
+def test_camera_publishes_every_frame_in_time(probe, video):
     heard = []
     with Running.module("camera", source=f'"{video}"', wait_for_subscribers=1) as camera:
         probe.node.create_subscription(Image, "/image_raw", heard.append, QoSProfile(depth=20))
@@ -63,7 +63,7 @@ def test_the_camera_publishes_every_frame_in_time(probe, video):
     assert heard[0].header.frame_id == "camera"
 
 
-def test_a_looping_camera_goes_on_until_told_to_stop(probe, video):
+def test_camera_with_loop_runs_until_it_is_stopped(probe, video):
     heard = []
     with Running.module("camera", source=f'"{video}"', loop="true", fps=60.0) as camera:
         probe.node.create_subscription(Image, "/image_raw", heard.append, QoSProfile(depth=20))
@@ -73,16 +73,16 @@ def test_a_looping_camera_goes_on_until_told_to_stop(probe, video):
     assert json.loads(out)["published"] > 30
 
 
-@pytest.mark.parametrize("name", ["camera", "record"])
+@pytest.mark.parametrize("name", ["camera", "recorder"])
 def test_a_wrong_start_is_one_line_and_exit_code_2(name, tmp_path):
     path = tmp_path / "none" / "clip.avi"
-    parameter = {"camera": "source", "record": "out"}[name]
+    parameter = {"camera": "source", "recorder": "out"}[name]
     with Running.module(name, **{parameter: f'"{path}"'}) as process:
         code, _, err = process.end()
     assert code == 2 and "clip.avi" in err and len(err.strip().splitlines()) == 1, err
 
 
-def test_the_demo_records_every_frame(video, model, tmp_path):
+def test_demo_records_every_frame(video, model, tmp_path):
     out = tmp_path / "deep" / "demo.mp4"
     figures = demo.run(str(video), str(model), out, seconds=0)
     assert figures["published"] == 12
@@ -100,20 +100,20 @@ def test_the_demo_records_every_frame(video, model, tmp_path):
     assert figures["processed"] - 1 <= frames == figures["written"] <= 13
 
 
-def test_the_recorder_takes_odd_sides_and_rates_that_mpeg_4_cannot_count(probe, tmp_path):
+def test_recorder_takes_odd_sizes_and_fractional_rates(probe, tmp_path):
     values = {"out": str(tmp_path / "a.mp4"), "fps": 119.881}
     parameters = [Parameter(name, value=value) for name, value in values.items()]
     node = RecordNode(context=probe.context, parameter_overrides=parameters)
     for k in range(5):
         header = Header(stamp=Time(seconds=1000 + k / 119.881).to_msg())
-        node._write(to_message(np.full((241, 321, 3), 200, np.uint8), "bgr8", header))
+        node.write(to_message(np.full((241, 321, 3), 200, np.uint8), "bgr8", header))
     node.destroy_node()
     frames = list(open_source(str(tmp_path / "a.mp4")))
     assert [frame.size for frame in frames] == [(322, 242)] * 5
     assert node.summary()["written"] == 5
 
 
-def test_ctrl_c_ends_an_endless_demo_with_its_figures(video, model, tmp_path):
+def test_demo_ctrl_c_ends_an_endless_source_with_figures(video, model, tmp_path):
     out = tmp_path / "demo.mp4"
     with Running(
         "-m", "kdc_ros.demo", "--source", str(video), "--model", str(model), "--out", str(out)
@@ -131,10 +131,10 @@ def test_ctrl_c_ends_an_endless_demo_with_its_figures(video, model, tmp_path):
     assert re.match(r".*demo\.mp4: \d+ frames in, [1-9]\d* processed", text), text
 
 
-def test_the_demo_says_what_is_wrong(monkeypatch, capsys, video, tmp_path):
+def test_demo_names_what_is_wrong(monkeypatch, capsys, video, tmp_path):
     for source, model, words in (
         (str(tmp_path / "none.avi"), "", "none.avi"),
-        (str(video), "/nowhere/net.onnx", "the node process ended"),
+        (str(video), "/nowhere/net.onnx", "the node process failed"),
     ):
         argv = ["demo", "--source", source, "--model", model, "--out", str(tmp_path / "out.mp4")]
         monkeypatch.setattr("sys.argv", argv)
@@ -160,7 +160,7 @@ class Webcam:
 
 
 @pytest.mark.parametrize(("fps", "apart"), [(0.0, 1), (5.0, 4)])
-def test_a_webcam_is_not_behind_by_the_time_that_nobody_listened(probe, monkeypatch, fps, apart):
+def test_camera_of_a_webcam_is_not_behind_after_waiting(probe, monkeypatch, fps, apart):
     webcam = Webcam()
     source = Source("camera 7", "camera", webcam.frames)
     monkeypatch.setattr(camera_module, "open_source", lambda text: source)

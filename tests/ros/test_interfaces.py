@@ -1,4 +1,4 @@
-"""Outputs of other people's message types: REP 155, vision_msgs, TF, and depth behind them."""
+"""Outputs in foreign message types: REP 155, vision_msgs, TF; and depth."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import re
 
 import numpy as np
 import pytest
-from blobs import picture
-from harness import Running, header, image_message
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image
@@ -16,7 +14,9 @@ from kdc_core.types import Frame, People, Phase
 from kdc_msgs.msg import PersonArray
 from kdc_ros.image_messages import to_message
 from kdc_ros.params import NodeConfig
-from kdc_ros.person_messages import Result
+from kdc_ros.person_messages import FrameResult
+from tests.ros.blobs import boxes_image
+from tests.ros.harness import Running, header, image_message, stamp_anew
 
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -32,7 +32,7 @@ def node(environment):
         yield node
 
 
-def test_detections_carry_the_ids_and_what_their_class_means_is_latched(probe, node):
+def test_detections_carry_ids_and_label_info_is_latched(probe, node):
     from vision_msgs.msg import Detection2DArray, LabelInfo
 
     detections = probe.listen(Detection2DArray, "/kdc/detections")
@@ -41,7 +41,7 @@ def test_detections_carry_the_ids_and_what_their_class_means_is_latched(probe, n
     probe.node.create_subscription(LabelInfo, "/kdc/label_info", labels.append, LATCHED)
     probe.until(lambda: labels, "a latched message does not come late")
     camera = probe.advertise(Image, "/image_raw", RELIABLE)
-    probe.show(camera, image_message(picture(*BOXES), 4), detections)
+    probe.show(camera, image_message(boxes_image(*BOXES), 4), detections)
     probe.until(lambda: persons, "no persons")
     found = detections[-1].detections
     assert [one.id for one in found] == [str(p.id) for p in persons[-1].people] == ["1", "2"]
@@ -60,7 +60,7 @@ def test_detections_carry_the_ids_and_what_their_class_means_is_latched(probe, n
 
 
 @pytest.mark.parametrize(("encoding", "unit"), [("16UC1", 1000), ("32FC1", 1)])
-def test_depth_gives_places_in_space_and_frames(probe, node, encoding, unit):
+def test_depth_gives_3d_keypoints_and_tf_frames(probe, node, encoding, unit):
     from hri_msgs.msg import IdsList
     from tf2_msgs.msg import TFMessage
 
@@ -71,7 +71,7 @@ def test_depth_gives_places_in_space_and_frames(probe, node, encoding, unit):
     infos = probe.node.create_publisher(CameraInfo, "/depth_info", 10)
     camera = probe.advertise(Image, "/image_raw", RELIABLE)
     probe.until(lambda: depths.get_subscription_count(), "depth is not subscribed")
-    metres = np.full((120, 160), 2.5)  # half the size of the picture
+    metres = np.full((120, 160), 2.5)  # half the size of the image
     metres[:, 80:] = 4.0
     values = (metres * unit).astype(np.uint16 if unit == 1000 else np.float32)
     depth = to_message(values, encoding, header(7))
@@ -81,7 +81,7 @@ def test_depth_gives_places_in_space_and_frames(probe, node, encoding, unit):
     def placed():
         infos.publish(info)
         depths.publish(depth)
-        probe.show(camera, image_message(picture(*BOXES), 7), persons)
+        probe.show(camera, image_message(boxes_image(*BOXES), 7), persons)
         return persons[-1].people[0].keypoints_3d and frames
 
     probe.until(placed, "no places")
@@ -106,12 +106,15 @@ def test_depth_gives_places_in_space_and_frames(probe, node, encoding, unit):
 
 
 @pytest.mark.parametrize("reliability", [ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT])
-def test_depth_is_subscribed_as_it_is_published(probe, node, reliability):
-    probe.until(lambda: not probe.node.count_publishers("/depth"), "the last test's goes on")
+def test_depth_subscription_follows_the_publisher(probe, node, reliability):
+    probe.until(
+        lambda: not probe.node.count_publishers("/depth"),
+        "a publisher too many",
+    )
     probe.advertise(Image, "/depth", QoSProfile(depth=10, reliability=reliability))
 
 
-def test_depth_of_another_time_or_frame_leaves_people_in_the_picture(probe, node):
+def test_depth_of_another_time_or_frame_keeps_2d_people(probe, node):
     from diagnostic_msgs.msg import DiagnosticArray
     from tf2_msgs.msg import TFMessage
 
@@ -121,7 +124,8 @@ def test_depth_of_another_time_or_frame_leaves_people_in_the_picture(probe, node
 
     def complained(words, later, **change):
         def told():
-            message = image_message(picture(*BOXES), 7)
+            message = image_message(boxes_image(*BOXES))
+            stamp_anew(message)
             message.header.stamp.sec += later
             for name, value in change.items():
                 setattr(message.header, name, value)
@@ -131,23 +135,25 @@ def test_depth_of_another_time_or_frame_leaves_people_in_the_picture(probe, node
 
         return told
 
-    probe.until(complained("the nearest picture is", 2), "no complaint about time")
+    probe.until(complained("the nearest depth image is", 2), "no complaint about time")
     probe.until(lambda: persons[-1].header.stamp.sec == header(7).stamp.sec + 2, "no answer")
     assert len(persons[-1].people) == 2 and not persons[-1].people[0].keypoints_3d
     probe.until(
-        complained("registered to 'thermal', got one of 'optical'", 0, frame_id="thermal"),
+        complained("frame 'thermal', got a depth image in frame 'optical'", 0, frame_id="thermal"),
         "no complaint about the frame",
     )
     probe.until(lambda: persons[-1].header.frame_id == "thermal", "no answer")
     assert len(persons[-1].people) == 2
     frames = probe.listen(TFMessage, "/tf")
-    probe.until(complained("/image_raw: no frame_id", 0, frame_id=""), "no complaint about it")
+    probe.until(
+        complained("/image_raw: images have no frame_id", 0, frame_id=""), "no complaint about it"
+    )
     probe.until(lambda: persons[-1].header.frame_id == "", "no answer")
     assert persons[-1].people[0].keypoints_3d, "places are known"
     assert not [one for told in frames for one in told.transforms if not one.header.frame_id]
 
 
-def test_skeleton2d_has_the_order_of_the_message_file(environment):
+def test_skeleton_has_the_order_of_the_message_file(environment):
     from hri_msgs.msg import Skeleton2D
 
     from kdc_ros.hri import skeleton
@@ -163,7 +169,7 @@ def test_skeleton2d_has_the_order_of_the_message_file(environment):
         centroid=np.array([0]), centroid_xy=np.zeros((1, 2), np.float32),
         labels=np.zeros((100, 200), np.uint16), phase=np.array([Phase.CONFIRMED], np.uint8),
     )  # fmt: skip
-    made = skeleton(Result(Frame(np.zeros((100, 200, 3), np.uint8)), header(1), people), 0)
+    made = skeleton(FrameResult(Frame(np.zeros((100, 200, 3), np.uint8)), header(1), people), 0)
     order = ["NOSE", None, "RIGHT_SHOULDER", "RIGHT_ELBOW", "RIGHT_WRIST", "LEFT_SHOULDER",
              "LEFT_ELBOW", "LEFT_WRIST", "RIGHT_HIP", "RIGHT_KNEE", "RIGHT_ANKLE", "LEFT_HIP",
              "LEFT_KNEE", "LEFT_ANKLE", "LEFT_EYE", "RIGHT_EYE", "LEFT_EAR",

@@ -96,7 +96,7 @@ def clip(tmp_path):
     return path
 
 
-def test_every_argument_is_described():
+def test_launch_describes_every_argument():
     described = get_launch_description_from_python_launch_file(str(FILE)).get_launch_arguments()
     names = {argument.name for argument in described}
     assert names >= {
@@ -107,10 +107,10 @@ def test_every_argument_is_described():
     assert all(len(argument.description) > 10 for argument in described)
 
 
-def test_camera_and_node_find_each_other_and_end_cleanly(launch, clip, probe):
+def test_launch_connects_camera_and_node_and_ends_cleanly(launch, clip, probe):
     launched = launch(source=str(clip), namespace="robot", image="eye/image_raw", min_score="0.4")
     pid = launched.until(r"kdc_node-1\]: process started with pid \[(\d+)\]")[1]
-    launched.until("waiting for pictures on /robot/eye/image_raw")
+    launched.until("waiting for images on /robot/eye/image_raw")
     assert b"MALLOC_TOP_PAD_=33554432" in Path(f"/proc/{pid}/environ").read_bytes()
     persons = probe.listen(PersonArray, "/robot/kdc/persons")
     probe.until(lambda: persons, "no results")
@@ -121,11 +121,11 @@ def test_camera_and_node_find_each_other_and_end_cleanly(launch, clip, probe):
 
 
 @pytest.mark.parametrize("said", ["", "true"])
-def test_simulated_time_is_that_of_params_file_or_as_told(launch, clip, probe, tmp_path, said):
+def test_launch_use_sim_time_overrides_params_file(launch, clip, probe, tmp_path, said):
     file = tmp_path / "params.yaml"
     file.write_text(f"/**: {{ros__parameters: {{use_sim_time: {str(not said).lower()}}}}}")
     launched = launch(source=str(clip), params_file=str(file), use_sim_time=said)
-    launched.until("waiting for pictures on /image_raw")
+    launched.until("waiting for images on /image_raw")
     request = GetParameters.Request(names=["use_sim_time"])
     for name, expected in (("kdc", True), ("camera", bool(said))):
         answer = probe.call(GetParameters, f"/{name}/get_parameters", request)
@@ -133,28 +133,28 @@ def test_simulated_time_is_that_of_params_file_or_as_told(launch, clip, probe, t
     launched.end()
 
 
-def test_pictures_of_source_are_raw_whatever_is_asked_for(launch, clip, probe):
+def test_launch_source_is_always_raw(launch, clip, probe):
     launched = launch(source=str(clip), image_transport="compressed", shm_profile="none")
     launched.until("image_transport: raw")
-    launched.until(r"waiting for pictures on /image_raw\n")
+    launched.until(r"waiting for images on /image_raw\n")
     persons = probe.listen(PersonArray, "/kdc/persons")
     probe.until(lambda: persons, "no results")
     launched.end()
 
 
-def test_a_dead_node_is_started_again(launch, clip):
+def test_launch_respawn_restarts_a_killed_node(launch, clip):
     launched = launch(respawn="true")
     pid = int(launched.until(r"\[kdc_node-1\]: process started with pid \[(\d+)\]")[1])
-    launched.until("waiting for pictures on /image_raw")
+    launched.until("waiting for images on /image_raw")
     os.kill(pid, signal.SIGKILL)
     again = int(launched.until(r"\[kdc_node-1\]: process started with pid \[(\d+)\]")[1])
     assert again != pid
-    launched.until("waiting for pictures on /image_raw")
+    launched.until("waiting for images on /image_raw")
     assert "Traceback" not in launched.end()
 
 
-def test_a_managed_node_waits(launch, clip):
+def test_launch_without_autostart_waits(launch, clip):
     launched = launch(autostart="false", log_level="info")
     launched.until("process started")
     time.sleep(4)
-    assert "waiting for pictures" not in launched.end()
+    assert "waiting for images" not in launched.end()

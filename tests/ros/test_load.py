@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from load import drive, passthrough, still
 from sensor_msgs.msg import Image
+
+from tests.ros.load import drive, passthrough, still
 
 pytestmark = pytest.mark.timeout(120)
 
 
-def test_raw_pictures_at_30_fps_arrive_and_cost_little(probe):
+def test_load_raw_images_at_30_fps_arrive_and_cost_little(probe):
     with still() as node:
         load = drive(probe, node, 30, 6)
     assert load.sent == 180
@@ -21,7 +22,7 @@ def test_raw_pictures_at_30_fps_arrive_and_cost_little(probe):
     assert load.per_frame < 2.5 * least.per_frame, "CPU outside network and decoder"
 
 
-def test_60_fps_into_a_slow_network_stay_fresh_and_memory_flat(probe):
+def test_load_60_fps_into_a_slow_network_keeps_latency_and_memory(probe):
     inference = 0.2
     with still(inference) as node:
         load = drive(probe, node, 60, 8)

@@ -1,18 +1,18 @@
-"""Skeletons for RViz, by hand-made people."""
+"""Skeletons for RViz of people that were made by hand."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_messages import result
 from visualization_msgs.msg import Marker
 
 from kdc_core.skeleton import LIMBS
 from kdc_ros.markers import skeletons
 from tests.people import two_people
+from tests.ros.results import result
 
 
-def test_every_marker_is_of_the_pictures_frame_and_of_a_person():
+def test_skeletons_have_the_frame_of_the_image_and_ids_of_people():
     markers = skeletons(result()).markers
     assert markers[0].action == Marker.DELETEALL
     assert {m.header.frame_id for m in markers} == {"eye"}
@@ -22,7 +22,7 @@ def test_every_marker_is_of_the_pictures_frame_and_of_a_person():
     assert texts == ["7", "3"]
 
 
-def test_without_depth_they_lie_in_the_picture_plane():
+def test_skeletons_without_depth_are_in_the_image_plane():
     found = two_people()
     found.keypoints[0, :, :] = [63.0, 47.0, 1.0]  # the last pixel of 64 x 48
     joints = next(m for m in skeletons(result(found)).markers if m.ns == "joints" and m.id == 7)
@@ -31,7 +31,7 @@ def test_without_depth_they_lie_in_the_picture_plane():
     assert len(joints.points) == 17
 
 
-def test_with_depth_they_stand_where_the_people_are_and_unknown_joints_are_left_out():
+def test_skeletons_with_depth_are_in_space_without_unknown_joints():
     points = np.ones((2, 17, 3), np.float32) * 3
     points[0, 9] = np.nan
     markers = skeletons(result(points=points)).markers
@@ -41,7 +41,7 @@ def test_with_depth_they_stand_where_the_people_are_and_unknown_joints_are_left_
     assert len(limbs.points) == 2 * sum(9 not in pair for pair in LIMBS)
 
 
-def test_a_person_without_a_joint_has_no_marker():
+def test_skeletons_skip_a_person_without_joints():
     found = two_people()
     found.keypoints[1, :, 2] = 0.0
     assert {m.id for m in skeletons(result(found)).markers[1:]} == {7}

@@ -26,7 +26,7 @@ def status(monitor, state="active"):
     return made, {pair.key: pair.value for pair in made.values}
 
 
-def test_rates_and_latencies_of_the_last_seconds(clock):
+def test_status_has_rates_and_latencies_of_the_last_seconds(clock):
     monitor = Monitor(clock)
     for index in range(200):  # 20 per second for 10 s, every second one processed
         arrived = monitor.received()
@@ -38,17 +38,17 @@ def test_rates_and_latencies_of_the_last_seconds(clock):
     assert float(values["fps in"]) == pytest.approx(20, abs=0.3)
     assert float(values["fps out"]) == pytest.approx(10, abs=0.3)
     assert values["latency p50 ms"] == values["latency p95 ms"] == "50.0"
-    assert (values["pictures received"], values["pictures processed"]) == ("200", "100")
-    assert (values["pictures dropped"], values["people"]) == ("3", "4")
+    assert (values["images received"], values["images processed"]) == ("200", "100")
+    assert (values["images dropped"], values["people"]) == ("3", "4")
 
 
-def test_no_picture_is_a_warning_only_while_active(clock):
+def test_status_warns_without_images_only_while_active(clock):
     monitor = Monitor(clock)
     clock.now += 1.9
     assert status(monitor)[0].level == DiagnosticStatus.OK
     clock.now += 0.2
     made, values = status(monitor)
-    assert (made.level, made.message) == (DiagnosticStatus.WARN, "no picture for 2.1 s")
+    assert (made.level, made.message) == (DiagnosticStatus.WARN, "no image for 2.1 s")
     assert values["fps in"] == "0.0" and values["latency p95 ms"] == "0.0"
     made, _ = status(monitor, "inactive")
     assert (made.level, made.message) == (DiagnosticStatus.OK, "inactive")
@@ -56,7 +56,7 @@ def test_no_picture_is_a_warning_only_while_active(clock):
     assert status(monitor)[0].level == DiagnosticStatus.OK
 
 
-def test_silence_is_counted_from_the_last_result_while_pictures_fail(clock):
+def test_silence_counts_from_the_last_result_while_images_fail(clock):
     monitor = Monitor(clock)
     clock.now += 5
     assert monitor.silence() == 5
@@ -74,7 +74,7 @@ def test_silence_is_counted_from_the_last_result_while_pictures_fail(clock):
     assert monitor.silence() == 2
 
 
-def test_an_error_warns_for_a_while_and_is_remembered(clock):
+def test_status_warns_of_an_error_for_a_while_and_keeps_its_text(clock):
     monitor = Monitor(clock)
     monitor.received()
     monitor.failed("image: unknown encoding")
@@ -84,4 +84,4 @@ def test_an_error_warns_for_a_while_and_is_remembered(clock):
     monitor.received()
     made, values = status(monitor)
     assert made.level == DiagnosticStatus.OK
-    assert values["last error"] == "image: unknown encoding" and values["pictures failed"] == "1"
+    assert values["last error"] == "image: unknown encoding" and values["images failed"] == "1"

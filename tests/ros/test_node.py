@@ -8,9 +8,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from blobs import picture
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from harness import Running, header, image_message
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -18,6 +16,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
 
 from kdc_msgs.msg import PersonArray
+from tests.ros.blobs import boxes_image
+from tests.ros.harness import Running, header, image_message, stamp_anew
 
 BOXES = ((20, 30, 60, 150), (200, 40, 230, 90))
 
@@ -34,7 +34,7 @@ def node():
 
 class TestOneNode:
     @pytest.mark.parametrize("reliability", ["reliable", "best_effort"])
-    def test_a_picture_becomes_people_mask_and_overlay(self, probe, node, reliability):
+    def test_node_publishes_people_mask_and_overlay_of_an_image(self, probe, node, reliability):
         persons = probe.listen(PersonArray, "/kdc/persons")
         masks = probe.listen(Image, "/kdc/mask")
         overlays = probe.listen(Image, "/kdc/overlay")
@@ -45,7 +45,7 @@ class TestOneNode:
             ),
             "no outputs",
         )
-        sent = image_message(picture(*BOXES))
+        sent = image_message(boxes_image(*BOXES))
         probe.ask(camera, sent, overlays)  # by now all three have found each other
         message = probe.ask(camera, sent, persons)
         probe.until(
@@ -70,10 +70,10 @@ class TestOneNode:
         overlay = overlays[-1]
         assert (overlay.encoding, overlay.width, overlay.height) == ("bgr8", 320, 240)
 
-    def test_thresholds_change_while_it_runs_and_wrong_values_are_refused(self, probe, node):
+    def test_node_changes_min_score_live_and_refuses_wrong_values(self, probe, node):
         persons = probe.listen(PersonArray, "/kdc/persons")
         camera = probe.advertise(Image, "/image_raw", qos("reliable"))
-        dim = image_message(picture(BOXES[0], value=100))
+        dim = image_message(boxes_image(BOXES[0], value=100))
         assert len(probe.ask(camera, dim, persons).people) == 1
         assert probe.set("min_score", 0.6).successful
         assert len(probe.ask(camera, dim, persons).people) == 0
@@ -82,24 +82,25 @@ class TestOneNode:
             ("min_score", 1.5, "out of range"),
             ("min_score", "high", "type"),
             ("centroid_mode", "best", "centroid_mode: expected one of static, "),
-            ("engine", "torch", "engine is read when the node is configured"),
+            ("engine", "torch", "engine is read only when the node is configured"),
         ):
             result = probe.set(name, value)
             assert not result.successful and reason in result.reason, result
         assert probe.set("min_score", 0.15).successful
 
-    def test_bad_pictures_are_reported_and_the_next_one_is_processed(self, probe, node):
+    def test_node_reports_bad_images_and_processes_the_next_one(self, probe, node):
         persons = probe.listen(PersonArray, "/kdc/persons")
         reports = probe.listen(DiagnosticArray, "/diagnostics")
         camera = probe.advertise(Image, "/image_raw", qos("reliable"))
-        latest = 10**9 - 1
-        broken = image_message(picture(BOXES[0]), latest)
+        broken = image_message(boxes_image(BOXES[0]))
         broken.step = 7
-        white = image_message(np.full((20, 20, 3), 255, np.uint8), latest)
+        white = image_message(np.full((20, 20, 3), 255, np.uint8))
 
         def told(words):
             def heard():
-                camera.publish(broken if "step" in words else white)
+                message = broken if "step" in words else white
+                stamp_anew(message)
+                camera.publish(message)
                 probe.spin(0.2)
                 last = [r.status[0] for r in reports[-1:]]
                 return [s for s in last if s.level == DiagnosticStatus.WARN and words in s.message]
@@ -109,38 +110,77 @@ class TestOneNode:
         probe.until(told("expected a step of at least 960 bytes"), "no warning")
         probe.until(told("blinded"), "no warning")
         assert reports[-1].status[0].name == "/kdc"
-        good = image_message(picture(*BOXES))
+        good = image_message(boxes_image(*BOXES))
         assert len(probe.ask(camera, good, persons).people) == 2
 
-    def test_silence_is_a_warning_within_seconds(self, probe, node):
+    def test_node_reports_a_bug_with_its_traceback_and_lives(self, probe, node):
+        persons = probe.listen(PersonArray, "/kdc/persons")
+        reports = probe.listen(DiagnosticArray, "/diagnostics")
+        camera = probe.advertise(Image, "/image_raw", qos("reliable"))
+        planted = image_message(np.full((20, 20, 3), 254, np.uint8))  # see blobs.py
+
+        def reported():
+            stamp_anew(planted)
+            camera.publish(planted)
+            probe.spin(0.2)
+            return reports[-1].status[0].message.startswith("internal error: ValueError: operands")
+
+        probe.until(reported, "no error in /diagnostics")
+        assert reports[-1].status[0].level == DiagnosticStatus.ERROR
+        good = image_message(boxes_image(*BOXES))
+        assert len(probe.ask(camera, good, persons).people) == 2
+
+    def test_node_warns_without_images(self, probe, node):
         reports = probe.listen(DiagnosticArray, "/diagnostics")
         assert probe.set("stale_after", 0.5).successful
         probe.until(
-            lambda: reports[-1].status[0].message.startswith("no picture for"),
+            lambda: reports[-1].status[0].message.startswith("no image for"),
             "no warning",
         )
         assert reports[-1].status[0].level == DiagnosticStatus.WARN
         assert probe.set("stale_after", 2.0).successful
 
 
-def test_compressed_pictures(probe):
+def test_node_logs_a_bug_with_its_traceback_and_a_bad_image_in_one_line(probe):
+    with Running.blobs() as node:
+        reports = probe.listen(DiagnosticArray, "/diagnostics")
+        camera = probe.advertise(Image, "/image_raw", qos("reliable"))
+        for level, words in ((255, "blinded"), (254, "internal error")):
+            message = image_message(np.full((20, 20, 3), level, np.uint8))
+
+            def reported(message=message, words=words):
+                stamp_anew(message)
+                camera.publish(message)
+                probe.spin(0.1)
+                return words in reports[-1].status[0].message
+
+            probe.until(reported, f"no {words}")
+        code, _, err = node.end(signal.SIGINT)
+    assert code == 0
+    assert err.count("Traceback") == 1 and "np.zeros(3) + np.zeros(4)" in err, err
+    before, _, after = err.partition("Traceback")
+    assert "/image_raw: failed to process an image: blinded\n" in before
+    assert "internal error: ValueError: operands could not be broadcast" in before + after
+
+
+def test_node_processes_compressed_images(probe):
     with Running.blobs(image_transport="compressed"):
         persons = probe.listen(PersonArray, "/kdc/persons")
         camera = probe.advertise(CompressedImage, "/image_raw/compressed")
         message = CompressedImage(header=header(3), format="bgr8; png compressed bgr8")
-        message.data.frombytes(cv2.imencode(".png", picture(*BOXES))[1].tobytes())
+        message.data.frombytes(cv2.imencode(".png", boxes_image(*BOXES))[1].tobytes())
         answer = probe.ask(camera, message, persons)
         assert len(answer.people) == 2 and answer.header == message.header
 
 
-def test_a_slow_network_drops_old_pictures_and_answers_the_newest(probe):
+def test_node_with_a_slow_network_drops_old_images_and_processes_the_newest(probe):
     with Running.blobs(env={"BLOB_SECONDS": "0.25"}):
         persons = probe.listen(PersonArray, "/kdc/persons")
         camera = probe.advertise(Image, "/image_raw", qos("reliable"))
-        probe.ask(camera, image_message(picture()), persons)
+        probe.ask(camera, image_message(boxes_image()), persons)
         begin = time.monotonic()
         for index in range(1, 41):  # 40 pictures in a second, four can be answered
-            message = image_message(picture(BOXES[0]), index)
+            message = image_message(boxes_image(BOXES[0]), index)
             message.header.stamp.sec += 1
             camera.publish(message)
             probe.spin(0.025)
@@ -154,7 +194,7 @@ def test_a_slow_network_drops_old_pictures_and_answers_the_newest(probe):
         assert waited < 5, "one in work, then the newest; all of them would take 10 s"
 
 
-def test_lifecycle_by_a_manager(probe):
+def test_node_follows_a_lifecycle_manager(probe):
     change = probe.change
 
     def state():
@@ -169,7 +209,7 @@ def test_lifecycle_by_a_manager(probe):
         for _ in range(2):
             assert change(Transition.TRANSITION_ACTIVATE) and state() == "active"
             camera = probe.advertise(Image, "/image_raw", qos("reliable"))
-            probe.ask(camera, image_message(picture(*BOXES)), persons)
+            probe.ask(camera, image_message(boxes_image(*BOXES)), persons)
             assert change(Transition.TRANSITION_DEACTIVATE) and state() == "inactive"
             probe.until(lambda: probe.node.count_subscribers("/image_raw") == 0, "still subscribed")
             probe.node.destroy_publisher(camera)
@@ -179,7 +219,7 @@ def test_lifecycle_by_a_manager(probe):
         assert code == 0 and "Traceback" not in err
 
 
-def test_a_transition_that_is_not_available_is_refused_and_the_node_lives(probe):
+def test_node_refuses_an_unavailable_transition_and_lives(probe):
     with Running.blobs() as node:
         persons = probe.listen(PersonArray, "/kdc/persons")
         camera = probe.advertise(Image, "/image_raw", qos("reliable"))
@@ -189,7 +229,7 @@ def test_a_transition_that_is_not_available_is_refused_and_the_node_lives(probe)
             request = ChangeState.Request(transition=Transition(label=label))
             assert not probe.call(ChangeState, "/kdc/change_state", request).success
         assert node.process.poll() is None
-        probe.ask(camera, image_message(picture(*BOXES)), persons)
+        probe.ask(camera, image_message(boxes_image(*BOXES)), persons)
         assert probe.change(Transition.TRANSITION_DEACTIVATE)
         code, _, err = node.end(signal.SIGINT)
     assert code == 0 and "transition 99: not available while active" in err, err
@@ -198,11 +238,11 @@ def test_a_transition_that_is_not_available_is_refused_and_the_node_lives(probe)
 @pytest.mark.parametrize(
     "signals", [(signal.SIGINT, signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)]
 )
-def test_signals_in_the_middle_of_work_end_it_cleanly(probe, signals):
+def test_node_signals_while_processing_end_it_cleanly(probe, signals):
     with Running.blobs(env={"BLOB_SECONDS": "0.3"}) as node:
         camera = probe.advertise(Image, "/image_raw", qos("reliable"))
         for index in range(5):
-            camera.publish(image_message(picture(*BOXES), index))
+            camera.publish(image_message(boxes_image(*BOXES), index))
             probe.spin(0.05)
         code, _, err = node.end(*signals, pause=0.05)
         assert code == 0, err
@@ -210,7 +250,7 @@ def test_signals_in_the_middle_of_work_end_it_cleanly(probe, signals):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_the_network_loads_ends_it_cleanly(number):
+def test_node_signal_while_the_network_loads_ends_it_cleanly(number):
     with Running.blobs(env={"BLOB_OPEN_SECONDS": "0.7"}) as node:
         assert node.process.stdout.readline() == "opening\n"
         code, _, err = node.end(number, number, pause=0.2)
@@ -242,15 +282,15 @@ def test_a_wrong_start_is_one_line_and_exit_code_2(parameters, words):
         ({"qos_overrides./image_raw.subscription.depth": "many"}, "qos_overrides./image_raw"),
     ],
 )
-def test_what_is_wrong_with_a_subscription_is_said(parameters, words):
+def test_node_names_what_is_wrong_with_a_subscription(parameters, words):
     with Running.blobs(**parameters) as node:
         code, _, err = node.end()
     assert code == 2 and "see the error above" in err, err
-    assert words in err.partition("error: could not start")[0], err
+    assert words in err.partition("error: the node could not start")[0], err
     assert "Traceback" not in err
 
 
-def test_switching_on_with_a_wrong_topic_is_refused_and_the_node_lives(probe):
+def test_enable_with_a_wrong_topic_is_refused_and_the_node_lives(probe):
     depth = {"depth_topic": "/depth/", "depth_info_topic": "/info"}
     with Running.blobs(autostart="false", **depth) as node:
         assert probe.change(Transition.TRANSITION_CONFIGURE)
@@ -261,10 +301,10 @@ def test_switching_on_with_a_wrong_topic_is_refused_and_the_node_lives(probe):
         assert node.process.poll() is None
         probe.enable(False)
         _, _, err = node.end(signal.SIGINT)
-    assert "switched off: /image_raw" in err and "waiting" not in err, err
+    assert "inference disabled for /image_raw" in err and "waiting" not in err, err
 
 
-def test_a_failed_activation_leaves_nothing_subscribed(probe):
+def test_node_failed_activation_leaves_no_subscription(probe):
     wrong = {"qos_overrides./image_raw.subscription.depth": "many"}  # found out last
     depth = {"depth_topic": "/depth", "depth_info_topic": "/info"}
     with Running.blobs(autostart="false", **depth, **wrong):

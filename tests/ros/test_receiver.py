@@ -7,7 +7,7 @@ import threading
 from rclpy.qos import QoSProfile
 from std_msgs.msg import UInt32
 
-from kdc_ros.receiver import Receiver
+from kdc_ros.receiver import ThreadReceiver
 
 
 def test_messages_come_in_order_without_an_executor_and_an_error_stops_none_of_them(probe):
@@ -19,7 +19,7 @@ def test_messages_come_in_order_without_an_executor_and_an_error_stops_none_of_t
         if message.data == 3:
             raise ValueError("three")
 
-    receiver = Receiver(
+    receiver = ThreadReceiver(
         probe.node, UInt32, "/numbers", receive, errors.append, qos_profile=QoSProfile(depth=50)
     )
     publisher = probe.node.create_publisher(UInt32, "/numbers", QoSProfile(depth=50))

@@ -12,23 +12,23 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from blobs import picture
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from farewell import ROUNDS
-from harness import PATIENCE, Running, image_message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lifecycle_msgs.msg import Transition
-from load import Usage, sender, settled, still, values
 from rclpy.duration import Duration
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Int32
-from test_ros_images import REFERENCES, message, reference
 
 from kdc_msgs.msg import PersonArray
 from kdc_ros.image_messages import ENCODINGS
-from kdc_ros.qos import settle
+from kdc_ros.qos import wait_for_acks
+from tests.ros.blobs import boxes_image
+from tests.ros.encodings import REFERENCES, message, reference
+from tests.ros.farewell import ROUNDS
+from tests.ros.harness import PATIENCE, Running, image_message
+from tests.ros.load import Usage, sender, settled, still, values
 
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -87,7 +87,7 @@ def broken_compressed(draw):
         (CompressedImage, "/image_raw/compressed", broken_compressed(), 600),
     ],
 )
-def test_2000_broken_pictures_are_all_accounted_for(probe, kind, topic, strategy, examples):
+def test_node_counts_every_one_of_2000_broken_images(probe, kind, topic, strategy, examples):
     transport = "compressed" if kind is CompressedImage else "raw"
     deep = {f"qos_overrides.{topic}.subscription.depth": 2000}  # so that DDS drops none
     with Running.blobs(image_transport=transport, **deep) as node:
@@ -113,19 +113,19 @@ def test_2000_broken_pictures_are_all_accounted_for(probe, kind, topic, strategy
         send()
         counts = settled(probe, reports)
         assert sent >= examples
-        assert counts["pictures received"] == sent
-        assert counts["pictures failed"] > 0.1 * sent
-        assert counts["pictures processed"] > 0.05 * sent
+        assert counts["images received"] == sent
+        assert counts["images failed"] > 0.1 * sent
+        assert counts["images processed"] > 0.05 * sent
         assert memory[-1] - memory[len(memory) // 4] < 20, memory
-        good = image_message(picture((20, 30, 60, 150)))
+        good = image_message(boxes_image((20, 30, 60, 150)))
         if kind is CompressedImage:
             good = CompressedImage(header=good.header, format="png")
-            good.data.frombytes(cv2.imencode(".png", picture((20, 30, 60, 150)))[1].tobytes())
+            good.data.frombytes(cv2.imencode(".png", boxes_image((20, 30, 60, 150)))[1].tobytes())
         assert len(probe.ask(camera, good, persons).people) == 1, "the node is not well"
 
 
 @pytest.mark.timeout(200)
-def test_fifty_rounds_through_the_lifecycle(probe):
+def test_node_survives_fifty_rounds_through_the_lifecycle(probe):
     change, usage = probe.change, []
     with Running.blobs(autostart="false") as node:
         persons = probe.listen(PersonArray, "/kdc/persons")
@@ -134,7 +134,7 @@ def test_fifty_rounds_through_the_lifecycle(probe):
             assert change(Transition.TRANSITION_CONFIGURE), turn
             assert change(Transition.TRANSITION_ACTIVATE), turn
             if turn % 10 == 9:  # it works, and not only says so
-                probe.ask(camera, image_message(picture((20, 30, 60, 150))), persons, 0.5)
+                probe.ask(camera, image_message(boxes_image((20, 30, 60, 150))), persons, 0.5)
                 usage.append(Usage.of(node.process.pid))
             assert change(Transition.TRANSITION_DEACTIVATE), turn
             assert change(Transition.TRANSITION_CLEANUP), turn
@@ -156,7 +156,7 @@ WRONG = [
 ]  # fmt: skip
 
 
-def test_wrong_values_are_refused_with_a_reason_and_change_nothing(probe):
+def test_node_refuses_wrong_values_with_a_reason_and_keeps_the_old_ones(probe):
     with Running.blobs():
         persons = probe.listen(PersonArray, "/kdc/persons")
         camera = probe.advertise(Image, "/image_raw", RELIABLE)
@@ -164,15 +164,15 @@ def test_wrong_values_are_refused_with_a_reason_and_change_nothing(probe):
             result = probe.set(name, value)
             assert not result.successful, (name, value)
             assert len(result.reason) > 10 and "\n" not in result.reason, result.reason
-        dim = image_message(picture((20, 30, 60, 150), value=100))
+        dim = image_message(boxes_image((20, 30, 60, 150), value=100))
         assert len(probe.ask(camera, dim, persons).people) == 1
 
 
-def test_a_changed_threshold_acts_on_the_next_picture(probe):
+def test_node_min_score_acts_on_the_next_image(probe):
     with Running.blobs():
         persons = probe.listen(PersonArray, "/kdc/persons")
         camera = probe.advertise(Image, "/image_raw", RELIABLE)
-        dim = image_message(picture((20, 30, 60, 150), value=100))
+        dim = image_message(boxes_image((20, 30, 60, 150), value=100))
         for turn, (threshold, expected) in enumerate([(0.2, 1), (0.6, 0), (0.3, 1), (0.5, 0)] * 3):
             assert probe.set("min_score", threshold).successful
             assert len(probe.ask(camera, dim, persons).people) == expected, (turn, threshold)
@@ -198,7 +198,7 @@ def _mapped_by(process: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_nothing_stays_in_shared_memory(number):
+def test_node_leaves_nothing_in_shared_memory(number):
     before = {path.name for path in SHM.iterdir()}
     with still() as node, sender(30, 2 * PATIENCE) as camera:
         end = time.monotonic() + PATIENCE
@@ -216,7 +216,7 @@ def test_nothing_stays_in_shared_memory(number):
     assert not {name for name in ours if (SHM / name).exists()}
 
 
-def test_a_killed_camera_is_reported_and_its_successor_is_heard(probe):
+def test_node_reports_a_killed_camera_and_receives_its_successor(probe):
     with still(stale_after="0.5") as node:
         persons = probe.listen(PersonArray, "/kdc/persons")
         reports = probe.listen(DiagnosticArray, "/diagnostics")
@@ -224,9 +224,7 @@ def test_a_killed_camera_is_reported_and_its_successor_is_heard(probe):
             probe.until(lambda: len(persons) > 10, "no results")
             first.process.kill()
             first.process.wait(PATIENCE)
-        probe.until(
-            lambda: reports[-1].status[0].message.startswith("no picture for"), "no warning"
-        )
+        probe.until(lambda: reports[-1].status[0].message.startswith("no image for"), "no warning")
         assert reports[-1].status[0].level == DiagnosticStatus.WARN
         count = len(persons)
         with sender(30, 2 * PATIENCE, reliability="reliable"):
@@ -235,11 +233,11 @@ def test_a_killed_camera_is_reported_and_its_successor_is_heard(probe):
         assert code == 0 and "Traceback" not in err, err
 
 
-def test_bytes_that_are_no_message_neither_stop_it_nor_keep_it_busy(probe):
+def test_node_ignores_bytes_that_are_no_message(probe):
     with Running.blobs() as node:
         persons = probe.listen(PersonArray, "/kdc/persons")
         camera = probe.advertise(Image, "/image_raw", RELIABLE)
-        good = image_message(picture((20, 30, 60, 150)))
+        good = image_message(boxes_image((20, 30, 60, 150)))
         probe.ask(camera, good, persons)
         for rubbish in (b"\0\1\0\0rubbish", b"\0\1\0\0" + b"\xff" * 100, b"\0\1\0\0"):
             camera.publish(rubbish)
@@ -250,7 +248,7 @@ def test_bytes_that_are_no_message_neither_stop_it_nor_keep_it_busy(probe):
         assert len(probe.ask(camera, good, persons).people) == 1
 
 
-def test_a_camera_that_does_not_offer_what_was_asked_for_is_named(probe):
+def test_node_warns_of_a_camera_with_incompatible_reliability(probe):
     with Running.blobs(image_reliability="reliable"):
         reports = probe.listen(DiagnosticArray, "/diagnostics")
         probe.node.create_publisher(Image, "/image_raw", BEST_EFFORT)
@@ -259,7 +257,7 @@ def test_a_camera_that_does_not_offer_what_was_asked_for_is_named(probe):
         )
 
 
-def test_the_last_word_of_a_publisher_arrives_on_a_busy_machine(probe):
+def test_wait_for_acks_delivers_the_last_message_on_a_busy_machine(probe):
     heard = probe.listen(Int32, "/farewell")
     with ExitStack() as stack:
         for _ in range(4):
@@ -270,26 +268,26 @@ def test_the_last_word_of_a_publisher_arrives_on_a_busy_machine(probe):
     probe.until(lambda: len(heard) == ROUNDS, f"not all {ROUNDS}", 5.0)
 
 
-def test_who_does_not_listen_any_more_holds_nobody_up(probe):
+def test_wait_for_acks_gives_up_on_a_stopped_subscriber(probe):
     with Running.blobs() as node:
         camera = probe.advertise(Image, "/image_raw", RELIABLE)
         node.process.send_signal(signal.SIGSTOP)
-        camera.publish(image_message(picture((20, 30, 60, 150))))
+        camera.publish(image_message(boxes_image((20, 30, 60, 150))))
         start = time.monotonic()
-        settle([camera, camera], seconds=1.0)
+        wait_for_acks([camera, camera], seconds=1.0)
         took = time.monotonic() - start
         node.process.send_signal(signal.SIGCONT)
     assert 0.9 < took < 1.9
 
 
 @pytest.mark.parametrize("late", [0.0, 0.002, 0.01])
-def test_a_signal_while_it_changes_its_subscription_ends_it_cleanly(late):
+def test_node_signal_while_it_subscribes_anew_ends_it_cleanly(late):
     def said(words):
         while words not in (line := node.process.stderr.readline()):
             assert line, "it has ended by itself"
 
     with Running.blobs() as node:
-        said("waiting for pictures")
+        said("waiting for images")
         with sender(30, PATIENCE, reliability="reliable"):
             said("publishers offer reliable")
             time.sleep(late)
@@ -297,7 +295,7 @@ def test_a_signal_while_it_changes_its_subscription_ends_it_cleanly(late):
     assert code == 0 and "Traceback" not in err, err
 
 
-def test_a_parent_that_ends_it_needs_no_patience(probe):
+def test_node_ends_soon_after_sigterm(probe):
     with still(0.2) as node:
         persons = probe.listen(PersonArray, "/kdc/persons")
         with sender(30, 2 * PATIENCE):
@@ -308,7 +306,7 @@ def test_a_parent_that_ends_it_needs_no_patience(probe):
     assert code == 0 and "Traceback" not in err and "Error" not in err, err
 
 
-def test_memory_of_a_claimed_giant_is_never_taken(probe):
+def test_node_allocates_no_memory_for_a_forged_image_size(probe):
     jpeg, png = (
         bytearray(cv2.imencode(suffix, np.zeros((8, 8, 3), np.uint8))[1].tobytes())
         for suffix in (".jpg", ".png")

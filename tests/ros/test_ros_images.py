@@ -1,4 +1,4 @@
-"""Every encoding against pictures made by arithmetic, and broken messages against the door."""
+"""Every encoding against images computed by arithmetic, and broken messages."""
 
 from __future__ import annotations
 
@@ -22,100 +22,17 @@ from kdc_ros.image_messages import (
     to_metres,
     to_serialized,
 )
-
-W, H = 36, 20
-
-
-def reference() -> np.ndarray:
-    """BGR picture (H, W, 3) of 4x4 pixel tiles: chroma that is shared by neighbours is exact."""
-    rng = np.random.default_rng(7)
-    tiles = rng.integers(30, 226, (H // 4, W // 4, 3))
-    return np.kron(tiles, np.ones((4, 4, 1))).astype(np.uint8)
+from tests.ros.encodings import REFERENCES, H, W, message, mosaic, reference
 
 
-def yuv(bgr: np.ndarray) -> np.ndarray:
-    """BT.601 with video range, as ITU writes it down."""
-    b, g, r = np.moveaxis(bgr.astype(float), -1, 0)
-    y = 16 + (65.481 * r + 128.553 * g + 24.966 * b) / 255
-    u = 128 + (-37.797 * r - 74.203 * g + 112.0 * b) / 255
-    v = 128 + (112.0 * r - 93.786 * g - 18.214 * b) / 255
-    return np.stack([y, u, v], axis=-1).round().astype(np.uint8)
-
-
-def packed(bgr: np.ndarray, luma_first: bool) -> np.ndarray:
-    planes = yuv(bgr)
-    chroma = np.where(np.arange(W) % 2 == 0, planes[..., 1], planes[..., 2])
-    pair = (planes[..., 0], chroma) if luma_first else (chroma, planes[..., 0])
-    return np.stack(pair, axis=-1)
-
-
-def planar(bgr: np.ndarray, u_first: bool) -> np.ndarray:
-    planes = yuv(bgr)
-    u, v = planes[::2, ::2, 1], planes[::2, ::2, 2]
-    chroma = np.stack((u, v) if u_first else (v, u), axis=-1).reshape(H // 2, W)
-    return np.concatenate([planes[..., 0], chroma])
-
-
-def mosaic(bgr: np.ndarray, pattern: str) -> np.ndarray:
-    """What a sensor sees through a colour filter array, named by its first two rows."""
-    raw = np.zeros((H, W), np.uint8)
-    for place, colour in enumerate(pattern):
-        y, x = divmod(place, 2)
-        raw[y::2, x::2] = bgr[y::2, x::2, "bgr".index(colour)]
-    return raw
-
-
-def grey(bgr: np.ndarray) -> np.ndarray:
-    return bgr[..., :1].repeat(3, axis=2)
-
-
-ALPHA = np.full((H, W, 1), 77, np.uint8)
-#: encoding → (picture → data, what must come back, largest error in grey levels)
-REFERENCES = {
-    "bgr8": (lambda p: p, lambda p: p, 0),
-    "8UC3": (lambda p: p, lambda p: p, 0),
-    "rgb8": (lambda p: p[..., ::-1], lambda p: p, 0),
-    "bgra8": (lambda p: np.concatenate([p, ALPHA], axis=2), lambda p: p, 0),
-    "8UC4": (lambda p: np.concatenate([p, ALPHA], axis=2), lambda p: p, 0),
-    "rgba8": (lambda p: np.concatenate([p[..., ::-1], ALPHA], axis=2), lambda p: p, 0),
-    "bgr16": (lambda p: p.astype(np.uint16) * 257, lambda p: p, 0),
-    "rgb16": (lambda p: p[..., ::-1].astype(np.uint16) * 257, lambda p: p, 0),
-    "mono8": (lambda p: p[..., 0], grey, 0),
-    "8UC1": (lambda p: p[..., 0], grey, 0),
-    "mono16": (lambda p: p[..., 0].astype(np.uint16) * 257, grey, 0),
-    "16UC1": (lambda p: p[..., 0].astype(np.uint16) * 9 + 4000, None, 1),
-    "32FC1": (lambda p: p[..., 0].astype(np.float32) / 300 - 0.2, None, 1),
-    "yuv422": (lambda p: packed(p, luma_first=False), lambda p: p, 4),
-    "uyvy": (lambda p: packed(p, luma_first=False), lambda p: p, 4),
-    "yuv422_yuy2": (lambda p: packed(p, luma_first=True), lambda p: p, 4),
-    "yuyv": (lambda p: packed(p, luma_first=True), lambda p: p, 4),
-    "nv12": (lambda p: planar(p, u_first=True), lambda p: p, 4),
-    "nv21": (lambda p: planar(p, u_first=False), lambda p: p, 4),
-    "bayer_rggb8": (lambda p: mosaic(p, "rggb"), None, 0),
-    "bayer_bggr8": (lambda p: mosaic(p, "bggr"), None, 0),
-    "bayer_gbrg8": (lambda p: mosaic(p, "gbrg"), None, 0),
-    "bayer_grbg8": (lambda p: mosaic(p, "grbg"), None, 0),
-}
-
-
-def message(data: np.ndarray, encoding: str, padding: int = 0, big: bool = False) -> Image:
-    """A message with ``padding`` bytes of rubbish after every row."""
-    data = np.ascontiguousarray(data).astype(data.dtype.newbyteorder(">" if big else "<"))
-    rows = data.view(np.uint8).reshape(len(data), -1)
-    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=0xA5)
-    made = Image(height=H, width=W, encoding=encoding, step=rows.shape[1], is_bigendian=int(big))
-    made.data.frombytes(rows.tobytes())
-    return made
-
-
-def test_every_encoding_has_a_reference():
+def test_encodings_all_have_a_reference():
     assert set(REFERENCES) == set(ENCODINGS)
 
 
 @pytest.mark.parametrize("big", [False, True])
 @pytest.mark.parametrize("padding", [0, 4, 28])
 @pytest.mark.parametrize("encoding", [name for name, ref in REFERENCES.items() if ref[1]])
-def test_encodings_with_known_colours(encoding, padding, big):
+def test_to_bgr_known_colours(encoding, padding, big):
     encode, expected, tolerance = REFERENCES[encoding]
     got = to_bgr(message(encode(reference()), encoding, padding, big))
     assert got.shape == (H, W, 3) and got.dtype == np.uint8
@@ -126,7 +43,7 @@ def test_encodings_with_known_colours(encoding, padding, big):
 @pytest.mark.parametrize(
     "encoding", [name for name, ref in REFERENCES.items() if ref[1] and not name.startswith("8UC")]
 )
-def test_cv_bridge_sees_the_same(encoding):
+def test_to_bgr_agrees_with_cv_bridge(encoding):
     bridge = pytest.importorskip("cv_bridge", reason="cv_bridge comes with a ROS 2 installation")
     made = message(REFERENCES[encoding][0](reference()), encoding)
     try:
@@ -136,7 +53,7 @@ def test_cv_bridge_sees_the_same(encoding):
     assert np.abs(to_bgr(made).astype(int) - theirs).max() <= REFERENCES[encoding][2] + 1
 
 
-def test_cv_bridge_is_asked_about_other_encodings(monkeypatch):
+def test_to_bgr_uses_cv_bridge_for_other_encodings(monkeypatch):
     class Bridge:
         def imgmsg_to_cv2(self, made, wanted):
             assert wanted == "bgr8"
@@ -154,7 +71,7 @@ def test_cv_bridge_is_asked_about_other_encodings(monkeypatch):
 
 @pytest.mark.parametrize("encoding", ["16UC1", "32FC1"])
 @pytest.mark.parametrize("big", [False, True])
-def test_depth_in_metres(encoding, big):
+def test_to_metres_units_and_byte_orders(encoding, big):
     metres = np.linspace(0.5, 8, H * W).reshape(H, W).astype(np.float32)
     data = (metres * 1000).astype(np.uint16) if encoding == "16UC1" else metres.copy()
     data[0, 0] = 0
@@ -170,7 +87,7 @@ def test_depth_in_metres(encoding, big):
 @pytest.mark.parametrize("big", [False, True])
 @pytest.mark.parametrize("padding", [0, 8])
 @pytest.mark.parametrize("encoding", ["16UC1", "32FC1"])
-def test_depth_is_stretched_over_its_own_range(encoding, padding, big):
+def test_to_bgr_stretches_depth_over_its_own_range(encoding, padding, big):
     encode, _, tolerance = REFERENCES[encoding]
     got = to_bgr(message(encode(reference()), encoding, padding, big))
     values = reference()[..., 0].astype(float)
@@ -182,13 +99,13 @@ def test_depth_is_stretched_over_its_own_range(encoding, padding, big):
 @pytest.mark.parametrize("padding", [0, 6])
 @pytest.mark.parametrize("colour", [(200, 0, 0), (0, 200, 0), (0, 0, 200), (90, 120, 40)])
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
-def test_bayer_patterns_have_the_right_colours(pattern, colour, padding):
+def test_to_bgr_bayer_colours(pattern, colour, padding):
     flat = np.broadcast_to(np.array(colour, np.uint8), (H, W, 3))
     got = to_bgr(message(mosaic(flat, pattern), f"bayer_{pattern}8", padding))
     assert (got == colour).all()
 
 
-def test_depth_without_a_value_is_black():
+def test_to_bgr_depth_without_a_value_is_black():
     depth = np.full((H, W), np.nan, np.float32)
     assert not to_bgr(message(depth, "32FC1")).any()
     depth[0, :3] = (1.0, 3.0, np.inf)
@@ -203,7 +120,7 @@ def test_depth_without_a_value_is_black():
     assert to_bgr(message(depth, "32FC1"))[0, :2, 0].tolist() == [255, 0]
 
 
-def test_bgr8_is_a_view_and_padding_of_the_last_row_may_be_missing():
+def test_to_bgr_bgr8_is_a_view_and_needs_no_padding_of_the_last_row():
     made = message(reference(), "bgr8")
     assert np.shares_memory(to_bgr(made), np.frombuffer(made.data, np.uint8))
     padded = message(reference(), "bgr8", padding=10)
@@ -225,7 +142,7 @@ def test_bgr8_is_a_view_and_padding_of_the_last_row_may_be_missing():
         ({"encoding": "mono16", "step": 109}, "step of at least 72"),
     ],
 )
-def test_wrong_messages_are_refused_with_the_reason(change, words):
+def test_to_bgr_refuses_wrong_messages_with_the_reason(change, words):
     made = message(reference(), "bgr8")
     for name, value in change.items():
         setattr(made, name, value)
@@ -236,7 +153,7 @@ def test_wrong_messages_are_refused_with_the_reason(change, words):
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_mutated_messages_give_a_picture_or_a_value_error(data):
+def test_to_bgr_mutated_messages_give_an_image_or_an_input_error(data):
     encoding = data.draw(st.sampled_from(ENCODINGS))
     made = message(REFERENCES[encoding][0](reference()), encoding)
     for name in data.draw(st.sets(st.sampled_from(["width", "height", "step"]), max_size=2)):
@@ -264,7 +181,7 @@ def test_mutated_messages_give_a_picture_or_a_value_error(data):
     encoding=st.sampled_from(ENCODINGS),
     noise=st.binary(min_size=400, max_size=400),
 )
-def test_tiny_pictures_of_noise(width, height, encoding, noise):
+def test_to_bgr_tiny_images_of_noise(width, height, encoding, noise):
     made = Image(width=width, height=height, encoding=encoding, step=width * 8)
     rows = height * 3 // 2 if encoding.startswith("nv") else height
     made.data.frombytes(noise[: made.step * rows])
@@ -280,7 +197,7 @@ def compressed(suffix: str, image: np.ndarray, text: str = "") -> CompressedImag
     return made
 
 
-def test_png_is_exact_and_jpeg_is_close():
+def test_compressed_to_bgr_png_is_exact_and_jpeg_is_close():
     assert (compressed_to_bgr(compressed("png", reference())) == reference()).all()
     smooth = cv2.resize(reference()[::4, ::4], (320, 200), interpolation=cv2.INTER_CUBIC)
     got = compressed_to_bgr(compressed("jpg", smooth, "rgb8; jpeg compressed bgr8"))
@@ -297,7 +214,7 @@ def test_png_is_exact_and_jpeg_is_close():
         (CompressedImage(format="16UC1; compressedDepth png", data=b"x"), "compressedDepth"),
     ],
 )
-def test_wrong_compressed_messages_are_refused(made, words):
+def test_compressed_to_bgr_refuses_wrong_messages(made, words):
     with pytest.raises(ValueError, match=words):
         compressed_to_bgr(made)
 
@@ -306,7 +223,7 @@ def test_wrong_compressed_messages_are_refused(made, words):
 @given(
     st.sampled_from(["jpg", "png"]), st.integers(0, 5000), st.integers(0, 5000), st.integers(0, 255)
 )
-def test_mutated_compressed_messages(suffix, cut, place, value):
+def test_compressed_to_bgr_mutated_messages_give_an_image_or_an_error(suffix, cut, place, value):
     made = compressed(suffix, reference())
     broken_off = cut < len(made.data) - 2
     if broken_off:
@@ -330,7 +247,7 @@ def test_mutated_compressed_messages(suffix, cut, place, value):
         ("bgr8", reference()[2:12, 3:30]),
     ],
 )
-def test_array_to_message_and_back(encoding, array):
+def test_to_message_and_back(encoding, array):
     header = Header(frame_id="eye")
     made = to_message(array, encoding, header)
     assert deserialize_message(to_serialized(array, encoding, header), Image) == made
@@ -342,13 +259,13 @@ def test_array_to_message_and_back(encoding, array):
         assert (to_bgr(made) == array).all()
 
 
-def test_array_of_another_type_is_refused():
-    with pytest.raises(ValueError, match=r"mono16 message: got an array of .* uint8"):
+def test_to_message_refuses_an_array_of_another_type():
+    with pytest.raises(ValueError, match=r"mono16 message: expected .*, got an array of .* uint8"):
         to_message(reference()[..., 0], "mono16", Header())
     with pytest.raises(ValueError, match="bgr8 message"):
         to_serialized(reference()[..., 0], "bgr8", Header())
 
 
-def test_a_single_row_of_a_larger_picture_has_its_own_step():
+def test_to_message_of_a_single_row_has_its_own_step():
     message = to_message(np.zeros((48, 64, 3), np.uint8)[47:, 10:17], "bgr8", Header())
     assert (message.height, message.width, message.step, len(message.data)) == (1, 7, 21, 21)

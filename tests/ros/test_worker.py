@@ -50,7 +50,7 @@ def wait(condition) -> None:
         time.sleep(0.001)
 
 
-def test_only_the_newest_of_what_came_meanwhile_is_worked_on(worker, work):
+def test_worker_processes_only_the_newest_item(worker, work):
     worker.put("a", 1)
     assert work.started.acquire(timeout=60)
     for item in (2, 3, 4):
@@ -61,7 +61,7 @@ def test_only_the_newest_of_what_came_meanwhile_is_worked_on(worker, work):
     assert worker.dropped("a") == 2
 
 
-def test_none_is_worked_on_and_is_no_item_that_could_be_dropped(worker, work):
+def test_worker_processes_none_and_does_not_count_it_as_dropped(worker, work):
     worker.put("a", 1)
     assert work.started.acquire(timeout=60)
     for item in (None, 2, None):
@@ -71,7 +71,7 @@ def test_none_is_worked_on_and_is_no_item_that_could_be_dropped(worker, work):
     assert work.done == [1, None] and worker.dropped("a") == 1
 
 
-def test_a_slow_consumer_is_never_more_than_one_item_behind(worker, work):
+def test_worker_is_never_more_than_one_item_behind(worker, work):
     for item in range(50):
         worker.put("a", item)
         if item % 10 == 0:
@@ -83,7 +83,7 @@ def test_a_slow_consumer_is_never_more_than_one_item_behind(worker, work):
     assert work.done == sorted(work.done)
 
 
-def test_an_error_is_reported_and_the_next_item_is_worked_on(worker, work):
+def test_worker_reports_an_error_and_processes_the_next_item(worker, work):
     work.go.release(2)
     worker.put("a", "bad")
     wait(lambda: work.errors)
@@ -93,7 +93,7 @@ def test_an_error_is_reported_and_the_next_item_is_worked_on(worker, work):
     assert work.errors == ["a: bad item"]
 
 
-def test_stop_finishes_the_item_in_work_and_drops_the_waiting_one(work):
+def test_stop_finishes_the_current_item_and_drops_the_waiting_one(work):
     worker = NewestWorker(work, work.failed)
     worker.put("a", 1)
     assert work.started.acquire(timeout=60)
@@ -105,7 +105,7 @@ def test_stop_finishes_the_item_in_work_and_drops_the_waiting_one(work):
     assert work.done == [1]
 
 
-def test_stop_says_so_when_the_work_does_not_end(work):
+def test_stop_returns_false_if_the_work_does_not_end(work):
     worker = NewestWorker(work, work.failed)
     worker.put("a", 1)
     assert work.started.acquire(timeout=60)
@@ -114,7 +114,7 @@ def test_stop_says_so_when_the_work_does_not_end(work):
     assert worker.stop()
 
 
-def test_sources_take_turns_however_fast_one_of_them_is(worker, work):
+def test_worker_serves_sources_in_turn(worker, work):
     worker.put("a", "a0")
     assert work.started.acquire(timeout=60)
     worker.put("slow", "s1")
@@ -130,7 +130,7 @@ def test_sources_take_turns_however_fast_one_of_them_is(worker, work):
     assert (worker.dropped("a"), worker.dropped("slow")) == (2, 1)
 
 
-def test_discarded_items_are_not_worked_on(worker, work):
+def test_discard_removes_waiting_items(worker, work):
     worker.put("a", 1)
     assert work.started.acquire(timeout=60)
     worker.put("b", 2)

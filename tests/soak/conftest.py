@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "ros"))
 pytest.importorskip("rclpy")
 
-import domain
-
 from kdc_ros.environment import fast_dds
+from tests.ros import domain
 
 os.environ["ROS_DOMAIN_ID"] = str(domain.private())
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
@@ -22,7 +18,7 @@ os.environ.update(fast_dds())
 
 @pytest.fixture
 def probe():
-    from harness import Probe
+    from tests.ros.harness import Probe
 
     with Probe() as probe:
         yield probe

@@ -11,11 +11,11 @@ import pytest
 pytest.importorskip("rosbags", reason="rosbags is not installed: pip install -e '.[replay]'")
 sys.path.insert(0, str(Path(__file__).parents[1] / "replay"))
 
-from harness import Probe, Running
-from load import settled, values
 from recordings import Recording
 
 from kdc_core.config import DecodeConfig
+from tests.ros.harness import Probe, Running
+from tests.ros.load import settled, values
 
 SECONDS = 0.45  # that every frame takes; the camera gives ten a second
 FRAMES = 110
@@ -54,9 +54,9 @@ def test_drops_and_latency_agree_with_the_live_node(tmp_path):
     path = Recording(frames=FRAMES).write(tmp_path / "bag")
     for attempt in range(ATTEMPTS):
         told, figures = live(path), replayed(path, tmp_path / "out")
-        received = int(told["pictures received"])
+        received = int(told["images received"])
         assert received >= 0.98 * FRAMES and figures["received"] == FRAMES
-        dropped = int(told["pictures dropped"]) / received, figures["dropped"] / FRAMES
+        dropped = int(told["images dropped"]) / received, figures["dropped"] / FRAMES
         latency = float(told["latency p50 ms"]), figures["latency_p50_ms"]
         print(f"node, replay: dropped {dropped[0]:.3f}, {dropped[1]:.3f}; "
               f"p50 {latency[0]} ms, {latency[1]} ms")  # fmt: skip
@@ -68,9 +68,8 @@ def test_drops_and_latency_agree_with_the_live_node(tmp_path):
 
 
 def replayed(path: Path, out: Path) -> dict:
-    from blobs import BlobPipeline
-
     from kdc_lab.replay.play import Replay, Settings
+    from tests.ros.blobs import BlobPipeline
 
     pipeline = BlobPipeline(DecodeConfig(), SECONDS)
     summary = Replay(path, out, pipeline, Settings(realtime=True, min_score=0.15)).run()

@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from harness import Running
-from load import Load, Usage, drive, passthrough, still, values
 from sensor_msgs.msg import CompressedImage, Image
 
 from kdc_core.engines import default_model
 from kdc_msgs.msg import PersonArray
 from kdc_ros.environment import MALLOC
+from tests.ros.harness import Running
+from tests.ros.load import Load, Usage, drive, passthrough, still, values
 
 SECONDS = float(os.environ.get("KDC_SOAK_SECONDS", "1200"))
 WARM = 0.1  # share of the long run until memory must stay where it is
@@ -112,12 +112,12 @@ def test_the_real_network_keeps_its_memory_and_threads(probe, row, clip):
     last = np.mean([one.rss for one in warm[-tenth:]])
     told = values(reports[-1])
     row(
-        f"shipped network, {SECONDS / 60:.0f} min at 10 fps", told["pictures received"],
-        told["pictures processed"], told["latency p50 ms"], told["latency p95 ms"],
+        f"shipped network, {SECONDS / 60:.0f} min at 10 fps", told["images received"],
+        told["images processed"], told["latency p50 ms"], told["latency p95 ms"],
         f"RSS {first:.1f} → {last:.1f} MiB ({last / first - 1:+.2%})",
         f"threads {warm[0].threads} → {warm[-1].threads}",
     )  # fmt: skip
     assert last <= 1.02 * first
     assert warm[-1].threads == warm[0].threads
     assert counts["mask"] > 0.5 * counts["persons"] and counts["overlay"] > 0.5 * counts["persons"]
-    assert told["pictures failed"] == "0"
+    assert told["images failed"] == "0"

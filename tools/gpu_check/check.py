@@ -1,7 +1,8 @@
-"""``python -m tools.gpu_check.check``: the kernels on this machine's GPU, checked and timed.
+"""``python -m tools.gpu_check.check``: check and time the CUDA kernels on this machine's GPU.
 
-Compares every kernel with its NumPy twin on made-up crowds, times every stage against the floor of
-its bytes and operations, and writes a report. Needs a compiler (nvcc or NVRTC) and PyCUDA.
+The check compares every kernel with its NumPy reference on synthetic crowds, times every stage
+against the lower bound from its bytes and operations, and writes a report. It needs PyCUDA and a
+compiler (nvcc or NVRTC).
 """
 
 from __future__ import annotations
@@ -34,12 +35,19 @@ HOUGH = HoughConfig()
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run it: 0 if all agreed, 1 if not, 2 if no GPU is there, or no TensorRT for a model."""
+    """Run the check.
+
+    Returns:
+        0 if all comparisons agree, 1 if some differ, 2 if there is no GPU, or no TensorRT although
+        a model is given.
+    """
     parser = argparse.ArgumentParser(prog="python -m tools.gpu_check.check", description=__doc__)
-    parser.add_argument("--out", type=Path, help="write the report (Markdown) here")
+    parser.add_argument("--out", type=Path, help="Markdown file for the report")
     parser.add_argument("--quick", action="store_true", help="one small comparison, no timing")
     parser.add_argument("--sanitize", action="store_true", help="also run compute-sanitizer")
-    parser.add_argument("--model", type=Path, help="also build and compare TensorRT engines of it")
+    parser.add_argument(
+        "--model", type=Path, help="also compare TensorRT engines of this ONNX file"
+    )
     options = parser.parse_args(argv)
     try:
         driver = PycudaDriver()
@@ -59,17 +67,17 @@ def main(argv: list[str] | None = None) -> int:
         wrong += sanitize(report)
     engines = check_engine(report, options.model) if options.model else 0
     wrong += engines or 0
-    report.add(f"\n{f'{wrong} comparisons FAILED.' if wrong else 'Everything that ran agreed.'}")
+    report.add(f"\n{f'{wrong} comparisons FAILED.' if wrong else 'All comparisons agree.'}")
     if engines is None:
-        report.add("TensorRT was NOT checked: see above what is in the way.")
+        report.add("TensorRT was NOT checked; the reason is above.")
     return 1 if wrong else 2 if engines is None else 0
 
 
 def compare(driver: Any, report: Report, quick: bool) -> int:
-    """Kernels against twins; number of comparisons that failed."""
-    report.add("\n## Kernels against their NumPy twins\n")
+    """Compare the kernels with their NumPy reference; return the number of differences."""
+    report.add("\n## Kernels against their NumPy reference\n")
     report.add(
-        "| input | votes | peaks | poses, px | settled | σ, confidence | labels | mean φ | image |"
+        "| input | votes | peaks | poses, px | refined | σ, confidence | labels | mean φ | image |"
     )
     report.add("|---|---|---|---|---|---|---|---|---|")
     wrong = 0
@@ -78,10 +86,11 @@ def compare(driver: Any, report: Report, quick: bool) -> int:
         wrong += sum(not ok for ok, _ in row)
         report.add(f"| {name} | " + " | ".join(text for _, text in row) + " |")
     report.add(
-        "\nCells that differ, of all; poses: largest distance between peaks, edge ends and "
-        "anchors; settled: coordinates of anchors without a peak; σ and confidence: largest "
-        "difference, relative above 1; labels over the five centroid modes, without and with the "
-        "step of eq. 4. Image: the network's input of a frame that needs no resize."
+        "\nA cell shows how many values differ, of how many. Poses: largest distance between "
+        "peaks, edge ends and anchors. Refined: coordinates of the unmatched anchors after "
+        "refinement. σ and confidence: largest difference, relative for values above 1. Labels and "
+        "mean φ cover the five centroid modes, without and with the step of eq. 4. Image: the "
+        "network's input for a frame that needs no resize."
     )
     return wrong
 
@@ -116,7 +125,7 @@ def _compare_one(driver: Any, fields: Fields, poses: Poses) -> list[tuple[bool, 
         for name in ("xy", "reach", "anchors")
     )
     row.append((gap <= 1e-4, f"{gap:.1e}"))
-    row.append(_compare_settled(kernels, fields, poses))
+    row.append(_compare_refined(kernels, fields, poses))
     row.append(_compare_readings(kernels, fields, poses))
     labels, means = [], []
     for mode in CentroidMode:
@@ -143,10 +152,10 @@ def _compare_readings(kernels: Kernels, fields: Fields, poses: Poses) -> tuple[b
     return gap <= 1e-4, f"{gap:.1e}"
 
 
-def _compare_settled(kernels: Kernels, fields: Fields, poses: Poses) -> tuple[bool, str]:
-    """As if every second anchor had no peak and lay a little off."""
-    claimed = poses.matched & (np.arange(A) % 2 > 0)
-    poses = replace(poses, matched=claimed, xy=np.where(claimed[..., None], poses.xy, poses.xy + 5))
+def _compare_refined(kernels: Kernels, fields: Fields, poses: Poses) -> tuple[bool, str]:
+    """Compare the refinement as if every second anchor were unmatched and 5 pixels off."""
+    matched = poses.matched & (np.arange(A) % 2 > 0)
+    poses = replace(poses, matched=matched, xy=np.where(matched[..., None], poses.xy, poses.xy + 5))
     config = GroupConfig()
     return _differing(
         kernels.refine_unmatched(poses, config).xy, refine_unmatched(fields, poses, config).xy
@@ -172,7 +181,7 @@ def _differing(a: np.ndarray, b: np.ndarray) -> tuple[bool, str]:
 
 
 def sanitize(report: Report) -> int:
-    """compute-sanitizer's tools over the small comparison; number of those that found something."""
+    """Run compute-sanitizer over the quick comparison; return the number of tools with findings."""
     report.add("\n## compute-sanitizer\n")
     tool = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
     if not Path(tool).exists():
@@ -185,7 +194,7 @@ def sanitize(report: Report) -> int:
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         except subprocess.TimeoutExpired:
-            report.add(f"* {kind}: not finished within 120 s")
+            report.add(f"* {kind}: did not finish within 120 s")
             continue
         last = [line for line in done.stdout.splitlines() if line.startswith("=========")][-1:]
         wrong += done.returncode != 0

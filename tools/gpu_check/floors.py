@@ -1,4 +1,4 @@
-"""The least that each stage must move and compute: what its measured time is held against."""
+"""Lower bounds for the time of each stage, from the bytes it moves and its operations."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdc_core.config import AssignConfig
+from kdc_core.config import AssignConfig, CentroidMode
 from kdc_core.cuda import Kernels
 from kdc_core.decode import ONE, find_peaks, foreground, membership, reach_boxes, smooth_votes, vote
 from kdc_core.letterbox import cell_centres
 from kdc_core.skeleton import MAX_DEGREE, A
 from kdc_core.types import Centroids, Fields
 
-# arithmetic of one unit of work, counted in the kernels; a division or square root counts 10
+# operations per unit of work, counted in the kernels; a division or square root counts 10
 _SPLAT, _MAXIMUM, _READ, _ANCHOR, _PIXEL, _TAP = 60, 45, 12, 55, 40, 12
 
 
 @dataclass(frozen=True)
 class Work:
-    """Bytes to and from memory (each input once, each output once) and float32 operations."""
+    """Bytes to and from memory (each input and output once), and float32 operations."""
 
     bytes: float
     operations: float
 
     def microseconds(self, bytes_per_second: float, operations_per_second: float) -> float:
-        """The larger of the two times."""
+        """Return the larger of transfer time and arithmetic time."""
         seconds = max(self.bytes / bytes_per_second, self.operations / operations_per_second)
         return seconds * 1e6
 
 
 def work(kernels: Kernels, fields: Fields, centroids: Centroids) -> dict[str, Work]:
-    """Work of every stage for one frame and P people, by the stage's method in ``Kernels``."""
+    """Return the work of every stage for one frame, by the name of the method in ``Kernels``."""
     return _peak_work(kernels, fields) | _people_work(kernels, fields, centroids)
 
 
@@ -61,7 +61,7 @@ def _peak_work(kernels: Kernels, fields: Fields) -> dict[str, Work]:
 
 def _people_work(kernels: Kernels, fields: Fields, centroids: Centroids) -> dict[str, Work]:
     config, cells = AssignConfig(), foreground(fields, AssignConfig())
-    phi = membership(fields, centroids, cells, config, "weighted")
+    phi = membership(fields, centroids, cells, config, CentroidMode.WEIGHTED)
     people, every = len(centroids), fields.log_sigma.size
     height, width = fields.log_sigma.shape
     x = cell_centres(height, width, fields.stride).reshape(-1, 2)[cells]
@@ -74,7 +74,7 @@ def _people_work(kernels: Kernels, fields: Fields, centroids: Centroids) -> dict
     spread = int((phi > config.min_phi).sum()) * (pixels / every)
     window = (2 * math.ceil(fields.radius / fields.stride) + 1) ** 2 * math.pi / 4  # cells
     read = people * A * (36 + 4 + 3 * window)
-    # every second anchor (timing.py), twice, two components of all anchors, four cells each
+    # every second anchor (stage_times.py), two steps, two components of all anchors, four cells
     reads = people * A // 2 * 2 * 2 * A * 4
     return {
         "refine_unmatched": Work(4 * reads, _READ * reads),

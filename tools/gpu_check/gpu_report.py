@@ -1,4 +1,4 @@
-"""The report that ``python -m tools.gpu_check.check`` writes."""
+"""The report of ``python -m tools.gpu_check.check``."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 
 class Report:
-    """Lines that are printed and, as they come, written: what was measured survives a crash."""
+    """Lines that are printed and written at once, so that measurements survive a crash."""
 
     def __init__(self, path: Path | None) -> None:
         self.path, self.lines = path, list[str]()
 
     def add(self, *lines: str) -> None:
-        """Print and keep lines."""
+        """Print lines and add them to the report."""
         self.lines += lines
         print(*lines, sep="\n", flush=True)
         if self.path:

@@ -1,4 +1,4 @@
-"""Time every GPU stage and compare it with its floor; part of ``tools.gpu_check.check``."""
+"""Time every GPU stage and show its lower bound; part of ``tools.gpu_check.check``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from kdc_core.config import AssignConfig, CentroidConfig, DecodeConfig, GroupConfig, HoughConfig
+from kdc_core.config import (
+    AssignConfig,
+    CentroidConfig,
+    CentroidMode,
+    DecodeConfig,
+    GroupConfig,
+    HoughConfig,
+)
 from kdc_core.cuda import Kernels, Layout, find_poses
 from kdc_core.decode import decode, select
 from kdc_core.skeleton import A
@@ -19,7 +26,7 @@ from tools.gpu_check.crowd_fields import crowd
 from tools.gpu_check.gpu_report import Report
 
 CROWDS = (1, 5, 20, 50)
-#: keeps the GPU busy while launches are queued, so that they then run back to back
+#: ``delay`` keeps the GPU busy while launches are queued, so that they run back to back
 _DELAY = """extern "C" __global__ void __launch_bounds__(32) delay(int kilocycles) {
     long long start = clock64();
     while (clock64() - start < 1000LL * kilocycles) {}
@@ -33,45 +40,47 @@ extern "C" __global__ void __launch_bounds__(256) copy(const float4* from, float
 
 
 def time_all(driver: Any, report: Report) -> None:
-    """Every stage on the GPU, and the decoder as a whole."""
+    """Time every stage on the GPU, and the whole decoder."""
     driver.load_kernels(_DELAY)
     rate = _copy_rate(driver)
     empty = _microseconds(driver, lambda: driver.launch("nothing", (1,), (32,), 0))
     report.add("\n## Time per stage, 640 × 480, µs\n")
     report.add(
-        f"Copy kernel in device memory: {rate / 1e12:.2f} TB/s read + written. One empty kernel in "
-        f"a full queue: {empty:.1f} µs: a stage cannot be faster than that times its launches. "
-        "Median of 5 × 100 runs between CUDA events, queued while the GPU was kept busy; the "
-        "inputs are in the L2 cache, as they are right after the network. Floor: the larger of "
-        "bytes at the copy rate and operations at the card's float32 rate of "
-        f"{driver.operations_per_second / 1e12:.0f} T/s (no fused operations, by design).\n"
+        f"A copy kernel reads and writes {rate / 1e12:.2f} TB/s in device memory. An empty kernel "
+        f"in a full queue takes {empty:.1f} µs, and no launch is faster. Times are medians of "
+        "5 × 100 runs between CUDA events, queued while the GPU is busy. Inputs are in the L2 "
+        "cache, as they are after the network. The lower bound is the larger of two times: bytes "
+        "at the copy rate, and operations at the GPU's float32 rate of "
+        f"{driver.operations_per_second / 1e12:.0f} T/s (the kernels use no fused operations).\n"
     )
-    names = [name for name, _ in _stages(None, AssignConfig(), 1)]
+    names = [name for name, _ in stages(None, AssignConfig(), 1)]
     report.add("| people | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|")
     whole = []
     for people in CROWDS:
         fields, poses = crowd(people, np.random.default_rng(people))
-        kernels = _prepared(driver, fields, poses)
+        kernels = prepare(driver, fields, poses)
         cells = []
         work = floors.work(kernels, fields, select(fields, poses, CentroidConfig()))
-        for name, stage in _stages(kernels, AssignConfig(), people):
+        for name, stage in stages(kernels, AssignConfig(), people):
             floor = work[name].microseconds(rate, driver.operations_per_second)
             cells.append(f"{_microseconds(driver, stage):.1f} ({floor:.2f})")
         report.add(f"| {people} | " + " | ".join(cells) + " |")
-        whole.append(f"| {people} | " + " | ".join(_whole(driver, kernels, fields)) + " |")
+        whole.append(f"| {people} | " + " | ".join(decoder_times(driver, kernels, fields)) + " |")
         kernels.close()
     report.add(
-        "\nIn brackets the floor. Each stage includes the clearing of its outputs.",
-        "\n## The decoder as a whole, 640 × 480, ms\n",
-        "Wall clock, median of 20, fields in device memory, label image and poses on the host "
-        "after it; grouping runs on the CPU in both columns.\n",
-        "| people | GPU decoder | of it hough | group | select | assign | NumPy decoder | "
+        "\nThe lower bound is in parentheses. Times include the clearing of outputs.",
+        "\n## Whole decoder, 640 × 480, ms\n",
+        "Wall-clock time, median of 20 runs. Fields start in device memory; label image and poses "
+        "end on the host. Grouping runs on the CPU in both decoders.\n",
+        "| people | GPU decoder | its hough | group | select | assign | NumPy decoder | "
         "fields to host |",
-        "|---|---|---|---|---|---|---|---|", *whole,
-    )  # fmt: skip
+        "|---|---|---|---|---|---|---|---|",
+        *whole,
+    )
 
 
-def _stages(kernels: Any, config: AssignConfig, people: int) -> list[tuple[str, Callable]]:
+def stages(kernels: Any, config: AssignConfig, people: int) -> list[tuple[str, Callable]]:
+    """Return name and function of every stage, in the order of the decoder."""
     return [
         ("preprocess", lambda: kernels.preprocess()),
         ("vote", lambda: kernels.vote()),
@@ -81,18 +90,19 @@ def _stages(kernels: Any, config: AssignConfig, people: int) -> list[tuple[str, 
         ("pool", lambda: kernels.pool()),
         ("refine_unmatched", lambda: kernels.refine_anchors(people, GroupConfig())),
         ("read_poses", lambda: kernels.read_poses(people, CentroidConfig())),
-        ("membership", lambda: kernels.membership(people, config, "weighted")),
+        ("membership", lambda: kernels.membership(people, config, CentroidMode.WEIGHTED)),
         ("mean_shift", lambda: kernels.mean_shift(people)),
         ("paint", lambda: kernels.paint(config)),
     ]
 
 
-def _prepared(driver: Any, fields: Fields, poses: Poses) -> Kernels:
+def prepare(driver: Any, fields: Fields, poses: Poses) -> Kernels:
+    """Return kernels whose buffers hold a frame, its fields and its people."""
     kernels = Kernels(driver, Layout.of(fields, HoughConfig()))
     kernels.load(fields)
     kernels.load_frame(np.random.default_rng(0).integers(0, 256, kernels.frame.shape, np.uint8))
     centroids = select(fields, poses, CentroidConfig())
-    # as if every second anchor had no peak
+    # as if every second anchor were unmatched
     kernels.load_poses(replace(poses, matched=poses.matched & (np.arange(A) % 2 > 0)))
     kernels.load_centroids(centroids, np.arange(1, len(poses) + 1))
     kernels.vote()
@@ -100,7 +110,7 @@ def _prepared(driver: Any, fields: Fields, poses: Poses) -> Kernels:
 
 
 def _microseconds(driver: Any, work: Callable, runs: int = 100) -> float:
-    """GPU time of one run."""
+    """Return the GPU time of one run, microseconds."""
     work()
     driver.synchronize()
     times = []
@@ -114,7 +124,7 @@ def _microseconds(driver: Any, work: Callable, runs: int = 100) -> float:
 
 
 def _copy_rate(driver: Any) -> float:
-    """Bytes per second, read and written, of a copy kernel over 128 MiB."""
+    """Return bytes per second, read and written, of a copy kernel over 128 MiB."""
     n = 8 << 20
     a, b = driver.allocate((n, 4), np.float32), driver.allocate((n, 4), np.float32)
     work = lambda: driver.launch("copy", (n // 256,), (256,), a, b, n)  # noqa: E731
@@ -122,7 +132,8 @@ def _copy_rate(driver: Any) -> float:
     return moved / (_microseconds(driver, work, runs=20) * 1e-6)
 
 
-def _whole(driver: Any, kernels: Kernels, fields: Fields) -> list[str]:
+def decoder_times(driver: Any, kernels: Kernels, fields: Fields) -> list[str]:
+    """Return one row of the table of the whole decoder."""
     config = DecodeConfig()
     laps: dict[str, list[float]] = {}
     last = time.perf_counter()

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import fake_tensorrt
 import numpy as np
 import pytest
 
@@ -14,17 +13,17 @@ from kdc_core.engines.onnxruntime import OnnxRuntimeEngine
 from kdc_core.pipeline import Pipeline, open_pipeline
 from kdc_core.pipeline.gpu_pipeline import GpuPipeline, not_on_gpu
 from kdc_core.types import Fields, Frame
+from tests.cuda import emulator, fake_tensorrt
 from tools.gpu_check import engine_check, floors, stage_times
 from tools.gpu_check.crowd_fields import crowd
 from tools.gpu_check.gpu_report import Report
 
-emulator = pytest.importorskip("emulator")
 CONFIG = DecodeConfig()
 
 
 @pytest.fixture
 def open_engine(model, gpu, monkeypatch, tmp_path):
-    """``open_engine(precision)`` on an emulated GPU, engines kept in a folder of the test."""
+    """``open_engine(precision)`` on an emulated GPU; engines are cached in the test's folder."""
     library = gpu().library
     monkeypatch.setenv("KDC_ENGINES", str(tmp_path))
     monkeypatch.setattr(tensorrt, "gpu_unavailable_reason", lambda: "")
@@ -36,7 +35,7 @@ def open_engine(model, gpu, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("precision, tolerance", [("fp32", 0), ("fp16", 0.02)])
-def test_fields_are_those_of_onnxruntime(open_engine, model, precision, tolerance):
+def test_tensorrt_engine_agrees_with_onnxruntime(open_engine, model, precision, tolerance):
     engine, reference = open_engine(precision), OnnxRuntimeEngine(model, 1)
     rng = np.random.default_rng(0)
     for width, height in ((160, 128), (96, 160), (160, 128)):
@@ -50,8 +49,8 @@ def test_fields_are_those_of_onnxruntime(open_engine, model, precision, toleranc
     engine.close()
 
 
-def test_buffers_of_a_few_sizes_are_kept(open_engine):
-    """Cameras of two sizes in turn cost no allocations; a fifth size takes the oldest's place."""
+def test_prepare_keeps_buffers_of_recent_sizes(open_engine):
+    """Cameras of four sizes in turn allocate nothing; a fifth size replaces the oldest."""
     engine = open_engine()
     sizes = [(160, 128), (128, 160), (96, 64), (64, 96), (160, 96)]
     made = [engine.prepare(size, HoughConfig()) for size in sizes[:4]]
@@ -66,7 +65,7 @@ def test_buffers_of_a_few_sizes_are_kept(open_engine):
     engine.close()
 
 
-def test_an_engine_is_built_once_and_again_when_it_does_not_load(open_engine, caplog):
+def test_tensorrt_engine_rebuilds_what_does_not_load(open_engine, caplog):
     before = len(fake_tensorrt.built)
     open_engine().close()
     open_engine().close()
@@ -74,15 +73,15 @@ def test_an_engine_is_built_once_and_again_when_it_does_not_load(open_engine, ca
     fake_tensorrt.refuse = 1
     open_engine().close()
     assert len(fake_tensorrt.built) == before + 2
-    assert "does not load on this machine: it is built again" in caplog.text
+    assert "rebuilding the cached engine: it does not load on this machine" in caplog.text
     fake_tensorrt.refuse = 2
     with pytest.raises(ValueError, match="cannot load the engine that it has just built"):
         open_engine()
 
 
-def test_a_tensorrt_that_cannot_start_is_one_line(open_engine, monkeypatch):
-    monkeypatch.setattr(fake_tensorrt._Engine, "create_execution_context", lambda self: None)
-    with pytest.raises(ValueError, match="memory does not suffice"):
+def test_tensorrt_engine_reports_a_failing_start(open_engine, monkeypatch):
+    monkeypatch.setattr(fake_tensorrt.Engine, "create_execution_context", lambda self: None)
+    with pytest.raises(ValueError, match="too little free memory"):
         open_engine()
 
     def null(logger):
@@ -93,7 +92,7 @@ def test_a_tensorrt_that_cannot_start_is_one_line(open_engine, monkeypatch):
         open_engine()
 
 
-def test_precision_comes_from_the_environment(open_engine, monkeypatch):
+def test_tensorrt_engine_precision_from_environment(open_engine, monkeypatch):
     assert " fp16, " in open_engine("").name
     monkeypatch.setenv("KDC_PRECISION", "fp32")
     assert " fp32, " in open_engine("").name
@@ -102,15 +101,15 @@ def test_precision_comes_from_the_environment(open_engine, monkeypatch):
         open_engine("")
 
 
-def test_an_engine_of_another_model_is_refused_before_it_writes(open_engine, monkeypatch):
+def test_tensorrt_engine_refuses_other_shapes(open_engine, monkeypatch):
     engine = open_engine()
-    monkeypatch.setattr(fake_tensorrt._Context, "get_tensor_shape", lambda *_: (1, 3, 8, 8))
+    monkeypatch.setattr(fake_tensorrt.Context, "get_tensor_shape", lambda *_: (1, 3, 8, 8))
     with pytest.raises(ValueError, match="expected image to be"):
         engine(Frame(np.zeros((128, 160, 3), np.uint8)))
 
 
 def answer_with(monkeypatch, fields: Fields) -> Frame:
-    """Let the network say ``fields`` whatever it sees; a frame for it."""
+    """Let the network return ``fields`` for every image; return a frame of their size."""
     heads = (fields.heat, fields.short, fields.mid, fields.anchor, fields.log_sigma, fields.vis)
     flat = np.concatenate([head.reshape(-1, *fields.log_sigma.shape) for head in heads])
     outputs = [flat[None], fields.seg[None, None]]
@@ -127,7 +126,7 @@ def answer_with(monkeypatch, fields: Fields) -> Frame:
     replace(CONFIG, hough=HoughConfig(vote_stride=8, peak_threshold=0.2)),
     replace(CONFIG, hough=HoughConfig(max_peaks=65)),
 ])  # fmt: skip
-def test_people_are_those_of_the_cpu_decoder(open_engine, monkeypatch, people, config):
+def test_gpu_pipeline_agrees_with_the_cpu_decoder(open_engine, monkeypatch, people, config):
     fields, _ = crowd(people, np.random.default_rng(people), (160, 120), 160, noise=0.1)
     frame = answer_with(monkeypatch, fields)
     pipeline = open_pipeline(open_engine(), config)
@@ -146,7 +145,7 @@ def test_people_are_those_of_the_cpu_decoder(open_engine, monkeypatch, people, c
     pipeline.close()
 
 
-def test_no_dense_field_is_copied_to_the_host(open_engine, monkeypatch):
+def test_gpu_pipeline_downloads_no_dense_field(open_engine, monkeypatch):
     fields, _ = crowd(3, np.random.default_rng(0), (160, 120), 160, noise=0.1)
     frame = answer_with(monkeypatch, fields)
     pipeline = open_pipeline(open_engine())
@@ -157,12 +156,23 @@ def test_no_dense_field_is_copied_to_the_host(open_engine, monkeypatch):
     )
     pipeline(frame)
     kernels = pipeline.engine.kernels
-    dense = {"fields", "seg", "votes", "keys", "phi", "share", "best", "who", "image", "frame"}
+    dense = {
+        "fields",
+        "seg",
+        "votes",
+        "keys",
+        "phi",
+        "share",
+        "best",
+        "candidates",
+        "image",
+        "frame",
+    }
     assert not any(buffer is getattr(kernels, name) for name in dense for buffer in copied)
     assert sum(buffer is kernels.labels for buffer in copied) == 1
 
 
-def test_an_engine_without_a_pipeline_gets_the_usual_one(model):
+def test_open_pipeline_for_a_cpu_engine(model):
     engine = OnnxRuntimeEngine(model, 1)
     assert type(open_pipeline(engine)) is Pipeline
 
@@ -173,11 +183,11 @@ def test_an_engine_without_a_pipeline_gets_the_usual_one(model):
     (replace(CONFIG, group=GroupConfig(max_people=70)), "max_people 70 is above the GPU's 64"),
     (replace(CONFIG, assign=AssignConfig(igo_sigma=1.0)), "igo_sigma 1.0 smooths"),
 ])  # fmt: skip
-def test_what_the_kernels_cannot_do(config, reason):
+def test_not_on_gpu_names_the_setting(config, reason):
     assert not_on_gpu(config).startswith(reason) and bool(not_on_gpu(config)) == bool(reason)
 
 
-def test_the_gpu_check_compares_and_times_engines(open_engine, model, monkeypatch, tmp_path):
+def test_check_engine_compares_and_times(open_engine, model, monkeypatch, tmp_path):
     small = [Frame(frame.image[:120, :160]) for frame in engine_check.frames()]
     assert [frame.size for frame in engine_check.frames()] == [(640, 480)] * 3
     monkeypatch.setattr(engine_check, "frames", lambda: small)
@@ -194,16 +204,16 @@ def test_the_gpu_check_compares_and_times_engines(open_engine, model, monkeypatc
     assert (tmp_path / "report.md").read_text(encoding="utf-8").endswith("not run: driver: none\n")
 
 
-def test_every_stage_is_timed_and_has_a_floor(gpu):
+def test_every_stage_has_a_time_and_a_floor(gpu):
     fields, poses = crowd(2, np.random.default_rng(0), (97, 61), 96)
     driver = emulator.EmulatedGpu(gpu().library)
-    kernels = stage_times._prepared(driver, fields, poses)
+    kernels = stage_times.prepare(driver, fields, poses)
     centroids = select(fields, poses, CentroidConfig())
     work = floors.work(kernels, fields, centroids)
-    stages = stage_times._stages(kernels, AssignConfig(), len(poses))
+    stages = stage_times.stages(kernels, AssignConfig(), len(poses))
     assert {name for name, _ in stages} == set(work)
     for name, stage in stages:
         stage()
         assert work[name].microseconds(1e12, 1e13) > 0
-    row = [float(cell) for cell in stage_times._whole(driver, kernels, fields)]
+    row = [float(cell) for cell in stage_times.decoder_times(driver, kernels, fields)]
     assert len(row) == 7 and row[0] >= max(row[1:5])

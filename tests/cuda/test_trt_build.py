@@ -1,4 +1,4 @@
-"""TensorRT: the builder of TensorRT for RTX for real, our runner over a fake."""
+"""Build engines with the real TensorRT for RTX, and run them over a fake TensorRT."""
 
 import hashlib
 import json
@@ -7,10 +7,8 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-import fake_tensorrt
 import numpy as np
 import pytest
-from test_device import run
 
 from kdc_core.config import ModelInfo
 from kdc_core.cuda import MODULES, load_tensorrt
@@ -19,6 +17,8 @@ from kdc_core.engines import trt_build as building
 from kdc_core.engines.model_file import read_info
 from kdc_core.engines.precision import PRECISIONS, outer_nodes
 from kdc_core.engines.trt_build import build, build_cached, cached, onnx_bytes
+from tests.cuda import fake_tensorrt
+from tests.cuda.helpers import run_python
 
 needs_rtx = pytest.mark.skipif(
     not any(find_spec(name) for name in MODULES),
@@ -27,15 +27,15 @@ needs_rtx = pytest.mark.skipif(
 onnx = pytest.importorskip("onnx", reason="precision.py needs onnx")
 
 
-def picture(seed: int = 0) -> np.ndarray:
+def calibration_input(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(0, 255, (1, 3, 128, 256)).astype(np.float32)
 
 
 @needs_rtx
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_real_builder_makes_an_engine(model, precision):
+def test_build_with_tensorrt_for_rtx(model, precision):
     trt = load_tensorrt()
-    text = onnx_bytes(model, precision, [picture()])
+    text = onnx_bytes(model, precision, [calibration_input()])
     plan, _ = build(trt, text, ModelInfo(longest=160), precision)
     assert len(plan) > 10_000
 
@@ -43,23 +43,23 @@ def test_a_real_builder_makes_an_engine(model, precision):
 @needs_rtx
 @pytest.mark.skipif(not default_model().is_file(), reason="the weights are not there")
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_the_shipped_model_becomes_an_engine(precision):
+def test_build_the_shipped_model(precision):
     trt = load_tensorrt()
-    text = onnx_bytes(default_model(), precision, [picture()])
+    text = onnx_bytes(default_model(), precision, [calibration_input()])
     plan, _ = build(trt, text, read_info(default_model()).at(1024), precision)
     assert len(plan) > default_model().stat().st_size / 6
 
 
 @needs_rtx
-def test_what_is_no_model_is_refused_in_one_line():
+def test_build_refuses_what_is_no_model():
     with pytest.raises(ValueError, match=r"TensorRT cannot read the model: .+"):
         build(load_tensorrt(), b"junk", ModelInfo())
 
 
 @pytest.mark.parametrize("precision, tolerance", [("fp16", 0.005), ("int8", 0.05)])
-def test_a_lower_precision_says_nearly_the_same(model, precision, tolerance):
+def test_lower_precision_stays_close_to_float32(model, precision, tolerance):
     runtime = pytest.importorskip("onnxruntime", reason="the reference is ONNX Runtime")
-    images = [picture(i) for i in range(3)]
+    images = [calibration_input(i) for i in range(3)]
     cpu = ["CPUExecutionProvider"]
     outputs = [
         runtime.InferenceSession(onnx_bytes(model, name, images), providers=cpu).run(
@@ -72,16 +72,16 @@ def test_a_lower_precision_says_nearly_the_same(model, precision, tolerance):
         assert 0 < gap < tolerance
 
 
-def test_types_of_the_half_model(model):
+def test_to_half_types(model):
     half = onnx.load_from_string(onnx_bytes(model, "fp16"))
     assert {t.data_type for t in half.graph.initializer} == {onnx.TensorProto.FLOAT16}
     ends = (*half.graph.input, *half.graph.output)
     assert {v.type.tensor_type.elem_type for v in ends} == {onnx.TensorProto.FLOAT}
 
 
-def test_int8_leaves_the_outer_convolutions_and_needs_pictures(model):
+def test_to_int8_keeps_the_outer_convolutions(model):
     assert outer_nodes(onnx.load(model)) == ["body", "mask", "stem"]
-    quantised = onnx.load_from_string(onnx_bytes(model, "int8", [picture()]))
+    quantised = onnx.load_from_string(onnx_bytes(model, "int8", [calibration_input()]))
     readers = [n.input[1] for n in quantised.graph.node if n.op_type == "Conv"]
     assert sorted(name for name in readers if "Dequantize" not in name) == ["body", "mask", "stem"]
     assert [name.startswith("middle_Dequantize") for name in readers].count(True) == 1
@@ -90,24 +90,24 @@ def test_int8_leaves_the_outer_convolutions_and_needs_pictures(model):
 
 
 @needs_rtx
-def test_turing_must_be_named_to_tensorrt_for_rtx(model):
+def test_build_for_turing(model):
     trt = load_tensorrt()
     plan, _ = build(trt, model.read_bytes(), ModelInfo(longest=160), gpu="Tesla T4 (sm_75)")
     others, _ = build(trt, model.read_bytes(), ModelInfo(longest=160))
     assert len(plan) > 10_000 and plan != others
 
 
-def test_weights_for_int8_are_quantised_in_the_graph(model):
+def test_to_int8_quantises_weights_in_the_graph(model):
     """TensorRT 8 refuses weights that are stored as bytes."""
-    graph = onnx.load_from_string(onnx_bytes(model, "int8", [picture()])).graph
+    graph = onnx.load_from_string(onnx_bytes(model, "int8", [calibration_input()])).graph
     stored = {t.name for t in graph.initializer if t.data_type == onnx.TensorProto.INT8 and t.dims}
     readers = [n for n in graph.node if n.input and n.input[0] in stored]
     assert not readers
     assert any(n.op_type == "QuantizeLinear" and "middle" in n.input[0] for n in graph.node)
 
 
-def test_timings_of_another_gpu_are_left_alone(model, tmp_path, monkeypatch):
-    """Two GPUs share a folder; TensorRT refuses the other's timings, and may have none itself."""
+def test_build_cached_ignores_timings_of_another_gpu(model, tmp_path, monkeypatch):
+    """Two GPUs share a folder; TensorRT refuses the timings of the other GPU."""
     one, two = (
         building.engine_key(fake_tensorrt, model, gpu, "fp32", 160)
         for gpu in ("A (sm_80)", "B (sm_86)")
@@ -117,17 +117,17 @@ def test_timings_of_another_gpu_are_left_alone(model, tmp_path, monkeypatch):
     monkeypatch.setattr(fake_tensorrt, "timings", b"of B")
     assert build_cached(fake_tensorrt, two, model, folder=tmp_path)
     assert {p.read_bytes() for p in tmp_path.glob("timing-*.bin")} == {b"timings", b"of B"}
-    assert build_cached(fake_tensorrt, one, model, folder=tmp_path)  # a new board of the same name
+    assert build_cached(fake_tensorrt, one, model, folder=tmp_path)  # another GPU of the same name
     assert first.read_bytes() == b"of B"
 
 
 class Trt:
-    """Stands for a module: only its name and version matter to a recipe."""
+    """Stands for the TensorRT module, of which a key needs name and version."""
 
     __name__, __version__ = "tensorrt", "10.3.0"
 
 
-def test_kept_engines_are_checked(model, tmp_path, monkeypatch, caplog):
+def test_cached_checks_key_and_checksum(model, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(building, "build", lambda *_: (b"plan", b""))
     wanted = building.engine_key(Trt, model, "GPU (sm_87)", "fp16", 640)
     assert cached(wanted, tmp_path) is None
@@ -141,12 +141,12 @@ def test_kept_engines_are_checked(model, tmp_path, monkeypatch, caplog):
     manifest = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     assert manifest["recipe"]["onnx_sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
     path.write_bytes(b"plam")
-    assert cached(wanted, tmp_path) is None and "it is damaged" in caplog.text
+    assert cached(wanted, tmp_path) is None and "its checksum is wrong" in caplog.text
     path.with_suffix(".json").write_text("{", encoding="utf-8")
     assert cached(wanted, tmp_path) is None and "manifest cannot be read" in caplog.text
 
 
-def test_the_manifest_is_as_its_schema_says(model, tmp_path, monkeypatch):
+def test_manifest_matches_its_schema(model, tmp_path, monkeypatch):
     monkeypatch.setattr(building, "build", lambda *_: (b"plan", b""))
     build_cached(Trt, building.engine_key(Trt, model, "GPU", "fp32", 640), model, folder=tmp_path)
     manifest = json.loads(next(tmp_path.glob("*.json")).read_text(encoding="utf-8"))
@@ -161,37 +161,37 @@ def test_the_manifest_is_as_its_schema_says(model, tmp_path, monkeypatch):
     assert digest.match(manifest["recipe"]["onnx_sha256"])
 
 
-def test_unknown_precision(model):
+def test_engine_key_refuses_an_unknown_precision(model):
     with pytest.raises(ValueError, match=r"expected one of .*, got 'fp8'"):
         building.engine_key(Trt, model, "GPU", "fp8", 640)
 
 
-def test_runner_over_a_fake_tensorrt(model, libcuda, tmp_path):
-    """Equal fields with graphs and without; kept, damaged, refused, lower-precision engines."""
+def test_tensorrt_engine_on_the_fake_gpu(model, libcuda, tmp_path):
+    """Fields are equal with and without CUDA graphs, and for cached, damaged, rejected engines."""
     script = Path(__file__).with_name("drive_tensorrt.py")
-    done = run([str(script), str(model)], libcuda, KDC_ENGINES=str(tmp_path))
+    done = run_python([str(script), str(model)], libcuda, KDC_ENGINES=str(tmp_path))
     assert done.returncode == 0, done.stderr[-2000:]
     lines = [re.sub(r"kdc-\S+\.engine", "ENGINE", line) for line in done.stdout.splitlines()
              if not line.startswith("building")]  # fmt: skip
     fp32 = "fake_tensorrt 10.3.0 fp32, emulated GPU (sm_90), PyCUDA"
     fp16 = fp32.replace("fp32", "fp16")
-    no_graph = "TensorRT: no CUDA graph of the engine (cuStreamEndCapture failed with status 901)"
+    no_graph = "TensorRT: running without a CUDA graph (cuStreamEndCapture failed with status 901)"
     assert [line.rsplit(" ", 1)[0] if ", PyCUDA" in line else line for line in lines] == [
         fp32, "graphs replayed 5", no_graph, fp32, "graphs replayed 5", "built 1",
-        f"engine {tmp_path}/ENGINE is built again: it is damaged", fp32,
-        "built 2", "the kept engine does not load on this machine: it is built again", fp32,
+        f"rebuilding engine {tmp_path}/ENGINE: its checksum is wrong", fp32,
+        "built 2", "rebuilding the cached engine: it does not load on this machine", fp32,
         "built 3", fp16, "built 4",
-        "the kept engine does not load on this machine: it is built again",
+        "rebuilding the cached engine: it does not load on this machine",
         "TensorRT 10.3.0 cannot load the engine that it has just built for emulated GPU (sm_90); "
-        "is this GPU supported?",
+        "does it support this GPU?",
         "leaks: 0 calls without a context: 0",
     ]  # fmt: skip
 
 
-def test_pipeline_on_the_fake_gpu(model, libcuda, tmp_path):
-    """Two pipelines in four threads say what the CPU decoder says; dense fields stay there."""
+def test_gpu_pipeline_on_the_fake_gpu(model, libcuda, tmp_path):
+    """Two pipelines in four threads agree with the CPU decoder; dense fields stay on the GPU."""
     script = Path(__file__).with_name("drive_pipeline.py")
-    done = run([str(script), str(model)], libcuda, KDC_ENGINES=str(tmp_path))
+    done = run_python([str(script), str(model)], libcuda, KDC_ENGINES=str(tmp_path))
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.splitlines() == [
         "GpuPipeline found people: True", "label image and candidates only: True",
@@ -203,18 +203,18 @@ def test_pipeline_on_the_fake_gpu(model, libcuda, tmp_path):
 
 @pytest.mark.parametrize("fault, lines", [
     ("", ["opened fake_tensorrt 10.3.0 fp16, emulated GPU (sm_90)", "5 frames"]),
-    ("init=803", ["not on a GPU: driver: driver and its library do not fit", "opened CPU",
-                  "5 frames"]),
-    ("devices=0", ["not on a GPU: GPU: the driver finds no GPU", "opened CPU", "5 frames"]),
+    ("init=803", ["no GPU engine: driver: the NVIDIA driver and its library have different",
+                  "opened CPU", "5 frames"]),
+    ("devices=0", ["no GPU engine: GPU: the NVIDIA driver finds no GPU", "opened CPU", "5 frames"]),
     ("memory=100000", ["opened fake_tensorrt", *2 * ["GPU out of memory: cuMemAlloc failed"]]),
     ("launches=20", ["opened fake_tensorrt", "GPU lost: ", "GPU lost: "]),
     ("launches=0", ["opened fake_tensorrt", "GPU lost: ", "GPU lost: "]),
 ])  # fmt: skip
-def test_a_gpu_that_fails(model, libcuda, tmp_path, fault, lines):
-    """It falls back when it is opened, and stops with one line later; it never hangs."""
+def test_failing_gpu_falls_back_or_reports(model, libcuda, tmp_path, fault, lines):
+    """A fault while opening falls back to the CPU; a later fault is an error of one line."""
     script = Path(__file__).with_name("drive_faults.py")
     where = {"KDC_ENGINES": str(tmp_path), "KDC_FAKE_GPU": fault}
-    done = run([str(script), str(model)], libcuda, **where)
+    done = run_python([str(script), str(model)], libcuda, **where)
     assert done.returncode == 0, done.stderr[-2000:]
     said = [line for line in done.stdout.splitlines() if not line.startswith("building")]
     assert len(said) == len(lines) + 1 and said[-1] == "closed", done.stdout
