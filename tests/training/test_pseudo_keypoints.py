@@ -1,4 +1,4 @@
-"""Pseudo keypoints: decoding of heatmaps, who gets them, and where they are written."""
+"""Test pseudo keypoints: decoding of heatmaps, the people that get them, and the file."""
 
 from __future__ import annotations
 
