@@ -115,7 +115,7 @@ $(STAMPS)/msgs: $(STAMPS)/kdc $(MSGS)
 $(STAMPS)/test: $(STAMPS)/kdc
 	@echo "[4] packages for training and tests (first time: a few minutes)"
 	@$(PIP) -c $(STAMPS)/constraints.txt torch $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
-	@$(PIP) -c $(STAMPS)/constraints.txt --no-build-isolation -e '.[train,replay,synth,test]'
+	@$(PIP) -c $(STAMPS)/constraints.txt --no-build-isolation -e '.[train,replay,synth,supervision,test]'
 	@touch $@
 
 # Tests that need these say so and are skipped: not every machine and Python has the wheels.

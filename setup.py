@@ -121,6 +121,7 @@ setup(
         ],
         "ros": ROS,
         "replay": ["rosbags>=0.10", "pycocotools>=2.0.8"],
+        "supervision": ["supervision>=0.31"],
         "ray": ["ray>=2.9"],
         "synth": SYNTH,
         "docs": ["mkdocs>=1.6", "mkdocs-material>=9.7", "mkdocstrings[python]>=1.0"],

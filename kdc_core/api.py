@@ -136,13 +136,15 @@ class Model:
             raise InputError(f"fps: expected a number above 0, got {fps}")
         if isinstance(source, (int, str, PathLike)):
             source = open_source(str(fspath(source) if isinstance(source, PathLike) else source))
-        moving, frames = True, _frames(source)
-        if isinstance(source, Source):
-            if fps is not None and source.kind != "folder":
-                raise InputError(f"{source.name}: expected no fps, a {source.kind} has stamps")
-            moving = source.moving or fps is not None
-        elif isinstance(source, Frame) or (isinstance(source, np.ndarray) and source.ndim < 4):
+        if isinstance(source, Frame) or (isinstance(source, np.ndarray) and source.ndim < 4):
             raise InputError("track: expected a source of several frames, got one image")
+        moving = True
+        if isinstance(source, Source):
+            kind = source.kind
+            if fps is not None and kind != "folder":
+                raise InputError(f"{source.name}: fps is for folders and arrays, not for a {kind}")
+            moving = source.moving or fps is not None
+        frames = map(_frame, source)
         if fps is not None:
             frames = (replace(frame, stamp=i / fps) for i, frame in enumerate(frames))
         return self._tracked(frames, Session(self.pipeline, self.min_score, moving))
@@ -208,7 +210,3 @@ def _frame(image: ImageLike) -> Frame:
         path = Path(image)
         return Frame(read_image(path), frame_id=path.name)
     return Frame(image)
-
-
-def _frames(source: Iterable[np.ndarray | Frame]) -> Iterator[Frame]:
-    return (_frame(image) for image in source)

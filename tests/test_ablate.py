@@ -23,7 +23,7 @@ from kdc_core.skeleton import KEYPOINTS
 from kdc_lab.evaluate import coco_variants, studies
 from kdc_lab.evaluate.annotated_images import load
 from kdc_lab.evaluate.field_noise import noisy
-from kdc_lab.evaluate.ground_truth_engine import Oracle
+from kdc_lab.evaluate.ground_truth_engine import GroundTruthEngine
 
 CONFIG = DecodeConfig()
 
@@ -41,7 +41,7 @@ def coco(tmp_path, scenes):
 @pytest.fixture
 def oracle(coco):
     dataset = load(*coco)
-    return dataset, Oracle(dataset, ModelInfo(longest=320))
+    return dataset, GroundTruthEngine(dataset, ModelInfo(longest=320))
 
 
 # the formats
@@ -187,7 +187,7 @@ def rows_of(table) -> dict:
 def test_sigma_study_has_every_sigma_and_the_identity_changes_nothing(oracle):
     dataset, engine = oracle
 
-    class Noisy(Oracle):
+    class Noisy(GroundTruthEngine):
         """With errors: perfect offsets would end in the centroid whatever sigma is."""
 
         def __call__(self, frame):
@@ -231,7 +231,7 @@ def test_small_people_count_in_one_protocol_alone(tmp_path):
     dataset = load(*write(tmp_path, scenes))
     assert dataset.people[1][1]["area"] < coco_variants.SMALL
 
-    class Half(Oracle):
+    class Half(GroundTruthEngine):
         """Sees the large person only."""
 
         def __call__(self, frame):

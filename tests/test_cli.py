@@ -215,10 +215,12 @@ def test_predict_writes_coco_result_files(model: str, coco, tmp_path: Path, monk
     from kdc_core.config import ModelInfo
     from kdc_lab.commands import predict
     from kdc_lab.evaluate.annotated_images import load
-    from kdc_lab.evaluate.ground_truth_engine import Oracle
+    from kdc_lab.evaluate.ground_truth_engine import GroundTruthEngine
 
     dataset = load(Path(coco[0]), Path(coco[1]))
-    monkeypatch.setattr(predict, "engine_from", lambda args: Oracle(dataset, ModelInfo()))
+    monkeypatch.setattr(
+        predict, "engine_from", lambda args: GroundTruthEngine(dataset, ModelInfo())
+    )
     out = tmp_path / "results"
     argv = ["predict", "--images", coco[0], "--annotations", coco[1], "--model", model, "--out"]
     assert main([*argv, str(out)]) == 0
@@ -232,7 +234,7 @@ def test_predict_writes_coco_result_files(model: str, coco, tmp_path: Path, monk
     assert decoded.shape == truth.shape
     assert (decoded & truth).sum() > 0.8 * (decoded | truth).sum()
     protocol = json.loads((out / "protocol.json").read_text())
-    assert protocol["weights"] is None and protocol["engine"] == Oracle.name
+    assert protocol["weights"] is None and protocol["engine"] == GroundTruthEngine.name
 
 
 def test_ablate_writes_a_table(model: str, coco, tmp_path: Path, capsys) -> None:

@@ -1,4 +1,4 @@
-"""Columns of arrays that are cut and joined together, one row per track."""
+"""Columns of arrays with one row per track."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ T = TypeVar("T", bound="Rows")
 
 
 class Rows:
-    """A frozen dataclass whose fields are arrays, or such dataclasses, with equal first axes.
+    """Base of frozen dataclasses whose fields are arrays, or other ``Rows``, of equal length.
 
-    Nobody writes into the arrays, so what stays as it is need not be copied.
+    The arrays are never written to, so that rows which do not change need not be copied.
     """
 
     def columns(self) -> dict[str, Any]:
-        """The fields by name."""
+        """Return the fields by name."""
         return vars(self)
 
     def __getitem__(self: T, index: Any) -> T:
+        """Return the rows at ``index``: a boolean mask, indices or a slice."""
         if isinstance(index, np.ndarray) and index.dtype == bool and index.all():
             return self
         return type(self)(**{name: value[index] for name, value in self.columns().items()})
 
     def join(self: T, other: T) -> T:
-        """All rows of self, then all rows of other."""
+        """Return the rows of self, followed by those of ``other``."""
         theirs = other.columns()
         return type(self)(**{n: _join(mine, theirs[n]) for n, mine in self.columns().items()})
 
     def put(self: T, index: np.ndarray, rows: T) -> T:
-        """A copy in which the rows at ``index`` are replaced."""
+        """Return a copy in which ``rows`` replace the rows at ``index``."""
         if not len(index):
             return self
         theirs = rows.columns()

@@ -1,4 +1,4 @@
-"""What one frame offers the tracker: poses, how sure they are, and roughly whose cell is whose."""
+"""What one frame offers to the tracker: poses, their strength, and roughly which cell is whose."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdc_core.decode import PERSON, person_share, suppress_duplicates
+from kdc_core.decode import PERSON, person_share, phi, suppress_duplicates
+from kdc_core.geometry import length
 from kdc_core.letterbox import cell_centres
 from kdc_core.skeleton import CENTRE, K
-from kdc_core.track import appearance
-from kdc_core.track.body import middle
+from kdc_core.track.appearance import describe, unknown_descriptors
+from kdc_core.track.body import keypoint_mean
+from kdc_core.track.track_config import AssociationConfig
 from kdc_core.types import Centroids, Fields, Poses
 
-BEST = 5  # keypoints that a pose is judged by: half a body is as sure as a whole one
+BEST = 5  # keypoints by which a pose is judged: half a body is as sure as a whole one
+CENTRE_STRENGTH = 0.8  # strength of a CENTRE of confidence 1 without keypoints
+OWN_PHI = 0.5  # φ of the CENTRE above which a cell belongs to a pose
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Foreground cells of the offset grid, and the pose that each belongs to."""
+    """Foreground cells of the offset grid, and the pose to which each belongs."""
 
     at: np.ndarray  # (N,) flat index
     xy: np.ndarray  # (2, N) input pixels
@@ -26,65 +30,100 @@ class Cells:
     shape: tuple[int, int]  # (h, w) of the grid
     stride: int  # input pixels per cell
 
+    def of(self, poses: np.ndarray) -> np.ndarray:
+        """Return an object array with the flat cell indices of each of the given poses."""
+        cells = np.empty(len(poses), object)
+        for i, pose in enumerate(poses):
+            cells[i] = self.at[self.owner == pose]
+        return cells
+
 
 @dataclass(frozen=True)
-class Seen:
-    """P poses in an order that does not depend on the order they came in."""
+class Observation:
+    """P poses of one frame, in an order that does not depend on the order of arrival."""
 
     poses: Poses
     centroids: Centroids
     strength: np.ndarray  # (P,) mean of the best confidences
-    double: np.ndarray  # (P,) bool: lies on a better pose: a fragment, or somebody behind
-    bare: np.ndarray  # (P,) bool: it is the CENTRE alone that makes it a person
-    middle: np.ndarray  # (P, 2) mean of the keypoints
+    duplicate: np.ndarray  # (P,) bool: lies on a better pose: a fragment, or a person behind
+    centre_only: np.ndarray  # (P,) bool: the CENTRE is stronger evidence than the keypoints
+    position: np.ndarray  # (P, 2) mean of the keypoints, input pixels
     cells: Cells
-    look: np.ndarray  # (P, 2, 24), see ``appearance``
+    descriptor: np.ndarray  # (P, 2, 24), see ``appearance``
 
     def __len__(self) -> int:
         return len(self.strength)
 
 
 def observe(
-    fields: Fields, poses: Poses, centroids: Centroids, weak: float, apart: float,
+    fields: Fields,
+    poses: Poses,
+    centroids: Centroids,
+    config: AssociationConfig,
     image: np.ndarray | None = None,
-) -> Seen:  # fmt: skip
-    """Poses of at least ``weak`` strength, from left to right, with their cells.
+) -> Observation:
+    """Return the poses of at least ``config.weak`` strength, from left to right.
 
-    Poses that are less than ``apart`` scales apart on average are doubles of the best of them.
+    Poses whose anchors are less than ``config.same_person`` scales apart on average are duplicates
+    of the best of them.
+
+    Args:
+        fields: network output of the frame.
+        poses: all poses of the frame.
+        centroids: their centroids, same rows.
+        config: thresholds.
+        image: BGR image (H, W, 3) uint8; None = colours are unknown.
     """
     keypoints, centre = _strength(centroids.confidence)
     strength = np.maximum(keypoints, centre)
-    kept = np.flatnonzero(strength >= weak)
-    place = middle(poses.xy)[kept]
-    kept = kept[np.lexsort((place[:, 1], place[:, 0]))]
+    kept = np.flatnonzero(strength >= config.weak)
+    position = keypoint_mean(poses.xy)[kept]
+    kept = kept[np.lexsort((position[:, 1], position[:, 0]))]
     poses, centroids = poses[kept], centroids[kept]
-    cells = _cells(fields, poses.xy[:, CENTRE], centroids.sigma)
-    best_first = np.argsort(-poses.score, kind="stable")
-    double = np.ones(len(poses), bool)
-    double[best_first[suppress_duplicates(poses[best_first], apart)]] = False
-    bare = (keypoints < centre)[kept]
-    look = appearance.unknown(len(poses))
+    cells = _assign_cells(fields, poses.xy[:, CENTRE], centroids.sigma)
+    descriptor = unknown_descriptors(len(poses))
     if image is not None:
-        look = appearance.looks(image, fields.letterbox, fields.stride, cells.at,
-                                cells.owner, poses)  # fmt: skip
-    return Seen(poses, centroids, strength[kept], double, bare, middle(poses.xy), cells, look)
+        descriptor = describe(image, fields.letterbox, fields.stride, cells.at, cells.owner, poses)
+    return Observation(
+        poses=poses,
+        centroids=centroids,
+        strength=strength[kept],
+        duplicate=_duplicates(poses, config.same_person),
+        centre_only=(keypoints < centre)[kept],
+        position=keypoint_mean(poses.xy),
+        cells=cells,
+        descriptor=descriptor,
+    )
 
 
 def _strength(confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How surely each pose (P, 18) is a person, by its keypoints and by its CENTRE."""
+    """Return the evidence (P,) for each pose (P, 18) by its keypoints and by its CENTRE."""
     best = np.sort(confidence[:, :K], axis=1)[:, -BEST:].mean(axis=1)
-    return best, 0.8 * confidence[:, CENTRE]
+    return best, CENTRE_STRENGTH * confidence[:, CENTRE]
 
 
-def _cells(fields: Fields, centre: np.ndarray, sigma: np.ndarray) -> Cells:
-    """Whose foreground cells are, by φ with the CENTRE alone: rough, but cheap."""
+def _duplicates(poses: Poses, distance: float) -> np.ndarray:
+    """Return which poses lie within ``distance`` scales of a better one, (P,) bool."""
+    best_first = np.argsort(-poses.score, kind="stable")
+    duplicate = np.ones(len(poses), bool)
+    duplicate[best_first[suppress_duplicates(poses[best_first], distance)]] = False
+    return duplicate
+
+
+def _assign_cells(fields: Fields, centre: np.ndarray, sigma: np.ndarray) -> Cells:
+    """Return the foreground cells and their poses by φ of the CENTRE alone: rough, but fast.
+
+    Args:
+        fields: network output of the frame.
+        centre: (P, 2) CENTRE of each pose, input pixels.
+        sigma: (P,) input pixels.
+    """
     height, width = shape = fields.log_sigma.shape
     at = np.flatnonzero(person_share(fields) > PERSON)
     xy = cell_centres(height, width, fields.stride).reshape(-1, 2)[at].T
-    offset = fields.anchor[CENTRE].reshape(2, -1)[:, at]
-    points_at = xy + fields.radius * offset
-    x, y = (along - middle[:, None] for along, middle in zip(points_at, centre.T, strict=True))
-    phi = np.exp(-(x * x + y * y) / (2 * sigma[:, None] ** 2))
-    best = phi.argmax(axis=0) if len(phi) else np.zeros(len(at), np.intp)
-    owner = np.where(phi.max(axis=0, initial=0) > 0.5, best, -1)
+    target = xy + fields.radius * fields.anchor[CENTRE].reshape(2, -1)[:, at]
+    distance = length(target.T - centre[:, None])  # (P, N)
+    member = phi(distance, sigma[:, None])
+    best = member.argmax(axis=0) if len(member) else np.zeros(len(at), np.intp)
+    owner = np.where(member.max(axis=0, initial=0) > OWN_PHI, best, -1)
     return Cells(at, xy, owner, shape, fields.stride)

@@ -9,35 +9,38 @@ import numpy as np
 
 from kdc_core.geometry import length
 from kdc_core.track.columns import Rows
-
-SLOPE_CUTOFF = 1.0  # Hz, low-pass of the speed that opens the filter
+from kdc_core.track.track_config import SmoothingConfig
 
 
 @dataclass(frozen=True)
-class Calm(Rows):
+class OneEuroState(Rows):
     """Filter state of T people in units of their scale, relative to their origin."""
 
     value: np.ndarray  # (T, 18, 2)
     slope: np.ndarray  # (T, 18, 2) per second
 
 
-def still(value: np.ndarray) -> Calm:
-    """State of people that were not there before, ``value`` (P, 18, 2)."""
-    return Calm(value, np.zeros_like(value))
+def initial_state(value: np.ndarray) -> OneEuroState:
+    """Return the state of new people at ``value`` (P, 18, 2)."""
+    return OneEuroState(value, np.zeros_like(value))
 
 
-def smooth(calm: Calm, value: np.ndarray, dt: float, min_cutoff: float, beta: float) -> Calm:
-    """State ``dt`` seconds later.
+def filter_keypoints(
+    state: OneEuroState, value: np.ndarray, dt: float, config: SmoothingConfig
+) -> OneEuroState:
+    """Return the state ``dt`` seconds later.
 
-    The body's own motion has been taken out of ``value``: walking opens the filter no more than
-    standing does, and does not lag.
+    The body's own motion is not part of ``value`` (T, 18, 2): walking opens the filter no more
+    than standing, and adds no lag.
     """
     if dt <= 0:
-        return calm
-    slope = calm.slope + _rate(SLOPE_CUTOFF, dt) * ((value - calm.value) / dt - calm.slope)
-    cutoff = min_cutoff + beta * length(slope)[..., None]
-    return Calm(calm.value + _rate(cutoff, dt) * (value - calm.value), slope)
+        return state
+    slope_rate = _rate(config.slope_cutoff, dt)
+    slope = state.slope + slope_rate * ((value - state.value) / dt - state.slope)
+    cutoff = config.min_cutoff + config.beta * length(slope)[..., None]
+    return OneEuroState(state.value + _rate(cutoff, dt) * (value - state.value), slope)
 
 
 def _rate(cutoff: float | np.ndarray, dt: float) -> np.ndarray:
+    """Return the share of the way to a new value for a low-pass of ``cutoff`` Hz."""
     return 1 / (1 + 1 / (2 * math.pi * np.asarray(cutoff) * dt))

@@ -34,12 +34,17 @@ class ScoreGate:
     """Reports a tracked person from the first frame in which the score reaches ``min_score``.
 
     Later frames of the same id are reported at any score, because a person's score falls while
-    somebody else covers them. A new value of ``min_score`` starts anew for everybody.
+    another person is in front. A new value of ``min_score`` applies to all people anew.
     """
 
     def __init__(self) -> None:
         self._min_score = -1.0
         self._passed: set[int] = set()
+
+    @property
+    def remembered(self) -> int:
+        """Number of ids that are reported at any score."""
+        return len(self._passed)
 
     def __call__(self, people: People, min_score: float) -> People:
         """Return the people that are reported; the pixels of the others are erased."""

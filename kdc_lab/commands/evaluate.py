@@ -53,7 +53,7 @@ def main(args: argparse.Namespace) -> int:
     from kdc_core.io import write_json
     from kdc_lab.evaluate import (
         Errors,
-        Worst,
+        FailureGallery,
         error_table,
         errors,
         figures,
@@ -72,7 +72,7 @@ def main(args: argparse.Namespace) -> int:
     pipeline = Pipeline(_engine(args, dataset), config)
     start = time.perf_counter()
     made: list[Errors] = []
-    worst = Worst(dataset)
+    worst = FailureGallery(dataset)
 
     def judge(image: int, frame: Frame, people: People) -> None:
         made.append(errors(dataset, image, people))
@@ -106,7 +106,7 @@ def main(args: argparse.Namespace) -> int:
 def _engine(args: argparse.Namespace, dataset: Dataset) -> Engine:
     if not args.oracle:
         return engine_from(args)
-    from kdc_lab.evaluate import Oracle
+    from kdc_lab.evaluate import GroundTruthEngine
 
     if args.long_side is not None:
         check_long_side(args.long_side)
@@ -117,4 +117,4 @@ def _engine(args: argparse.Namespace, dataset: Dataset) -> Engine:
         network = engine_from(args)
         info = network.info
         network.close()
-    return Oracle(dataset, info.at(args.long_side))
+    return GroundTruthEngine(dataset, info.at(args.long_side))

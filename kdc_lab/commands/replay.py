@@ -108,7 +108,7 @@ def main(args: argparse.Namespace) -> int:
     out = args.out or args.bag.parent / f"{args.bag.resolve().name}_kdc"
     one = bags == [args.bag] and not args.ray
     summary = _one(args, out) if one else _many(args, bags, out)
-    _say(summary, out)
+    _print_summary(summary, out)
     lines = baseline.fallen(summary, before, args.margin) if before else []
     for line in lines:
         print(f"worse than {args.baseline}: {line}", file=sys.stderr)
@@ -188,8 +188,10 @@ def _conditions(args: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _say(summary: dict[str, Any], out: Path) -> None:
-    """What came out, in a few lines."""
+def _print_summary(summary: dict[str, Any], out: Path) -> None:
+    """Print the figures, what was skipped, and warnings about stamps."""
+    from kdc_lab.replay import describe_stamps
+
     for topic, figures in summary.get("cameras", {}).items():
         print(f"{topic}: " + ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in figures.items()))
     for name, figures in summary.get("bags", {}).items():
@@ -202,4 +204,7 @@ def _say(summary: dict[str, Any], out: Path) -> None:
         print(", ".join(f"{k.replace('_', ' ')} {v}" for k, v in figures.items() if v is not None))
     for entry in summary["skipped"]:
         print(f"skipped {entry['count']} x {entry['reason']} ({entry['where']}): {entry['first']}")
-    print(f"{summary['frames']} frames, {out / 'report.html'}")
+    for where, counts in summary["stamps"].items():
+        if text := describe_stamps(counts):
+            print(f"warning: stamps of {where}: {text}", file=sys.stderr)
+    print(f"{summary['frames']} frames: {out / 'report.html'}")

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from kdc_lab.evaluate.conditions import figures, protocol
     from kdc_lab.evaluate.cutouts import cut_out, rendered
     from kdc_lab.evaluate.error_analysis import Errors, error_table, errors
-    from kdc_lab.evaluate.failure_gallery import Worst
-    from kdc_lab.evaluate.ground_truth_engine import Oracle
+    from kdc_lab.evaluate.failure_gallery import FailureGallery
+    from kdc_lab.evaluate.ground_truth_engine import GroundTruthEngine
     from kdc_lab.evaluate.plots import Bar, Series, curves, histogram, timeline
     from kdc_lab.evaluate.scenarios import SIZE, Cast, drawn, real
 
@@ -60,8 +60,8 @@ __getattr__, __all__ = lazy_exports(
             "error_table",
             "errors",
         ),
-        "failure_gallery": ("Worst",),
-        "ground_truth_engine": ("Oracle",),
+        "failure_gallery": ("FailureGallery",),
+        "ground_truth_engine": ("GroundTruthEngine",),
         "plots": (
             "Bar",
             "Series",

@@ -23,7 +23,7 @@ AROUND = 3  # frames around a switch of the centroid
 EVEN = 0.1  # share by which two steps of time may differ that jitter is measured over
 
 
-class Ledger:
+class ClipRecord:
     """Truth and answer of one clip under one method."""
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ def _compare(shot: ComposedFrame, people: People) -> identity_metrics.Frame:
     return identity_metrics.Frame(truth, answer, common / np.maximum(union, 1))
 
 
-def summary(ledgers: list[Ledger]) -> dict[str, Any]:
+def summary(ledgers: list[ClipRecord]) -> dict[str, Any]:
     """All figures of one method over all clips."""
     frames = [
         identity_metrics.Frame(f.truth + 1000 * clip, f.answer + 100_000 * clip, f.similarity)
@@ -127,7 +127,7 @@ def summary(ledgers: list[Ledger]) -> dict[str, Any]:
     }
 
 
-def _minutes(ledger: Ledger) -> float:
+def _minutes(ledger: ClipRecord) -> float:
     """Minutes that people were to be seen."""
     if len(ledger.stamps) < 2:
         return 0.0
@@ -135,7 +135,7 @@ def _minutes(ledger: Ledger) -> float:
     return step * sum(len(frame.truth) for frame in ledger.frames) / 60
 
 
-def _near(ledger: Ledger, events: list[tuple[int, int]]) -> int:
+def _near(ledger: ClipRecord, events: list[tuple[int, int]]) -> int:
     """Identity switches that happened within a few frames of a centroid switch of that id."""
     count = 0
     for index, truth in events:
@@ -147,12 +147,12 @@ def _near(ledger: Ledger, events: list[tuple[int, int]]) -> int:
     return count
 
 
-def _share(ledgers: list[Ledger]) -> float:
+def _share(ledgers: list[ClipRecord]) -> float:
     carried = sum(ledger.carried for ledger in ledgers)
     return round(sum(ledger.blind for ledger in ledgers) / max(1, carried), 4)
 
 
-def _visible_iou(ledgers: list[Ledger]) -> dict[str, Any]:
+def _visible_iou(ledgers: list[ClipRecord]) -> dict[str, Any]:
     """Mean IoU of a figure's visible part with the id that is its own, by hidden share."""
     hidden, iou = [], []
     for ledger in ledgers:
@@ -174,7 +174,7 @@ def _visible_iou(ledgers: list[Ledger]) -> dict[str, Any]:
     }
 
 
-def _regained(ledgers: list[Ledger]) -> dict[str, dict[str, float | int | None]]:
+def _regained(ledgers: list[ClipRecord]) -> dict[str, dict[str, float | int | None]]:
     """By length of the gap: how many people came back, with the old id, and how soon."""
     found: list[tuple[float, float]] = []  # length of the gap, seconds until regained or inf
     for ledger in ledgers:
@@ -192,7 +192,7 @@ def _regained(ledgers: list[Ledger]) -> dict[str, dict[str, float | int | None]]
     return result
 
 
-def _gaps(ledger: Ledger, figure: int) -> list[tuple[float, float]]:
+def _gaps(ledger: ClipRecord, figure: int) -> list[tuple[float, float]]:
     share = np.array([shares[figure] for shares in ledger.shares])
     found, start, before = [], None, -1
     for i, now in enumerate(share):
@@ -208,7 +208,7 @@ def _gaps(ledger: Ledger, figure: int) -> list[tuple[float, float]]:
     return found
 
 
-def _wait(ledger: Ledger, figure: int, back: int, name: int) -> float:
+def _wait(ledger: ClipRecord, figure: int, back: int, name: int) -> float:
     """Seconds after coming back until the figure bears the id ``name``; inf if too late."""
     for i in range(back, len(ledger.frames)):
         wait = ledger.stamps[i] - ledger.stamps[back]

@@ -20,7 +20,7 @@ COLUMNS = 4
 CELL = (240, 240)  # pixels, width and height of one of the two pictures
 
 
-class Worst:
+class FailureGallery:
     """Keeps the worst pictures while an evaluation goes on; ``write`` makes the sheet."""
 
     def __init__(self, dataset: Dataset) -> None:

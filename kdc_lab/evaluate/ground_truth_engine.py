@@ -22,7 +22,7 @@ from kdc_lab.evaluate.coco_metrics import as_rle
 from kdc_lab.training import MAX_PEOPLE, OVERLAP, POSE_UNKNOWN, SEG_UNKNOWN, Batch, oracle_fields
 
 
-class Oracle:
+class GroundTruthEngine:
     """An engine that answers with the annotations of the frame named by its ``frame_id``."""
 
     name = "oracle: fields from annotations"

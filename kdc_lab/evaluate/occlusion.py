@@ -19,7 +19,7 @@ from kdc_core.track import TrackConfig, VideoDecoder, keep_duplicates
 from kdc_core.types import Centroids, Fields, Frame, People, Poses
 from kdc_lab.evaluate.bootstrap import grouped
 from kdc_lab.evaluate.box_tracker import BoxTracker
-from kdc_lab.evaluate.clip_metrics import GAP_BINS, HIDDEN_BINS, Ledger, summary
+from kdc_lab.evaluate.clip_metrics import GAP_BINS, HIDDEN_BINS, ClipRecord, summary
 from kdc_lab.evaluate.composed_clips import ComposedFrame
 from kdc_lab.evaluate.field_noise import noisy
 from kdc_lab.evaluate.plots import Series, curves
@@ -85,10 +85,10 @@ def _batch(shot: ComposedFrame) -> Batch:
 def play(
     scenario: Scenario, look: Look, rng: np.random.Generator,
     show: Callable[[float, ComposedFrame, People], None] = lambda stamp, shot, people: None,
-) -> dict[str, Ledger]:  # fmt: skip
+) -> dict[str, ClipRecord]:  # fmt: skip
     """One clip under every method; ``show`` gets each frame as the default answers it."""
     decoders = methods()
-    ledgers = {name: Ledger() for name in decoders}
+    ledgers = {name: ClipRecord() for name in decoders}
     for stamp in scenario.stamps(rng).tolist():
         shot = scenario.clip.at(stamp)
         fields = look(shot, stamp)
@@ -114,7 +114,7 @@ def _answer(
     return decoder.follow(fields, poses, centroids, stamp, image)
 
 
-def figures(played: dict[str, dict[str, Ledger]]) -> dict[str, Any]:
+def figures(played: dict[str, dict[str, ClipRecord]]) -> dict[str, Any]:
     """Figures of every method over all clips, and per clip; ``played`` is by scenario."""
     names = list(next(iter(played.values())))
     clips = {

@@ -1,4 +1,4 @@
-"""Recordings (rosbag2) to people and figures, without ROS."""
+"""Replay recordings (rosbag2) without ROS: people, figures and reports."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from kdc_core.lazy import lazy_exports
 if TYPE_CHECKING:
     from kdc_lab.replay import baseline, parallel_replay
     from kdc_lab.replay.bag import bags_in
+    from kdc_lab.replay.camera_stats import describe_stamps
     from kdc_lab.replay.clip_files import Recording
     from kdc_lab.replay.comparison import compare
     from kdc_lab.replay.play import Replay, Settings
@@ -20,6 +21,7 @@ __getattr__, __all__ = lazy_exports(
         "baseline": (),
         "parallel_replay": (),
         "bag": ("bags_in",),
+        "camera_stats": ("describe_stamps",),
         "clip_files": ("Recording",),
         "comparison": ("compare",),
         "play": (

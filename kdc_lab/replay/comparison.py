@@ -19,7 +19,7 @@ from kdc_lab.evaluate import Series, curves
 from kdc_lab.replay import baseline, cameras, cdr_messages
 from kdc_lab.replay.bag import Bag
 from kdc_lab.replay.camera_stats import thumbnail
-from kdc_lab.replay.html_report import figure, page, table
+from kdc_lab.replay.html_report import figure, table, write_page
 from kdc_lab.replay.play import RUN, SUMMARY
 from kdc_lab.replay.result_files import PEOPLE
 
@@ -232,7 +232,7 @@ def _page(
         parts.append(
             figure(pictures[place], caption, True) if place in pictures else f"<p>{caption}</p>"
         )
-    page(path, "Two replays", parts)
+    write_page(path, "Two replays", parts)
 
 
 def _shown(value: Any) -> Any:

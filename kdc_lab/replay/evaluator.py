@@ -26,7 +26,7 @@ APART = 1_000_000  # between the ids of two cameras
 IGNORED = 0.5  # share of a mask or box inside an unknown region from which it is left out
 
 
-class Judge:
+class Evaluator:
     """Takes in every frame that has a truth; ``figures`` at the end."""
 
     def __init__(self) -> None:

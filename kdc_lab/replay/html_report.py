@@ -1,4 +1,4 @@
-"""``report.html``: one page, nothing loaded from anywhere."""
+"""Write ``report.html``: one page that loads nothing from anywhere."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 
 from kdc_core.types import Phase
 from kdc_lab.evaluate import Bar, Series, curves, histogram, timeline
-from kdc_lab.replay.camera_stats import WORST, Diary, Worst
+from kdc_lab.replay.camera_stats import WORST, CameraStats, WorstFrame, describe_stamps
 
 ROWS = 60  # ids in the timeline of one camera
 PHASES = {
-    Phase.TENTATIVE: ("#c9b458", "tentative"), Phase.CONFIRMED: ("#2f6fb0", "seen"),
-    Phase.OCCLUDED: ("#d1495b", "hidden"),
-}  # fmt: skip
+    Phase.TENTATIVE: ("#c9b458", "tentative"),
+    Phase.CONFIRMED: ("#2f6fb0", "visible"),
+    Phase.OCCLUDED: ("#d1495b", "occluded"),
+}
 HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta http-equiv="Content-Security-Policy"
@@ -36,32 +37,36 @@ figcaption{{font-size:.85rem;color:#555}}img{{max-width:100%;display:block}}
 """
 
 
-def write_report(path: Path, summary: dict[str, Any], diaries: dict[str, Diary]) -> None:
-    """One replay as a page."""
+def write_report(path: Path, summary: dict[str, Any], cameras: dict[str, CameraStats]) -> None:
+    """Write the report of one replay.
+
+    Args:
+        path: of the HTML file.
+        summary: content of ``summary.json``.
+        cameras: statistics by image topic.
+    """
     parts = [f"<h1>{escape(summary['bag'])}</h1>", table(_overview(summary))]
     if summary["truth"]:
-        parts += ["<h2>Against the truth</h2>", table(truth_rows(summary["truth"]))]
+        parts += ["<h2>Compared with the ground truth</h2>", table(truth_rows(summary["truth"]))]
     if summary["skipped"]:
-        head = ["count", "reason", "where", "first case"]
-        rows = [[e["count"], e["reason"], e["where"], e["first"]] for e in summary["skipped"]]
-        parts += ["<h2>Skipped</h2>", table(rows, head)]
-    for topic, diary in diaries.items():
-        if diary.times:
-            parts += [f"<h2>{escape(topic)}</h2>", _camera(diary)]
-    parts += ["<h2>Worst frames</h2>", *_worst(diaries)]
+        parts += ["<h2>Skipped</h2>", skipped_table(summary["skipped"])]
+    for topic, camera in cameras.items():
+        if camera.times:
+            parts += [f"<h2>{escape(topic)}</h2>", _camera(camera)]
+    parts += ["<h2>Worst frames</h2>", *_worst(cameras)]
     parts += ["<h2>Conditions</h2>", table(_conditions(summary))]
-    page(path, f"Replay of {summary['bag']}", parts)
+    write_page(path, f"Replay of {summary['bag']}", parts)
 
 
-def page(path: Path, title: str, parts: list[str]) -> None:
-    """Write a page of these parts."""
+def write_page(path: Path, title: str, parts: list[str]) -> None:
+    """Write a page; ``parts`` are HTML, ``title`` is text."""
     text = HEAD.format(title=escape(title)) + "\n".join(parts) + "\n</body></html>\n"
     path.write_text(text, encoding="utf-8")
 
 
-def figure(picture: bytes, caption: str, wide: bool = False) -> str:
-    """A JPEG inside the page; ``wide`` for two pictures side by side."""
-    data = base64.b64encode(picture).decode()
+def figure(jpeg: bytes, caption: str, wide: bool = False) -> str:
+    """Return an image with its caption as HTML; ``wide`` for two images side by side."""
+    data = base64.b64encode(jpeg).decode()
     text = escape(caption)
     image = f'<img alt="{text}" src="data:image/jpeg;base64,{data}">'
     kind = ' class="wide"' if wide else ""
@@ -69,8 +74,8 @@ def figure(picture: bytes, caption: str, wide: bool = False) -> str:
 
 
 def truth_rows(truth: dict[str, Any]) -> list[list[Any]]:
-    """The figures against a truth, a line each."""
-    rows = [["frames with truth", truth["frames"]], ["people in them", truth["people"]]]
+    """Return rows (name, value) of the figures against a ground truth."""
+    rows = [["frames with ground truth", truth["frames"]], ["annotated people", truth["people"]]]
     for name, key in (("mask AP", "segm"), ("keypoint AP", "keypoints")):
         if truth[key]["AP"] is not None:
             rows += [[name, truth[key]["AP"]], [f"{name}50", truth[key]["AP50"]]]
@@ -81,8 +86,14 @@ def truth_rows(truth: dict[str, Any]) -> list[list[Any]]:
     return rows
 
 
+def skipped_table(entries: list[dict[str, Any]]) -> str:
+    """Return what was skipped as an HTML table; ``entries`` are ``skipped`` of a summary."""
+    rows = [[e["count"], e["reason"], e["where"], e["first"]] for e in entries]
+    return table(rows, ["count", "reason", "where", "first case"])
+
+
 def table(rows: list[list[Any]], head: list[str] | None = None) -> str:
-    """An HTML table; numbers are right-aligned."""
+    """Return an HTML table; numbers are right-aligned."""
     lines = []
     if head:
         lines.append("<tr>" + "".join(f"<th>{escape(text)}</th>" for text in head) + "</tr>")
@@ -96,52 +107,62 @@ def _overview(summary: dict[str, Any]) -> list[list[Any]]:
     for topic, figures in summary["cameras"].items():
         text = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items())
         rows.append([topic, text])
+    for topic, counts in summary["stamps"].items():
+        if text := describe_stamps(counts):
+            rows.append([f"stamps of {topic}", text])
     return rows
 
 
-def _camera(diary: Diary) -> str:
-    count = [Series("people", diary.times, diary.people, steps=True)]
+def _camera(camera: CameraStats) -> str:
+    count = [Series("people", camera.times, camera.people, steps=True)]
     parts = ["<h3>People over time</h3>", curves(count, "seconds", "people")]
-    if diary.stays:
-        parts += ["<h3>Who was there</h3>", _key(), _stays(diary)]
-    if diary.latency:
+    if camera.stays:
+        parts += ["<h3>Timeline of ids</h3>", _key(), _timeline(camera)]
+    if camera.latency:
         parts += [
             "<h3>Latency</h3>",
-            histogram(diary.latency, "ms from arrival to result", "frames"),
+            histogram(camera.latency, "ms from arrival to result", "frames"),
         ]
     return "\n".join(parts)
 
 
 def _key() -> str:
-    entries = [*PHASES.values(), ("#111;width:2px", "centroid moves")]
+    entries = [*PHASES.values(), ("#111;width:2px", "centroid switches")]
     spans = (f'<span style="background:{colour}"></span>{name}' for colour, name in entries)
     return f'<p class="key">{"".join(spans)}</p>'
 
 
-def _stays(diary: Diary) -> str:
-    """Timeline of the people who stayed longest, in the order of their ids."""
-    long: dict[int, float] = {}
-    for stay in diary.stays:
-        long[stay.id] = long.get(stay.id, 0.0) + stay.last - stay.first
-    kept = set(sorted(long, key=lambda i: (-long[i], i))[:ROWS])
+def _timeline(camera: CameraStats) -> str:
+    """Return the timeline of the people that stay longest, ordered by id."""
+    seconds: dict[int, float] = {}
+    for stay in camera.stays:
+        seconds[stay.id] = seconds.get(stay.id, 0.0) + stay.last - stay.first
+    shown = set(sorted(seconds, key=lambda i: (-seconds[i], i))[:ROWS])
     bars = [
-        Bar(str(s.id), s.first, s.last, PHASES.get(Phase(s.phase), ("#888", "untracked"))[0],
-            f"id {s.id}, {s.first:.2f} to {s.last:.2f} s")
-        for s in sorted(diary.stays, key=lambda s: (s.id, s.first)) if s.id in kept
-    ]  # fmt: skip
-    marks = [(str(i), t, f"{t:.2f} s: {why}") for t, i, why in diary.switches if i in kept]
-    rest = len(long) - len(kept)
-    more = f"<p>{rest} people who stayed shorter are not shown.</p>" if rest else ""
+        Bar(
+            str(s.id),
+            s.first,
+            s.last,
+            PHASES.get(Phase(s.phase), ("#888", "untracked"))[0],
+            f"id {s.id}, {s.first:.2f} to {s.last:.2f} s",
+        )
+        for s in sorted(camera.stays, key=lambda s: (s.id, s.first))
+        if s.id in shown
+    ]
+    marks = [(str(i), t, f"{t:.2f} s: {why}") for t, i, why in camera.switches if i in shown]
+    rest = len(seconds) - len(shown)
+    more = f"<p>{rest} ids with shorter stays are not shown.</p>" if rest else ""
     return timeline(bars, marks, "seconds") + more
 
 
-def _worst(diaries: dict[str, Diary]) -> list[str]:
-    found: list[Worst] = sorted(
-        (one for diary in diaries.values() for one in diary.worst), key=lambda one: -one.badness
+def _worst(cameras: dict[str, CameraStats]) -> list[str]:
+    found: list[WorstFrame] = sorted(
+        (frame for camera in cameras.values() for frame in camera.worst),
+        key=lambda frame: -frame.badness,
     )[:WORST]
     return [
-        figure(one.picture, f"{one.topic}, {one.time:.2f} s, stamp {one.stamp}: {one.why}")
-        for one in found
+        figure(frame.jpeg, f"{frame.topic}, {frame.time:.2f} s, stamp {frame.stamp}: {frame.why}")
+        for frame in found
     ]
 
 

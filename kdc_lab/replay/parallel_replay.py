@@ -17,7 +17,7 @@ from kdc_core.config import DecodeConfig
 from kdc_core.engines import open_engine
 from kdc_core.io import write_json
 from kdc_core.pipeline import open_pipeline
-from kdc_lab.replay.html_report import page, table
+from kdc_lab.replay.html_report import skipped_table, table, write_page
 from kdc_lab.replay.play import KEY, SUMMARY, Replay, Settings
 
 ATTEMPTS = 3  # at a recording whose worker dies
@@ -118,6 +118,11 @@ def merge(tasks: list[Task], failed: dict[str, str], out: Path) -> dict[str, Any
     merged = {
         "bags": {name: _short(summary) for name, summary in found.items()},
         "frames": sum(summary["frames"] for summary in found.values()),
+        "stamps": {
+            f"{name}: {topic}": counts
+            for name, summary in found.items()
+            for topic, counts in summary["stamps"].items()
+        },
         "truth": _mean([s["truth"] for s in found.values() if s["truth"]]),
         "skipped": skipped,
     }
@@ -128,9 +133,8 @@ def merge(tasks: list[Task], failed: dict[str, str], out: Path) -> dict[str, Any
     head = ["recording", "frames", "people per frame", "mask AP", "keypoint AP", "HOTA", "IDF1"]
     parts = ["<h1>Recordings</h1>", table(rows, head)]
     if skipped:
-        entries = [[e["count"], e["reason"], e["where"], e["first"]] for e in skipped]
-        parts += ["<h2>Skipped</h2>", table(entries, ["count", "reason", "where", "first case"])]
-    page(out / "report.html", "Recordings", parts)
+        parts += ["<h2>Skipped</h2>", skipped_table(skipped)]
+    write_page(out / "report.html", "Recordings", parts)
     write_json(out / SUMMARY, merged)
     return merged
 

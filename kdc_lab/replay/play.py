@@ -1,4 +1,4 @@
-"""A recording from its first picture to its last: people, figures, report."""
+"""Replay a recording: process every frame, and write the people, the figures and a report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -21,8 +22,8 @@ from kdc_core.session import DEFAULT_MIN_SCORE, Result, Session, Skip
 from kdc_core.types import Frame, People
 from kdc_lab.replay import cameras, cdr_messages, ground_truth
 from kdc_lab.replay.bag import Bag, Message
-from kdc_lab.replay.camera_stats import Diary
-from kdc_lab.replay.evaluator import Judge
+from kdc_lab.replay.camera_stats import CameraStats
+from kdc_lab.replay.evaluator import Evaluator
 from kdc_lab.replay.html_report import write_report
 from kdc_lab.replay.result_files import PEOPLE, Output
 
@@ -31,65 +32,114 @@ _log = logging.getLogger(__name__)
 #: reason in the report for a frame that the session drops
 SKIPPED = {Skip.LATE: "stamp jumps back", Skip.REPEATED: "stamp repeats"}
 SUMMARY, RUN = "summary.json", "run.json"
-KEY = "task.json"  # of one of many: tells a finished run from one with other settings
+KEY = "task.json"  # of one recording of many: tells whether it was replayed with these settings
 
 
 @dataclass(frozen=True)
 class Settings:
     """What is replayed, and how."""
 
-    topics: tuple[str, ...] = ()  # cameras; empty: all
+    topics: tuple[str, ...] = ()  # image topics; empty: all cameras
     start: float = 0.0  # seconds into the recording
     duration: float = 0.0  # seconds, 0 = to the end
     realtime: bool = False
-    rate: float = 1.0  # of the recording's pace, real time only
-    ground_truth: str = ""  # COCO file or MOTS text beside the recording
-    truth_topic: str = ""  # PersonArrays in it; empty: each camera's …/truth/persons
+    rate: float = 1.0  # speed relative to the recording, with ``realtime`` only
+    truth: str = ""  # COCO file or MOTS text beside the recording
+    truth_topic: str = ""  # PersonArrays in the recording; empty: …/truth/persons of each camera
     storage: str = "mcap"  # of the bag that is written
-    min_score: float = DEFAULT_MIN_SCORE  # people below are not reported
+    min_score: float = DEFAULT_MIN_SCORE  # people with lower scores are not reported
+
+
+class RobotClock:
+    """Clock that stands still while a replay does what a robot does not do.
+
+    A replay reads a recording, writes results and evaluates them. On a robot that time does not
+    pass, so it must neither delay a frame nor count as its latency.
+    """
+
+    def __init__(
+        self,
+        now: Callable[[], float] = time.perf_counter,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Create a clock.
+
+        Args:
+            now: returns seconds; moves forward only.
+            sleep: waits until ``now`` has moved on by a number of seconds.
+        """
+        self.sleep = sleep
+        self._now = now
+        self._paused = 0.0  # seconds
+
+    def __call__(self) -> float:
+        """Return the robot's time in seconds."""
+        return self._now() - self._paused
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop the clock inside a ``with`` block."""
+        began = self._now()
+        try:
+            yield
+        finally:
+            self._paused += self._now() - began
 
 
 class Replay:
-    """One run of one recording; ``run`` does it all."""
+    """One run over one recording; call ``run``."""
 
-    def __init__(self, path: Path, out: Path, pipeline: Pipeline, settings: Settings) -> None:
+    def __init__(
+        self,
+        path: Path,
+        out: Path,
+        pipeline: Pipeline,
+        settings: Settings,
+        clock: RobotClock | None = None,
+    ) -> None:
+        """Create a replay of the recording ``path`` that writes into the folder ``out``."""
         self.path, self.out = path, out
         self.pipeline, self.config, self.settings = pipeline, pipeline.config, settings
-        self._aside = 0.0  # seconds spent on what a robot does not do: reading, writing, judging
+        self._clock = clock or RobotClock()
 
     def run(self, conditions: dict[str, Any] | None = None) -> dict[str, Any]:
         """Replay, and write everything into the output folder; ``summary.json`` comes last.
 
         Args:
-            conditions: what the figures depend on beyond the settings, for the summary.
+            conditions: what the figures depend on beside the settings; part of the summary.
 
         Returns:
             The content of ``summary.json``. Offline it depends on the recording, the weights and
             the settings alone.
 
         Raises:
-            ValueError: nothing can be replayed, or the truth cannot be read.
+            InputError: nothing can be replayed, or the ground truth cannot be read.
         """
         began = time.perf_counter()
         if self.path.resolve().is_relative_to((self.out / PEOPLE).resolve()):
-            raise InputError(f"{self.out}: the results would replace {self.path}: another --out")
+            raise InputError(
+                f"{self.out}: the results would replace {self.path}; choose another --out"
+            )
         for name in (KEY, SUMMARY):
             (self.out / name).unlink(missing_ok=True)
-        self._note()
+        self._write_run()
         self.bag = Bag(self.path)
         try:
             length = (self.bag.end - self.bag.start) / cdr_messages.NS
             if self.settings.start and self.settings.start >= length:
                 raise InputError(
-                    f"{self.path}: the recording is {max(0, length):.1f} s long, it has nothing "
-                    f"from --start {self.settings.start:g} on"
+                    f"{self.path}: the recording is {max(0, length):.1f} s long; it has no frame "
+                    f"after --start {self.settings.start:g}"
                 )
             topics = cameras.choose(self.bag, list(self.settings.topics))
             self.prefixes = cameras.prefixes(topics, cameras.recorded_cameras(self.bag))
             file = Path(self.settings.truth) if self.settings.truth else None
             self.truth = ground_truth.load(self.bag, self.prefixes, file, self.settings.truth_topic)
             if self.truth.by_index and self.settings.start:
-                raise InputError(f"{file}: counts frames from the beginning: leave --start out")
+                raise InputError(
+                    f"{file}: MOTS text counts frames from the beginning of the recording and "
+                    f"cannot be used with --start"
+                )
             self._begin(topics)
             try:
                 self._play()
@@ -98,25 +148,28 @@ class Replay:
             summary = self._summary(conditions or {})
         finally:
             self.bag.close()
-        write_report(self.out / "report.html", summary, self.diaries)
+        write_report(self.out / "report.html", summary, self.cameras)
         seconds, frames = time.perf_counter() - began, summary["frames"]
-        self._note(seconds=round(seconds, 2), frames_per_second=round(frames / seconds, 2))
+        self._write_run(seconds=round(seconds, 2), frames_per_second=round(frames / seconds, 2))
         write_json(self.out / SUMMARY, summary)
         return summary
 
-    def _note(self, **more: Any) -> None:
-        """What differs from machine to machine and from run to run."""
+    def _write_run(self, **more: Any) -> None:
+        """Write what differs from machine to machine and from run to run."""
         where = {"bag": str(self.path.resolve()), "host": platform.node(), "pid": os.getpid()}
         write_json(self.out / RUN, {**where, **more})
 
     def _begin(self, topics: list[str]) -> None:
         self.sessions = {
-            topic: Session(self.pipeline, self.settings.min_score, warn=partial(self._warn, topic))
+            topic: Session(
+                self.pipeline, self.settings.min_score, warn=partial(_log.debug, "%s: %s", topic)
+            )
             for topic in topics
         }
-        self.diaries = {topic: Diary(topic) for topic in topics}
-        self.judge = Judge() if self.truth else None
+        self.cameras = {topic: CameraStats(topic) for topic in topics}
+        self.evaluator = Evaluator() if self.truth else None
         self.output = Output(self.out, self.settings.storage)
+        self._newest: dict[str, int] = {}  # ns, last stamp that was processed, by topic
         self._count = 0
 
     def _play(self) -> None:
@@ -124,40 +177,33 @@ class Replay:
         stop = self.bag.end
         if self.settings.duration:
             stop = min(stop, start + round(self.settings.duration * cdr_messages.NS))
-        recorded = self._received(self.bag.messages(set(self.prefixes), start, stop))
+        recorded = self._read(self.bag.messages(set(self.prefixes), start, stop))
         if self.settings.realtime:
-            pace = cameras.paced(recorded, self.settings.rate, self._dropped, self._clock)
+            pace = cameras.paced(
+                recorded, self.settings.rate, self._drop, self._clock, self._clock.sleep
+            )
             for message, arrived in pace:
-                self._frame(message, arrived)
+                self._process(message, arrived)
             return
         total = sum(self.bag.counts[topic] for topic in self.prefixes)
         shown = tqdm(recorded, self.path.name, total, unit="frame", disable=None, leave=False)
         for message in shown:
-            self._frame(message)
+            self._process(message)
 
-    def _received(self, recorded: Iterator[Message]) -> Iterator[Message]:
+    def _read(self, recorded: Iterator[Message]) -> Iterator[Message]:
         while True:
-            began = time.perf_counter()
-            message = next(recorded, None)
-            self._aside += time.perf_counter() - began
+            with self._clock.paused():
+                message = next(recorded, None)
             if message is None:
                 return
-            self.diaries[message.topic].received += 1
+            self.cameras[message.topic].received += 1
             yield message
 
-    def _clock(self) -> float:
-        """Seconds that stand still while something is done that a robot does not do."""
-        return time.perf_counter() - self._aside
+    def _drop(self, message: Message) -> None:
+        self.cameras[message.topic].dropped += 1
 
-    def _warn(self, topic: str, text: str) -> None:
-        """Note that the stamps of a camera are wrong; its frames are processed."""
-        _log.warning("%s: %s", topic, text)
-
-    def _dropped(self, message: Message) -> None:
-        self.diaries[message.topic].dropped += 1
-
-    def _frame(self, message: Message, arrived: float | None = None) -> None:
-        """One picture to people, written and judged; or skipped and counted."""
+    def _process(self, message: Message, arrived: float | None = None) -> None:
+        """Process one image message, write its people and evaluate them, or count why not."""
         skipped, topic = self.bag.skipped, message.topic
         if not message.data:
             skipped.add(topic, "zero-length message")
@@ -165,9 +211,9 @@ class Replay:
         reason = "message does not decode"
         try:
             content = cdr_messages.decode(message.data, message.kind)
-            reason = "picture does not decode"
+            reason = "image does not decode"
             image = cdr_messages.picture(content)
-        except ValueError as error:
+        except InputError as error:
             skipped.add(topic, reason, error)
             return
         session, stamped = self.sessions[topic], cdr_messages.stamp_of(content.header)
@@ -175,43 +221,51 @@ class Replay:
             stamped / cdr_messages.NS if stamped else None, message.time / cdr_messages.NS
         )
         if isinstance(timing, Skip):
-            skipped.add(topic, SKIPPED[timing])
+            back = (self._newest[topic] - stamped) / cdr_messages.NS
+            skipped.add(topic, SKIPPED[timing], f"by {back:.3f} s" if back else "")
             return
-        stamp = stamped or message.time  # drivers that do not stamp
+        if stamped:
+            self._newest[topic] = stamped
+        stamp = stamped or message.time  # a driver that does not stamp
         frame = Frame(image, stamp / cdr_messages.NS)
         result = session.process(frame, timing)
         if arrived is not None:
-            self.diaries[topic].latency.append((self._clock() - arrived) * 1e3)
-        began = time.perf_counter()
-        self._write(message, content.header, frame, stamp, result)
-        self._aside += time.perf_counter() - began
+            self.cameras[topic].latency.append((self._clock() - arrived) * 1e3)
+        with self._clock.paused():
+            self._write(message, content.header.frame_id, frame, stamp, result)
 
-    def _write(self, message: Message, head: Any, frame: Frame, stamp: int, result: Result) -> None:
-        topic, people, moved = message.topic, result.people, result.switches
-        head = cdr_messages.header(stamp, head.frame_id)
-        self.output.persons(self.prefixes[topic], message, head, people)
-        self.output.switches(self.prefixes[topic], message, head, moved)
+    def _write(
+        self, message: Message, frame_id: str, frame: Frame, stamp: int, result: Result
+    ) -> None:
+        topic, people = message.topic, result.people
+        header = cdr_messages.header(stamp, frame_id)
+        self.output.persons(self.prefixes[topic], message, header, people)
+        self.output.switches(self.prefixes[topic], message, header, result.switches)
         self._count += 1
         width, height = frame.size
-        entry = {
-            "id": self._count, "file_name": f"{stamp}", "width": width, "height": height,
-            "topic": topic, "stamp_ns": stamp,
-        }  # fmt: skip
-        self.output.texts(entry, message.index + 1, people)
-        wrong = self._judged(entry, people, self.truth.find(topic, stamp, message.index))
+        image = {
+            "id": self._count,
+            "file_name": f"{stamp}",
+            "width": width,
+            "height": height,
+            "topic": topic,
+            "stamp_ns": stamp,
+        }
+        self.output.texts(image, message.index + 1, people)
+        error = self._evaluate(image, people, self.truth.find(topic, stamp, message.index))
         seconds = (message.time - self.bag.start) / cdr_messages.NS
-        self.diaries[topic].add(seconds, frame, stamp, people, moved, wrong)
+        self.cameras[topic].add(seconds, frame, stamp, people, result.switches, error)
 
-    def _judged(
-        self, image: dict[str, Any], people: People, known: ground_truth.Annotations | None
+    def _evaluate(
+        self, image: dict[str, Any], people: People, truth: ground_truth.Annotations | None
     ) -> float | None:
-        """How wrong a frame is; None where that is not known."""
-        if self.judge is None or known is None:
+        """Return the error of a frame, None where there is no ground truth."""
+        if self.evaluator is None or truth is None:
             return None
         try:
-            return self.judge.add(image, people, known)
-        except ValueError as error:
-            self.bag.skipped.add(image["topic"], "truth does not fit the picture", error)
+            return self.evaluator.add(image, people, truth)
+        except InputError as error:
+            self.bag.skipped.add(image["topic"], "ground truth does not fit the image", error)
             return None
 
     def _summary(self, conditions: dict[str, Any]) -> dict[str, Any]:
@@ -219,12 +273,12 @@ class Replay:
             reasons = "; ".join(
                 f"{e['count']} x {e['reason']} ({e['where']})" for e in self.bag.skipped.entries()
             )
-            raise InputError(
-                f"{self.path}: none of its pictures could be used: {reasons or 'none'}"
+            raise InputError(f"{self.path}: no image could be used: {reasons or 'there is none'}")
+        figures = self.evaluator.figures() if self.evaluator else None
+        if figures is None and (given := self.settings.truth or self.settings.truth_topic):
+            self.bag.skipped.add(
+                Path(given).name, "no image has this ground truth: stamps or topics differ"
             )
-        figures = self.judge.figures() if self.judge else None
-        if figures is None and (asked := self.settings.truth or self.settings.truth_topic):
-            self.bag.skipped.add(Path(asked).name, "no picture has this truth: stamps or topics")
         settings = asdict(self.settings)
         if settings["truth"]:
             settings["truth"] = Path(settings["truth"]).name
@@ -232,7 +286,8 @@ class Replay:
             "bag": self.path.name,
             "clock": "real time" if self.settings.realtime else "offline",
             "frames": self._count,
-            "cameras": {topic: diary.figures() for topic, diary in self.diaries.items()},
+            "cameras": {topic: camera.figures() for topic, camera in self.cameras.items()},
+            "stamps": {topic: asdict(session.counts) for topic, session in self.sessions.items()},
             "truth": figures,
             "skipped": self.bag.skipped.entries(),
             "settings": settings,

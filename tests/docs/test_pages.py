@@ -14,6 +14,7 @@ from tests.docs.site import hooks
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md")) + sorted(ROOT.glob("*.md"))
+FOLDERS = "kdc_core|kdc_lab|kdc_ros|tests|tools|docs|config|examples|launch"
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -37,6 +38,23 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
         assert target.is_file(), f"{link}: no such file"
         if anchor:
             assert anchor in anchors(target.read_text("utf-8")), f"{link}: no such heading"
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if p.parent.name != "reports"], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_files_and_modules_that_are_named_exist(page: Path) -> None:
+    text = page.read_text("utf-8")
+    paths = re.findall(rf"`((?:{FOLDERS})/[\w./]*)`", text)
+    assert not [path for path in paths if not (ROOT / path).exists()]
+    for module in re.findall(r"`(kdc_(?:core|lab|ros)(?:\.[a-z]\w*)+)`", text):
+        path = ROOT / module.replace(".", "/")
+        parent = (path.parent / "__init__.py", path.parent.with_suffix(".py"))
+        assert (
+            path.is_dir()
+            or path.with_suffix(".py").is_file()
+            or any(p.is_file() and path.name in p.read_text("utf-8") for p in parent)
+        ), module
 
 
 def test_readme_is_short() -> None:
@@ -78,6 +96,25 @@ def test_topics_page_lists_all_encodings() -> None:
     text = (DOCS / "ros" / "topics.md").read_text("utf-8")
     for encoding in ros_image.LAYOUTS:
         assert f"`{encoding}`" in text, encoding
+
+
+def test_diagnostics_page_lists_all_keys() -> None:
+    source = (ROOT / "kdc_ros" / "monitor.py").read_text("utf-8")
+    keys = re.findall(r'^            "([a-z0-9 ]+)": ', source, re.MULTILINE)
+    assert len(keys) >= 10
+    text = (DOCS / "ros" / "diagnostics.md").read_text("utf-8")
+    assert not [key for key in keys if f"`{key}`" not in text]
+
+
+def test_topics_page_lists_all_outputs() -> None:
+    source = (ROOT / "kdc_ros" / "outputs.py").read_text("utf-8")
+    added = re.findall(r'self\._add\("([\w/]+)", (\w+), (\d+)', source)
+    assert len(added) >= 7
+    text = (DOCS / "ros" / "topics.md").read_text("utf-8")
+    for name, kind, depth in added:
+        row = next(line for line in text.splitlines() if line.startswith(f"| `~/{name}` |"))
+        assert kind in row
+        assert f"keep last {depth} " in row
 
 
 def test_messages_page_shows_all_messages() -> None:

@@ -23,10 +23,10 @@ HELP: tuple[str, ...] = ()
 #: pattern, what to write instead
 RULES = (
     (r"\bpictures?\b", "image or frame"),
-    (r"\b(who|what|which)ever\b|\bwhomever\b", "a noun, or: people who ..."),
+    (r"\bwho(m)?ever\b", "a noun, or: people who ..."),
     (r"\b(some|every)body('s)?\b", "a person, everyone, users"),
     (r"\bnobody\b", "background, no one, not any"),
-    (r"(?<=[.!?:;] )Of (whom|which|them|it)\b|^Of (whom|which|them|it)\b", "subject first"),
+    (r"(?-i:(?<=[.!?:;] )Of|^Of) (whom|which|them|it)\b", "subject first"),
     (r"\bforsaken\b|\bamiss\b", "plain words"),
     (r"\b(is|are|was|were|be|been|when|if|unless|as|until) (told|asked)\b", "set, given"),
     (r"\btold (by|apart by|from)\b|\basked (of|for by)\b", "given by, taken from"),
@@ -121,9 +121,8 @@ def listed(kind: str, texts: Iterator[tuple[int, str]]) -> list[str]:
     return [f"{kind} at line {line}, {found}" for line, text in texts for found in findings(text)]
 
 
-LAUNCH: list[Path] = []  # sorted((ROOT / "launch").glob("*.py"))
-COMMENTED: list[Path] = []
-_COMMENTED = [ROOT / "config" / "params.yaml", *sorted((ROOT / "kdc_msgs" / "msg").glob("*.msg"))]
+LAUNCH = sorted((ROOT / "launch").glob("*.py"))
+COMMENTED = [ROOT / "config" / "params.yaml", *sorted((ROOT / "kdc_msgs" / "msg").glob("*.msg"))]
 
 
 @pytest.mark.parametrize("path", pages(), ids=name_of)

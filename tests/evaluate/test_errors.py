@@ -17,7 +17,7 @@ from kdc_core.cli import main
 from kdc_core.types import Frame, People
 from kdc_lab.evaluate.annotated_images import Dataset
 from kdc_lab.evaluate.error_analysis import Errors, error_table, errors
-from kdc_lab.evaluate.failure_gallery import CELL, COLUMNS, COUNT, Worst
+from kdc_lab.evaluate.failure_gallery import CELL, COLUMNS, COUNT, FailureGallery
 
 SIZE = (200, 300)  # height, width
 Box = tuple[int, int, int, int]  # x1, y1, x2, y2
@@ -114,7 +114,7 @@ def test_table():
 
 def test_the_sheet_keeps_the_worst(tmp_path):
     data = dataset([LEFT])
-    worst = Worst(data)
+    worst = FailureGallery(data)
     frame = Frame(np.full((*SIZE, 3), 80, np.uint8), frame_id="1.png")
     for bad in (0, *range(1, COUNT + 6)):
         worst.add(1, frame, predicted(), Errors(Counter({("large", "missed"): bad}), Counter()))

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="perfect fields are made by the trai
 
 from kdc_core.config import ModelInfo  # noqa: E402
 from kdc_lab.evaluate import occlusion  # noqa: E402
-from kdc_lab.evaluate.clip_metrics import Ledger, summary  # noqa: E402
+from kdc_lab.evaluate.clip_metrics import ClipRecord, summary  # noqa: E402
 from kdc_lab.evaluate.composed_clips import Clip, Drawn, line  # noqa: E402
 from kdc_lab.evaluate.cutouts import Cutout  # noqa: E402
 from kdc_lab.evaluate.scenarios import Scenario, drawn, scenarios  # noqa: E402
@@ -96,7 +96,7 @@ def test_a_gap_is_regained_only_with_the_old_id():
     )
     rates = []
     for later in (1, 2):
-        ledger = Ledger()
+        ledger = ClipRecord()
         for t in np.arange(0, 1.6, 0.1):
             shot = clip.at(float(t))
             people = _answer(shot, 1 if t < 0.7 else later)
@@ -111,7 +111,7 @@ def test_a_gap_is_regained_only_with_the_old_id():
 def test_who_walks_evenly_does_not_jitter(wall, dropped):
     clip = Clip((Drawn(line(40, 230, 100), 150, 0),), pillars=lambda t: wall)
     stamps = Scenario("walk", clip, 2.7, 30, dropped).stamps(np.random.default_rng(0))
-    exact, shaken = Ledger(), Ledger()
+    exact, shaken = ClipRecord(), ClipRecord()
     for index, t in enumerate(stamps.tolist()):
         shot = clip.at(t)
         people = _answer(shot, 1)

@@ -20,7 +20,7 @@ from kdc_core.types import Frame
 from kdc_lab.evaluate.ablation import ablate, markdown
 from kdc_lab.evaluate.annotated_images import Dataset, load
 from kdc_lab.evaluate.coco_metrics import Results
-from kdc_lab.evaluate.ground_truth_engine import Oracle, as_batch
+from kdc_lab.evaluate.ground_truth_engine import GroundTruthEngine, as_batch
 from kdc_lab.training.batch import POSE_UNKNOWN, SEG_UNKNOWN
 
 DATA = Path(os.environ.get("KDC_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -33,7 +33,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def summary(dataset: Dataset) -> dict:
-    pipeline = Pipeline(Oracle(dataset, ModelInfo()))
+    pipeline = Pipeline(GroundTruthEngine(dataset, ModelInfo()))
     results = Results(dataset)
     for image, frame in dataset.frames():
         results.add(image, pipeline(frame))
@@ -56,7 +56,7 @@ def test_real_people_come_back() -> None:
 
 
 def test_an_unknown_frame_is_refused(dataset: Dataset) -> None:
-    oracle = Oracle(dataset, ModelInfo())
+    oracle = GroundTruthEngine(dataset, ModelInfo())
     with pytest.raises(ValueError, match="no annotations for 'other"):
         oracle(Frame(np.zeros((240, 320, 3), np.uint8), frame_id="other.png"))
 
@@ -92,7 +92,7 @@ def test_crowds_and_unknown_masks_are_ignored_regions(dataset: Dataset) -> None:
 
 
 def test_ablation_has_every_mode_and_paired_gains(dataset: Dataset) -> None:
-    figures = ablate(dataset, Oracle(dataset, ModelInfo()), DecodeConfig(), bootstrap=20)
+    figures = ablate(dataset, GroundTruthEngine(dataset, ModelInfo()), DecodeConfig(), bootstrap=20)
     assert tuple(figures) == tuple(CentroidMode)
     assert "AP_gain" not in figures["static"]["segm"]
     for mode in tuple(CentroidMode)[1:]:

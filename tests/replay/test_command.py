@@ -76,7 +76,7 @@ def test_exit_code_4_when_a_figure_fell(bag, tmp_path, capsys):
     ([".", "--model", "none.onnx"], "none.onnx: no such model file"),
     ([".", "--rate", "0"], "--rate: expected a pace above 0"),
     ([".", "--baseline", "none.json"], "none.json: No such file"),
-    ([".", "--start", "100"], "s long, it has nothing from --start 100 on"),
+    ([".", "--start", "100"], "s long; it has no frame after --start 100"),
     ([".", "--truth", str(default_model())], ".onnx: expected COCO annotations (.json) or MOTS"),
     (["--compare", "a", "b"], "a: expected the output folder"),
 ])  # fmt: skip

@@ -115,7 +115,7 @@ def test_baseline_tells_what_fell_and_by_how_much(two):
 
 def test_a_baseline_without_truth_is_refused(tmp_path):
     (tmp_path / "summary.json").write_text('{"truth": null}')
-    with pytest.raises(ValueError, match="no figures against a truth"):
+    with pytest.raises(ValueError, match="no figures against a ground truth"):
         baseline.read(tmp_path)
     (tmp_path / "summary.json").write_text("[]")
     with pytest.raises(ValueError, match=r"expected a summary.json"):

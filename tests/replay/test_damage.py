@@ -106,14 +106,14 @@ def test_bad_messages_are_counted_and_the_rest_is_evaluated(play, tmp_path):
     summary, _ = play(recording, path)
     assert summary["frames"] == 4
     assert reasons(summary) == {
-        "zero-length message": 1, "message does not decode": 1, "picture does not decode": 2,
+        "zero-length message": 1, "message does not decode": 1, "image does not decode": 2,
         "stamp jumps back": 1,
         "stamp repeats": 1,
     }  # fmt: skip
     first = {e["reason"]: e["first"] for e in summary["skipped"]}
     assert (
         first["stamp jumps back"] == "by 0.200 s"
-        and "bayer_unheard_of" in first["picture does not decode"]
+        and "bayer_unheard_of" in first["image does not decode"]
     )
     asked, _ = play(recording, path, "asked", topics=(CAMERA, "/lidar"))
     assert reasons(asked)["not a picture: our_msgs/msg/Sweep"] == 10

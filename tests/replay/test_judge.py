@@ -16,7 +16,7 @@ from kdc_core.types import Phase
 from kdc_lab.evaluate.composed_clips import Clip, Drawn
 from kdc_lab.replay import cdr_messages, parallel_replay
 from kdc_lab.replay.clip_files import truth_of
-from kdc_lab.replay.evaluator import Judge
+from kdc_lab.replay.evaluator import Evaluator
 from kdc_lab.replay.ground_truth import of_people
 
 LEVELS = np.arange(0.5, 1.0, 0.05)
@@ -208,7 +208,7 @@ def test_truth_beside_the_recording_gives_the_same_figures(judged, play, tmp_pat
     assert by_mots["truth"]["tracks"] == expected["tracks"]
     assert by_mots["truth"]["segm"]["AP"] == pytest.approx(expected["segm"]["AP"], abs=1e-9)
     assert by_mots["truth"]["keypoints"]["AP"] is None  # MOTS has none
-    with pytest.raises(ValueError, match="leave --start out"):
+    with pytest.raises(ValueError, match="cannot be used with --start"):
         play(recording, bag, "late", engine=engine, truth=str(mots), start=0.5)
 
 
@@ -267,7 +267,9 @@ def test_truth_of_other_stamps_or_sizes_is_counted(judged, play, tmp_path):
     file.write_text(json.dumps({"images": [late], "annotations": []}))
     summary, _ = play(recording, bag, truth=str(file))
     assert summary["truth"] is None
-    assert summary["skipped"][0]["reason"] == "no picture has this truth: stamps or topics"
+    assert (
+        summary["skipped"][0]["reason"] == "no image has this ground truth: stamps or topics differ"
+    )
     bare = {"id": 1, "stamp_ns": stamp(3), "file_name": ""}  # a size is asked for by masks alone
     box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "track_id": 1}
     file.write_text(json.dumps({"images": [bare], "annotations": [box]}))
@@ -277,7 +279,7 @@ def test_truth_of_other_stamps_or_sizes_is_counted(judged, play, tmp_path):
               "segmentation": {"counts": [0, 4], "size": [2, 2]}}  # fmt: skip
     file.write_text(json.dumps({"images": [small], "annotations": [person]}))
     summary, _ = play(recording, bag, truth=str(file))
-    assert ("truth does not fit the picture", "expected masks of 320x240 pixels, got 2x2") in [
+    assert ("ground truth does not fit the image", "expected masks of 320x240 pixels, got 2x2") in [
         (entry["reason"], entry["first"]) for entry in summary["skipped"]
     ]
 
@@ -290,7 +292,7 @@ def standing(wall: bool = False):
 
 def tracks(frames):
     """HOTA and IDF1 of (people, truth) frames."""
-    judge = Judge()
+    judge = Evaluator()
     for number, (people, truth) in enumerate(frames, 1):
         image = {"id": number, "width": 320, "height": 240, "file_name": "", "topic": "/c"}
         judge.add(image, people, truth)

@@ -8,14 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recordings import Known, Recording, record, stamp, writer
+from recordings import InOrder, Known, Recording, record, stamp, writer
 from rosbags.rosbag2 import CompressionMode
 
+from kdc_core.pipeline import Pipeline
 from kdc_core.types import Frame
 from kdc_lab.replay import cdr_messages
 from kdc_lab.replay.bag import Bag
+from kdc_lab.replay.camera_stats import describe_stamps
 from kdc_lab.replay.cameras import paced, prefixes
+from kdc_lab.replay.cdr_messages import NS
 from kdc_lab.replay.comparison import people_in
+from kdc_lab.replay.play import Replay, RobotClock, Settings
+from kdc_lab.replay.result_files import Output
 
 RESULTS = ("keypoints.json", "masks.json", "images.json", "mot_camera_image_raw.txt",
            "mots_camera_image_raw.txt")  # fmt: skip
@@ -130,7 +135,7 @@ def test_what_was_asked_for_and_is_not_there_is_counted(play, tmp_path):
     summary, _ = play(recording, bag, "b", truth_topic="/typo/persons")
     assert {(e["where"], e["reason"]) for e in summary["skipped"]} == {
         ("/typo/persons", "not in the recording"),
-        ("persons", "no picture has this truth: stamps or topics"),
+        ("persons", "no image has this ground truth: stamps or topics differ"),
     }
 
 
@@ -230,3 +235,92 @@ def test_realtime_counts_and_times(play, tmp_path):
     assert 3 <= figures["frames"] <= 11  # 2 s, 200 ms each and what decoding takes
     assert 200 <= figures["latency_p50_ms"] < 2 * 2000 / figures["frames"] + 200
     assert "Latency" in (out / "report.html").read_text()
+
+
+class ManualClock:
+    """Time that moves on only when something takes time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_robot_clock_stands_still_while_paused():
+    time = ManualClock()
+    clock = RobotClock(time, time.sleep)
+    time.sleep(1.0)
+    with clock.paused():
+        time.sleep(10.0)
+    time.sleep(0.5)
+    assert clock() == 1.5
+
+
+@pytest.mark.parametrize("step", ["persons", "switches", "texts"])
+def test_realtime_does_not_count_writing_and_evaluating(tmp_path, config, monkeypatch, step):
+    """The network takes 50 ms, writing half a second: a robot would process every frame."""
+    time = ManualClock()
+    recording = Recording(frames=8, truth=True)
+    known = Known(recording)
+
+    class Timed(Known):
+        def __call__(self, frame):
+            time.sleep(0.05)
+            return known(frame)
+
+    write = getattr(Output, step)
+
+    def slow(*args):
+        time.sleep(0.5)
+        write(*args)
+
+    monkeypatch.setattr(Output, step, slow)
+    bag = recording.write(tmp_path / "bag")
+    pipeline = Pipeline(Timed(recording), config)
+    clock = RobotClock(time, time.sleep)
+    summary = Replay(bag, tmp_path / "out", pipeline, Settings(realtime=True), clock).run()
+    figures = summary["cameras"]["/camera/image_raw"]
+    assert (figures["frames"], figures["dropped"]) == (8, 0)
+    assert figures["latency_p50_ms"] == figures["latency_max_ms"] == 50.0
+
+
+def test_switches_of_people_below_the_score_are_not_written(play, tmp_path):
+    recording = Recording(frames=12)
+    bag = recording.write(tmp_path / "bag")
+
+    def events(out):
+        written = Bag(out / "people")
+        found = [m for m in written.messages(set(written.topics)) if m.topic.endswith("/events")]
+        written.close()
+        return len(found)
+
+    summary, out = play(recording, bag, "all")
+    figures = summary["cameras"]["/camera/image_raw"]
+    assert events(out) == figures["centroid_switches"] > 0
+    summary, out = play(recording, bag, "none", min_score=1.0)
+    figures = summary["cameras"]["/camera/image_raw"]
+    assert (figures["ids"], figures["centroid_switches"], events(out)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("clock", "counts", "skipped"),
+    [
+        (lambda t: t, {}, {}),
+        (lambda t: 0, {"unstamped": 8}, {}),
+        (lambda t: stamp(0), {"repeated": 3, "standing": 4}, {"stamp repeats": 3}),
+        (lambda t: t - 5 * NS * (t >= stamp(4)), {"resets": 1}, {}),
+    ],
+)
+def test_summary_counts_stamps_of_no_use(play, tmp_path, clock, counts, skipped):
+    recording = Recording(frames=8, clock=clock)
+    bag = recording.write(tmp_path / "bag")
+    summary, out = play(recording, bag, engine=InOrder(recording))
+    none = {"late": 0, "repeated": 0, "unstamped": 0, "standing": 0, "resets": 0}
+    assert summary["stamps"] == {"/camera/image_raw": {**none, **counts}}
+    assert {e["reason"]: e["count"] for e in summary["skipped"]} == skipped
+    text = describe_stamps(summary["stamps"]["/camera/image_raw"])
+    assert bool(text) == bool(counts) and text in (out / "report.html").read_text()

@@ -42,8 +42,15 @@ def browse(page, tmp_path, *more: str) -> str:
 def test_chromium_shows_everything_and_asks_for_nothing(page, tmp_path):
     log, shot = tmp_path / "net.json", tmp_path / "report.png"
     dom = browse(page, tmp_path, "--dump-dom", f"--log-net-log={log}")
-    for title in ("Against the truth", "Skipped", "People over time", "Who was there", "Latency",
-                  "Worst frames", "Conditions"):  # fmt: skip
+    for title in (
+        "Compared with the ground truth",
+        "Skipped",
+        "People over time",
+        "Timeline of ids",
+        "Latency",
+        "Worst frames",
+        "Conditions",
+    ):
         assert f">{title}</h" in dom
     asked = set(re.findall(r'"url":"https?://([^/"]*)', log.read_text()))
     # the browser itself looks for updates and accounts, whatever page it shows

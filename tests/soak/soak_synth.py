@@ -17,7 +17,7 @@ from kdc_core.pipeline import Pipeline
 from kdc_core.system.worker_pool import Processes
 from kdc_lab.evaluate.annotated_images import load
 from kdc_lab.evaluate.coco_metrics import predictions
-from kdc_lab.evaluate.ground_truth_engine import Oracle
+from kdc_lab.evaluate.ground_truth_engine import GroundTruthEngine
 from kdc_lab.synth import SynthConfig
 from kdc_lab.synth.synthetic_stills import render_jpeg, write_stills
 
@@ -37,7 +37,7 @@ def test_fields_made_from_the_truth_decode_to_it(change, floors, tmp_path, row):
     pictures = load(tmp_path / "images", tmp_path / "annotations.json")
     found = {}
     for longest in (640, 1280):
-        pipeline = Pipeline(Oracle(pictures, ModelInfo(longest=longest)), EXACT)
+        pipeline = Pipeline(GroundTruthEngine(pictures, ModelInfo(longest=longest)), EXACT)
         result = found[longest] = predictions(pictures, pipeline).summary()
         row(
             f"{PICTURES} pictures, {made['people']} people, {change or 'as by default'}, "

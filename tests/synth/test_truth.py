@@ -14,7 +14,7 @@ from kdc_core.pipeline import Pipeline
 from kdc_core.system.worker_pool import Processes
 from kdc_lab.evaluate.annotated_images import Dataset, load
 from kdc_lab.evaluate.coco_metrics import predictions
-from kdc_lab.evaluate.ground_truth_engine import Oracle
+from kdc_lab.evaluate.ground_truth_engine import GroundTruthEngine
 from kdc_lab.synth import SynthConfig
 from kdc_lab.synth.synthetic_stills import render_jpeg, write_stills
 
@@ -30,7 +30,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def test_truth_survives_targets_and_decoder(pictures: Dataset) -> None:
-    result = predictions(pictures, Pipeline(Oracle(pictures, ModelInfo()))).summary()
+    result = predictions(pictures, Pipeline(GroundTruthEngine(pictures, ModelInfo()))).summary()
     assert result["keypoints"]["AP"] >= 0.97
     assert result["segm"]["AP"] >= 0.85
     assert result["same_person"]["share"] == 1 and result["same_person"]["people"] >= 12

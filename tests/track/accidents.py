@@ -71,7 +71,7 @@ def shots(seconds: float, rng: np.random.Generator, life: Life) -> Iterator[tupl
 def live(seconds: float, seed: int, watch=lambda t: None) -> Life:
     """Play such a life to a decoder and check every answer; ``watch`` gets the clip's time."""
     rng, life, decoder = np.random.default_rng(seed), Life(), VideoDecoder()
-    forget, last, gone, dead = decoder.tracker.config.forget, None, {}, set()
+    forget, last, gone, dead = decoder.tracker.config.lifecycle.forget_after, None, {}, set()
     before: set[int] = set()
     for t, shift, clip in shots(seconds, rng, life):
         shot, stamp = clip.at(t), t + shift
@@ -89,6 +89,6 @@ def live(seconds: float, seed: int, watch=lambda t: None) -> Life:
         gone |= dict.fromkeys(before - set(ids), stamp)
         before, last = set(ids), stamp
         life.ids |= set(ids)
-        life.tracks.append(len(decoder.tracker._tracks))
+        life.tracks.append(len(decoder.tracker.tracks))
         watch(t)
     return life

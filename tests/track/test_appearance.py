@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from kdc_core.track import VideoDecoder, appearance
+from kdc_core.track import AssociationConfig, VideoDecoder, appearance
 from kdc_lab.evaluate.composed_clips import Clip, Drawn
 from tests.track.clips import fields_of, id_of, stamps
 
@@ -24,9 +24,13 @@ def colours(*bgr: tuple[int, int, int], cells: int = 60) -> np.ndarray:
     return np.stack(found)
 
 
+def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return appearance.descriptor_distance(a, b, AssociationConfig().colour_range)
+
+
 def test_clothes_differ_more_than_light():
     darker = tuple(round(0.8 * value) for value in RED)
-    away = appearance.unlike(colours(RED), colours(RED, darker, BLUE))
+    away = distance(colours(RED), colours(RED, darker, BLUE))
     assert away[0, 0] < 0.05
     assert away[0, 1] < 0.5
     assert away[0, 2] == 1
@@ -36,13 +40,15 @@ def test_unknown_halves_do_not_count():
     known = colours(RED, BLUE)
     half = known.copy()
     half[:, 1] = np.nan  # legs are hidden
-    assert np.allclose(appearance.unlike(half, half), [[0, 1], [1, 0]], atol=1e-6)
-    assert np.isnan(appearance.unlike(known, appearance.unknown(3))).all()
+    assert np.allclose(distance(half, half), [[0, 1], [1, 0]], atol=1e-6)
+    assert np.isnan(distance(known, appearance.unknown_descriptors(3))).all()
     few = appearance.histograms(np.full((5, 3), 128, np.uint8), np.zeros(5, int), 1)
     assert np.isnan(few).all()
-    learnt = appearance.learn(half, known, np.array([0.5, 0.5]))
+    learnt = appearance.update_descriptors(half, known, np.array([0.5, 0.5]))
     assert np.array_equal(learnt[:, 1], known[:, 1])
-    assert np.array_equal(appearance.learn(known, appearance.unknown(2), np.ones(2)), known)
+    assert np.array_equal(
+        appearance.update_descriptors(known, appearance.unknown_descriptors(2), np.ones(2)), known
+    )
 
 
 def test_every_known_histogram_has_mass_one():

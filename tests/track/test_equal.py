@@ -6,11 +6,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kdc_core.decode import NEAR
 from kdc_core.letterbox import cell_centres
 from kdc_core.skeleton import CENTRE, A
+from kdc_core.track import PixelConfig
 from kdc_core.track.observation import Cells
-from kdc_core.track.pixel_prior import REACH, SIDE, PixelMemory
-from kdc_core.track.requery import ANCHORS_ASKED, NEAR, SPARE, _phi
+from kdc_core.track.pixel_prior import REACH, SIDE, PixelPrior
+from kdc_core.track.requery import track_phi
 from tools.gpu_check.crowd_fields import crowd, static
 
 PEOPLE = st.integers(1, 7)
@@ -31,12 +33,12 @@ def test_silhouettes_and_last_labels(people, seed):
     labels = np.repeat(rng.choice([0, *ids[:-1]], (117, 20)), 11, axis=1)[:, :203].astype(np.uint16)
     place = rng.uniform(-50, 250, (people, 2))
     scale = rng.uniform(4, 60, people).astype(np.float32)
-    memory, known, new = PixelMemory(), ids[:-1], ids[1:]  # the first leaves, the last comes
-    memory.learn(labels, known, place, scale, fields, 0.5)
+    prior, known, new = PixelPrior(), ids[:-1], ids[1:]  # the first leaves, the last comes
+    prior.update(labels, known, place, scale, fields, 0.5)
     moved = place + rng.uniform(-40, 40, place.shape)
 
-    shares = memory.shares(new, moved, scale, fields)
-    last, again = last_labels(labels, fields), memory.again(new, moved, fields, 0.2)
+    shares = prior.occupancy(new, moved, scale, fields)
+    last, again = last_labels(labels, fields), prior.label_factors(new, moved, fields)
     for row, name in enumerate(new.tolist()):
         if row == people - 1:
             assert np.isnan(shares[row]).all() and (again[row] == 1).all()
@@ -90,12 +92,13 @@ def test_phi_of_tracks_without_a_pose(people, seed, noise, seen):
     scale, spread = rng.uniform(10, 40, people), rng.uniform(0.1, 0.45, people)
     tracks = SimpleNamespace(
         body=SimpleNamespace(scale=scale), motion=SimpleNamespace(xy=xy),
-        visibility=SimpleNamespace(weight=weight), spread=spread,
+        visibility=SimpleNamespace(weight=weight), relative_sigma=spread,
     )  # fmt: skip
     asked = np.flatnonzero(rng.random(len(at)) < 0.7)
-    found = _phi(fields, cells, tracks, asked)
+    config = PixelConfig()
+    found = track_phi(fields, cells, tracks, asked, config)
     for row in range(people):
-        used = np.argsort(-weight[row], kind="stable")[:ANCHORS_ASKED]
+        used = np.argsort(-weight[row], kind="stable")[: config.max_anchors]
         used = used[weight[row, used] > 0] if weight[row].any() else np.array([CENTRE])
         omega = weight[row, used] if weight[row].any() else np.ones(1)
         offset = fields.anchor.reshape(A, 2, -1)[used][:, :, at[asked]] * fields.radius
@@ -103,7 +106,7 @@ def test_phi_of_tracks_without_a_pose(people, seed, noise, seen):
         pull = omega[:, None] / (NEAR * scale[row] + np.linalg.norm(offset, axis=1)) ** 2
         distance = (pull * miss).sum(axis=0) / pull.sum(axis=0)
         low, high = xy[row, :A].min(axis=0), xy[row, :A].max(axis=0)
-        spare, x = SPARE * scale[row], cells.xy[:, asked].T
+        spare, x = config.search_margin * scale[row], cells.xy[:, asked].T
         near = ((x >= low - spare) & (x <= high + spare)).all(axis=1)
         phi = near * np.exp(-(distance**2) / (2 * (spread[row] * scale[row]) ** 2))
         np.testing.assert_allclose(found[row], phi, rtol=1e-9, atol=1e-300)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdc_core.track import kalman, one_euro
+from kdc_core.track import SmoothingConfig, kalman, one_euro
 from kdc_core.track.kalman import BODY, POINTS
 
 
@@ -62,7 +62,7 @@ def test_who_coasts_slows_down_and_keeps_the_shape():
     for _ in range(60):
         motion = kalman.predict(motion, 1 / 30, np.zeros((3, POINTS)))
         body = motion.xy[:, BODY, None] + shape
-        motion = kalman.coast(motion, body, 1 / 30, calm=2.0)
+        motion = kalman.coast(motion, body, 1 / 30, joint_return=0.2, coast_time=2.0)
     np.testing.assert_allclose(motion.velocity, 100 * np.exp(-1.0), rtol=1e-6)
     np.testing.assert_allclose(motion.xy[:, :18], body, atol=0.1)
 
@@ -70,13 +70,15 @@ def test_who_coasts_slows_down_and_keeps_the_shape():
 def test_published_keypoints_shake_less_and_follow_a_quick_arm():
     rng, rate = np.random.default_rng(0), 30
     still = rng.normal(0, 0.02, (90, 1, 18, 2))
-    calm, shown = one_euro.still(still[0]), []
+    state, shown = one_euro.initial_state(still[0]), []
     for value in still[1:]:
-        calm = one_euro.smooth(calm, value, 1 / rate, 1.2, 1.0)
-        shown.append(calm.value)
+        state = one_euro.filter_keypoints(state, value, 1 / rate, SmoothingConfig())
+        shown.append(state.value)
     shake = np.diff(np.array(shown)[20:], n=2, axis=0).std() / np.diff(still, n=2, axis=0).std()
     assert shake < 0.35
-    calm = one_euro.still(np.zeros((1, 18, 2)))
+    state = one_euro.initial_state(np.zeros((1, 18, 2)))
     for i in range(1, 16):  # half a second at 3 scales a second
-        calm = one_euro.smooth(calm, np.full((1, 18, 2), 3 * i / rate), 1 / rate, 1.2, 1.0)
-    assert abs(calm.value - 1.5).max() < 0.2
+        state = one_euro.filter_keypoints(
+            state, np.full((1, 18, 2), 3 * i / rate), 1 / rate, SmoothingConfig()
+        )
+    assert abs(state.value - 1.5).max() < 0.2

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch", reason="perfect fields are made by the training targets")
 
 from kdc_core.config import CentroidConfig, DecodeConfig
-from kdc_core.track import TrackConfig, VideoDecoder
+from kdc_core.track import LifecycleConfig, TrackConfig, VideoDecoder
 from kdc_core.types import Phase
 from kdc_lab.evaluate.composed_clips import Clip, Drawn, line
 from tests.track.clips import fields_of, id_of, iou_of, play, stamps
@@ -127,7 +127,7 @@ def test_two_who_pass_each_other_unseen_keep_their_ids():
 
 def test_hiding_for_longer_than_the_memory_makes_a_stranger():
     clip, seconds = behind_pillar(2.5)
-    decoder = VideoDecoder(track=TrackConfig(forget=1.5))
+    decoder = VideoDecoder(track=TrackConfig(lifecycle=LifecycleConfig(forget_after=1.5)))
     assert ids_seen(clip, stamps(seconds, 15), decoder) == [{1, 2}]
 
 
@@ -171,10 +171,10 @@ def test_a_missed_pose_leaves_the_mask(monkeypatch):
     update = decoder.tracker.update
     monkeypatch.setattr(  # the decoder finds nobody at all
         decoder.tracker, "update",
-        lambda fields, poses, centroids, stamp, image, mode: update(
+        lambda fields, poses, centroids, stamp, image, mode, prior: update(
             fields, poses[:0], replace(centroids, **{
                 name: getattr(centroids, name)[:0] for name in centroids.__dataclass_fields__
-            }), stamp),
+            }), stamp, image, mode, prior),
     )  # fmt: skip
     for t in stamps(0.95)[15:].tolist():
         shot = CROSSING.at(t)

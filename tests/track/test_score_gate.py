@@ -53,4 +53,4 @@ def test_what_is_remembered_is_bounded():
     gate = ScoreGate()
     for k in range(5 * REMEMBERED):
         gate(replace(scored(1.0, 1.0), ids=np.array([7, 8 + k])), 0.5)
-    assert len(gate._passed) <= 2 * REMEMBERED + 2
+    assert gate.remembered <= 2 * REMEMBERED + 2

@@ -11,12 +11,14 @@ from kdc_core.config import CentroidConfig, DecodeConfig, HoughConfig
 from kdc_core.decode import find_poses
 from kdc_core.letterbox import Letterbox
 from kdc_core.skeleton import CENTRE
-from kdc_core.track import TrackConfig, Tracker, VideoDecoder, update
-from kdc_core.track.lifecycle import LARGEST_ID, Names
-from kdc_core.track.tracks import nobody
+from kdc_core.track import LifecycleConfig, TrackConfig, Tracker, VideoDecoder
+from kdc_core.track.camera_motion import compensate
+from kdc_core.track.lifecycle import LARGEST_ID, IdAllocator
+from kdc_core.track.tracks import no_tracks
 from kdc_core.types import Phase
 from kdc_lab.evaluate.composed_clips import Clip, Drawn, line
 from tests.track.clips import fields_of, stamps
+from tests.track.steps import step
 
 CROSSING = Clip((Drawn(line(90, 215, 80), 150), Drawn(line(230, 225, -80), 165, 1.1)))
 
@@ -77,7 +79,7 @@ def test_another_letterbox_starts_anew(found, caplog):
 
 
 def test_after_a_long_pause_nobody_is_recognised(found):
-    tracker = Tracker(TrackConfig(forget=2.0))
+    tracker = Tracker(TrackConfig(lifecycle=LifecycleConfig(forget_after=2.0)))
     fields, poses, centroids, _ = found[0]
     tracker.update(fields, poses, centroids, 0.0)
     assert sorted(tracker.update(fields, poses, centroids, 1.9).ids) == [1, 2]
@@ -122,15 +124,14 @@ def test_a_double_pose_makes_no_second_person(found):
 
 
 def test_ids_start_anew_only_when_a_pixel_can_hold_no_more(found, caplog):
-    names, config = Names(), TrackConfig()
+    config = TrackConfig()
     tracker = Tracker(config)
     tracker.update(*found[0])
-    tracks = tracker._tracks
-    names.last = LARGEST_ID - 1
-    fresh = nobody(config).join(tracks)
+    tracks = tracker.tracks
+    fresh = no_tracks(config).join(tracks)
     fresh.id[:] = 0
     with caplog.at_level(logging.WARNING):
-        named = names.give(fresh, 0.0, config)
+        named = IdAllocator(last=LARGEST_ID - 1).allocate(fresh, step(0.0))
     assert sorted(named.id) == [1, LARGEST_ID] and "numbering starts anew" in caplog.text
 
 
@@ -146,9 +147,9 @@ def test_labels_are_track_ids_and_every_switch_belongs_to_a_row(found):
 def test_a_shift_between_two_close_frames_tells_no_speed(found):
     tracker = Tracker()
     tracker.update(*found[0])
-    tracks = tracker._tracks
+    tracks = tracker.tracks
     for dt, speed in ((0.001, 0.0), (0.0, 0.0), (0.1, 300.0)):
-        moved = update.shift(tracks, np.array([60.0, 0.0]), dt).motion
+        moved = compensate(tracks, np.array([60.0, 0.0]), step(dt=dt)).motion
         np.testing.assert_allclose(moved.xy - tracks.motion.xy, [[[60, 0]] * 19] * len(tracks))
         gained = moved.velocity - tracks.motion.velocity
         np.testing.assert_allclose(gained, [[[speed, 0]] * 19] * len(tracks))

@@ -7,7 +7,7 @@ import pytest
 
 from kdc_core.decode.centroid import SEEN_CENTRE
 from kdc_core.skeleton import ANCHORS, CENTRE, K
-from kdc_core.track import TrackConfig
+from kdc_core.track import VisibilityConfig
 from kdc_core.track import visibility as v
 from kdc_lab.synth import STANDING
 
@@ -38,11 +38,11 @@ def flicker(rate, rng, correlation=0.15):
 
 @pytest.mark.parametrize("rate", [15.0, 30.0, 60.0])
 def test_the_centroid_switches_about_as_often_as_something_is_hidden(rate):
-    config = TrackConfig()
+    config = VisibilityConfig()
     confidence, hidden = flicker(rate, np.random.default_rng(4))
-    state, switched, blind = v.look(confidence[0], config), 0, 0
+    state, switched, blind = v.initial_visibility(confidence[0], config), 0, 0
     for now, away in zip(confidence[1:], hidden[1:], strict=True):
-        before, state = state, v.update(state, now, SHAPE, 1 / rate, config)
+        before, state = state, v.update_visibility(state, now, SHAPE, 1 / rate, config)
         switched += np.count_nonzero(before.primary != state.primary)
         carried = np.flatnonzero(state.primary != CENTRE)
         blind += np.count_nonzero(away[carried, state.primary[carried]])
@@ -53,59 +53,59 @@ def test_the_centroid_switches_about_as_often_as_something_is_hidden(rate):
 
 
 def test_a_hidden_centroid_is_left_within_a_fifth_of_a_second_for_one_that_stays():
-    config, seen = TrackConfig(), np.full((1, 18), 0.8)
+    config, seen = VisibilityConfig(), np.full((1, 18), 0.8)
     seen[0, 5] = 0.95
-    state = v.look(seen, config)
+    state = v.initial_visibility(seen, config)
     assert state.primary[0] == 5
     seen[0, 5] = 0.05
     for _ in range(6):
-        state = v.update(state, seen, SHAPE[:1], 1 / 30, config)
+        state = v.update_visibility(state, seen, SHAPE[:1], 1 / 30, config)
     assert state.primary[0] != 5
     assert state.weight[0, 5] == 0  # what is hidden lets go at once
     kept = state.primary[0]
     for _ in range(30):
-        state = v.update(state, seen, SHAPE[:1], 1 / 30, config)
+        state = v.update_visibility(state, seen, SHAPE[:1], 1 / 30, config)
     assert state.primary[0] == kept
 
 
 def test_one_lucky_frame_does_not_bring_a_keypoint_back():
-    config, seen = TrackConfig(), np.full((1, 18), 0.8)
+    config, seen = VisibilityConfig(), np.full((1, 18), 0.8)
     seen[0, 9] = 0.0
-    state = v.look(seen, config)
+    state = v.initial_visibility(seen, config)
     seen[0, 9] = 1.0
-    state = v.update(state, seen, SHAPE[:1], 1 / 30, config)
+    state = v.update_visibility(state, seen, SHAPE[:1], 1 / 30, config)
     seen[0, 9] = 0.0
-    state = v.update(state, seen, SHAPE[:1], 1 / 30, config)
+    state = v.update_visibility(state, seen, SHAPE[:1], 1 / 30, config)
     assert not state.on[0, 9] and state.weight[0, 9] == 0
 
 
 def test_without_any_keypoint_the_centre_carries_the_person():
-    config = TrackConfig()
-    state = v.look(np.full((1, 18), 0.9), config)
+    config = VisibilityConfig()
+    state = v.initial_visibility(np.full((1, 18), 0.9), config)
     for _ in range(30):
-        state = v.update(state, np.full((1, 18), 0.1), SHAPE[:1], 1 / 30, config)
+        state = v.update_visibility(state, np.full((1, 18), 0.1), SHAPE[:1], 1 / 30, config)
     assert state.primary[0] == CENTRE and state.weight[0, CENTRE] > 0.5
 
 
 def test_weights_fade_in_and_their_sum_never_vanishes():
-    config, rng = TrackConfig(), np.random.default_rng(0)
-    state = v.look(rng.random((50, 18)), config)
+    config, rng = VisibilityConfig(), np.random.default_rng(0)
+    state = v.initial_visibility(rng.random((50, 18)), config)
     for _ in range(100):
         before = state.weight
-        state = v.update(state, rng.random((50, 18)), SHAPE[[0] * 50], 1 / 30, config)
+        state = v.update_visibility(state, rng.random((50, 18)), SHAPE[[0] * 50], 1 / 30, config)
         change = state.weight - before
         assert change[:, :K].max() < 0.35 and change[:, CENTRE].max() < 0.35 * SEEN_CENTRE
         assert (state.weight >= 0).all() and (state.weight.sum(axis=1) > 0).all()
 
 
 def test_an_event_says_what_happened():
-    config, seen = TrackConfig(), np.full((1, 18), 0.8)
+    config, seen = VisibilityConfig(), np.full((1, 18), 0.8)
     seen[0, 5] = 0.95
-    before = after = v.look(seen, config)
+    before = after = v.initial_visibility(seen, config)
     seen[0, 5], seen[0, 0] = 0.0, 0.9
     while after.primary[0] == 5:
-        before, after = after, v.update(after, seen, SHAPE[:1], 1 / 30, config)
-    (event,) = v.switches(before, after, np.array([7]), 1.25)
+        before, after = after, v.update_visibility(after, seen, SHAPE[:1], 1 / 30, config)
+    (event,) = v.find_switches(before, after, np.array([7]), 1.25)
     assert (event.id, event.before, event.stamp) == (7, 5, 1.25)
     assert event.reason.startswith("left_shoulder 0.") and ANCHORS[event.after] in event.reason
     with pytest.raises(AttributeError):
@@ -113,10 +113,10 @@ def test_an_event_says_what_happened():
 
 
 def test_what_carries_next_is_far_from_what_is_hidden():
-    config, seen = TrackConfig(), np.full((1, 18), 0.8)
+    config, seen = VisibilityConfig(), np.full((1, 18), 0.8)
     seen[0, 11] = 0.95  # the left hip carries …
-    state = v.look(seen, config)
+    state = v.initial_visibility(seen, config)
     seen[0, 11:17] = 0.0  # … and the legs are hidden, the other hip first to follow
     while state.primary[0] == 11:
-        state = v.update(state, seen, SHAPE[:1], 1 / 30, config)
+        state = v.update_visibility(state, seen, SHAPE[:1], 1 / 30, config)
     assert state.primary[0] in range(5)  # the head
