@@ -22,7 +22,7 @@ from tests.networks import as_if_trained  # noqa: E402
 
 
 def write(folder: Path, name: str) -> Path:
-    """A network as if trained, in a file."""
+    """Write a network that looks trained; return its path."""
     torch.manual_seed(0)
     net = KdcNet(for_inference(preset(name))).eval()
     as_if_trained(net)
