@@ -35,3 +35,12 @@ def coco(tmp_path: Path) -> tuple[str, str]:
 
     images, annotations = write(tmp_path, two_scenes())
     return str(images), str(annotations)
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train with the gradients of torch: compiling others takes minutes for a new network."""
+    from kdc_lab.training import depthwise
+
+    monkeypatch.setattr(depthwise, "can_compile", lambda: False)
+    monkeypatch.setenv("TORCH_COMPILE_DISABLE", "1")  # for the processes of a test

@@ -25,6 +25,7 @@ from kdc_lab.training.training_step import load_batches  # noqa: E402
 from tests.synth import drawn_frames  # noqa: E402
 from tests.training_set import annotation, entry, write_set  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("no_compiler")
 HERE = DistributedContext(torch.device("cpu"), bf16=False)
 AUGMENT = AugmentConfig(crop=64, longest=64)
 

@@ -20,6 +20,8 @@ from kdc_lab.training.pack import read_all  # noqa: E402
 from kdc_lab.training.train_config import TrainConfig  # noqa: E402
 from tests.networks import as_if_trained  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("no_compiler")
+
 
 def write(folder: Path, name: str) -> Path:
     """Write a network that looks trained; return its path."""

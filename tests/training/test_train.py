@@ -30,6 +30,7 @@ from kdc_lab.training.pack import read_all  # noqa: E402
 from kdc_lab.training.schedule import learning_rate, progress  # noqa: E402
 from kdc_lab.training.train_config import PAPER, TrainConfig, config_from  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("no_compiler")
 ROOT = Path(__file__).parents[2]
 TINY = {
     "backbone_weights": "none",
