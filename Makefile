@@ -39,6 +39,7 @@ help: ## list the targets
 	@echo
 	@echo "  SOURCE=0            webcam or video for demo and bench; MODEL=FILE: another network"
 	@echo "  TESTS=tests/ros     only some of the tests"
+	@echo "  SAMPLE=100 SEED=1   some mutants only, chosen at random; ONLY=kdc_core/track: of these modules"
 	@echo "  PYTHON=python3.12   the Python of .venv"
 	@echo "  TORCH_INDEX=URL     a package index for torch alone, such as PyTorch's CPU builds"
 
@@ -67,6 +68,10 @@ lint: $(STAMPS)/test ## check format, types, spelling and wording
 	@$(BIN)/mypy
 	@$(BIN)/codespell
 	@$(RUN) -m pytest -q tests/docs
+
+mutants: $(STAMPS)/mutants $(STAMPS)/msgs ## change the code at random, and see whether the tests notice
+	@$(RUN) tools/mutants.py $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(ONLY),--only $(ONLY))
 
 docs: $(STAMPS)/docs ## build the documentation into build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
@@ -116,6 +121,10 @@ $(STAMPS)/test: $(STAMPS)/kdc
 	@echo "[4] packages for training and tests (first time: a few minutes)"
 	@$(PIP) -c $(STAMPS)/constraints.txt torch $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	@$(PIP) -c $(STAMPS)/constraints.txt --no-build-isolation -e '.[train,replay,synth,supervision,test]'
+	@touch $@
+
+$(STAMPS)/mutants: $(STAMPS)/test
+	@$(PIP) -c $(STAMPS)/constraints.txt cosmic-ray
 	@touch $@
 
 # Tests that need these say so and are skipped: not every machine and Python has the wheels.

@@ -13,12 +13,14 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 HELP = re.compile(r"^<!-- help: kdc ?([\w-]*) -->$", re.MULTILINE)
 INCLUDE = re.compile(r"^<!-- include: (\w+\.md) -->$", re.MULTILINE)
+CODE = re.compile(r"^<!-- code: (\S+\.py) -->$", re.MULTILINE)
 WIDTH = 88  # columns of the help texts
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace ``<!-- help: kdc COMMAND -->`` and ``<!-- include: FILE -->``."""
+    """Replace comments such as ``<!-- help: kdc run -->`` by the text that they name."""
     markdown = INCLUDE.sub(lambda match: included(match[1]), markdown)
+    markdown = CODE.sub(lambda match: f"```python\n{(ROOT / match[1]).read_text()}```", markdown)
     return HELP.sub(lambda match: f"```text\n{command_help(match[1])}```", markdown)
 
 

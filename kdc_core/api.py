@@ -144,7 +144,7 @@ class Model:
             if fps is not None and kind != "folder":
                 raise InputError(f"{source.name}: fps is for folders and arrays, not for a {kind}")
             moving = source.moving or fps is not None
-        frames = map(_frame, source)
+        frames: Iterator[Frame] = map(_frame, source)
         if fps is not None:
             frames = (replace(frame, stamp=i / fps) for i, frame in enumerate(frames))
         return self._tracked(frames, Session(self.pipeline, self.min_score, moving))

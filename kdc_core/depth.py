@@ -1,4 +1,4 @@
-"""Keypoints in space, from a depth picture that is registered to the camera's."""
+"""Compute keypoints in space from a depth image that is registered to the colour image."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from scipy.spatial.transform import Rotation
 from kdc_core.types import People
 
 SAMPLES = 7  # per side of the window around a keypoint
-WINDOW = 0.05  # half side of the window, of the person's box's longer side: about a wrist
-LEAST = 3  # samples with a depth that a keypoint needs
+WINDOW = 0.05  # half side of the window, share of the longer side of the box: about a wrist
+MIN_SAMPLES = 3  # with a depth; a keypoint with fewer has no position
 LEFT_SHOULDER, RIGHT_SHOULDER = 5, 6
 SHOULDERS, HIPS = (LEFT_SHOULDER, RIGHT_SHOULDER), (11, 12)
 TRUNK = 0.5  # metres from the shoulders to the hips
-BROAD = 0.1  # metres between two points from which they tell a direction
-UP = np.array([0.0, -1.0, 0.0])  # of a camera held level
-AHEAD = np.array([0.0, 0.0, -1.0])  # of somebody who looks at the camera
+MIN_SPAN = 0.1  # metres; two points that are closer define no direction
+UP = np.array([0.0, -1.0, 0.0])  # of a level camera
+AHEAD = np.array([0.0, 0.0, -1.0])  # of a person facing the camera
 
 
 @dataclass(frozen=True)
 class Depth:
-    """A depth picture and its camera; registered to the colour picture, of any size."""
+    """A depth image of any size, registered to the colour image, and its intrinsics."""
 
-    metres: np.ndarray  # (h, w) float32, NaN where nothing was measured
-    focal: tuple[float, float]  # pixels of the depth picture
-    principal: tuple[float, float]  # pixels of the depth picture, 0 = centre of the first pixel
+    metres: np.ndarray  # (h, w) float32, NaN = not measured
+    focal: tuple[float, float]  # pixels of the depth image
+    principal: tuple[float, float]  # pixels of the depth image, 0 = centre of the first pixel
 
 
-def lift(people: People, depth: Depth) -> np.ndarray:
-    """Keypoints (P, 17, 3) in metres in the optical frame (x right, y down, z forward).
+def lift_keypoints(people: People, depth: Depth) -> np.ndarray:
+    """Return keypoints (P, 17, 3) in metres in the optical frame (x right, y down, z forward).
 
-    The depth of a keypoint is the median over the person's own pixels around it, so that neither
-    the background nor somebody in front is taken; NaN where there are too few of them.
+    The depth of a keypoint is the median over the person's own pixels around it, which excludes the
+    background and people in front. It is NaN if too few of them have a depth.
     """
     if not len(people):
         return np.zeros((0, 17, 3), np.float32)
@@ -57,11 +57,14 @@ def lift(people: People, depth: Depth) -> np.ndarray:
     return np.stack([(u - cx) / fx * z, (v - cy) / fy * z, z], axis=-1).astype(np.float32)
 
 
-def place(points: np.ndarray) -> np.ndarray:
-    """Where bodies are (P, 3) in metres: between the hips (REP 155).
+def body_positions(points: np.ndarray) -> np.ndarray:
+    """Return the positions of bodies (P, 3) in metres: the midpoint of the hips (REP 155).
 
-    Where one hip is known, there; with none, a trunk's length below the shoulders, else the median
-    of all keypoints; NaN: unknown.
+    If one hip is known, it is used alone. Without hips, the position is a trunk's length below the
+    shoulders. Without shoulders, it is the median of all keypoints. NaN = unknown.
+
+    Args:
+        points: keypoints (P, 17, 3) of ``lift_keypoints``.
     """
     hips, shoulders = _mean(points[:, HIPS]), _mean(points[:, SHOULDERS])
     below = shoulders - TRUNK * UP
@@ -70,30 +73,30 @@ def place(points: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(found), found, anywhere)
 
 
-def turn(points: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """How bodies are turned in the optical frame, quaternions (P, 4) x, y, z, w.
+def body_orientations(points: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Return the orientations of bodies in the optical frame, quaternions (P, 4) x, y, z, w.
 
-    As REP 155 has it: x out of the body, y to its left, z towards the head. Hips and shoulders tell
-    where that is, else the camera is taken to be level and the body to be upright. The shoulders
-    tell where it looks, else it looks at the camera.
+    The axes are those of REP 155: x forward out of the body, y to its left, z towards the head. The
+    line from hips to shoulders gives z; without it the body is assumed to be upright before a level
+    camera. The shoulders give y; without them the body is assumed to face the camera.
 
     Args:
-        points: keypoints (P, 17, 3) of ``lift``.
-        places: of ``place``, without NaN.
+        points: keypoints (P, 17, 3) of ``lift_keypoints``.
+        positions: (P, 3) of ``body_positions``, without NaN.
     """
     spine = points[:, SHOULDERS].mean(axis=1) - points[:, HIPS].mean(axis=1)
-    up = _unit(np.where(_length(spine) > BROAD, spine, UP))  # NaN is not broad
+    up = _unit(np.where(_length(spine) > MIN_SPAN, spine, UP))  # NaN compares False
     across = points[:, LEFT_SHOULDER] - points[:, RIGHT_SHOULDER]
     left = across - (across * up).sum(axis=1, keepdims=True) * up
-    for forward in (-_unit(places), UP, AHEAD):  # the first that is not along the body
-        left = np.where(_length(left) > BROAD, left, np.cross(up, forward))
+    for forward in (-_unit(positions), UP, AHEAD):  # use the first that is not parallel to the body
+        left = np.where(_length(left) > MIN_SPAN, left, np.cross(up, forward))
     left = _unit(left)
     axes = np.stack([np.cross(left, up), left, up], axis=-1)
     return np.asarray(Rotation.from_matrix(axes.reshape(-1, 3, 3)).as_quat())
 
 
 def _mean(points: np.ndarray) -> np.ndarray:
-    """Mean (P, 3) of those of points (P, N, 3) that are known; NaN: none."""
+    """Return the mean (P, 3) of the known ones of points (P, N, 3); NaN if none is known."""
     known = np.isfinite(points).all(axis=2)[..., None]
     count = known.sum(axis=1)
     mean = np.where(known, points, 0).sum(axis=1) / np.maximum(count, 1)
@@ -108,8 +111,8 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(_length(vectors), 1e-6)
 
 
-def _median(values: np.ndarray, least: int = LEAST) -> np.ndarray:
-    """Median along the last axis without NaN; NaN where fewer than ``least`` remain."""
+def _median(values: np.ndarray, least: int = MIN_SAMPLES) -> np.ndarray:
+    """Return the median of the finite values along the last axis; NaN if fewer than ``least``."""
     ordered = np.sort(values, axis=-1)  # NaN last
     count = np.isfinite(values).sum(axis=-1, keepdims=True)
     pairs = np.concatenate([np.maximum(count - 1, 0) // 2, count // 2], axis=-1)

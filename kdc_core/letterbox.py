@@ -1,4 +1,4 @@
-"""The one owner of the coordinate convention: frame ↔ network input ↔ field grid.
+"""Convert coordinates between frame, network input and field grids.
 
 Half-pixel centres everywhere (``align_corners=False``): pixel ``i`` of an image has its centre at
 ``i`` in that image's coordinates and covers ``[i - 0.5, i + 0.5)``. A resize by ``scale`` maps
@@ -14,12 +14,12 @@ import numpy as np
 
 from kdc_core.geometry import round_up
 
-PAD_VALUE = 114  # grey: neither black nor white edges for the first convolution to see
+PAD_VALUE = 114  # grey, so that the first convolution sees no black or white edge
 
 
 @dataclass(frozen=True)
 class Letterbox:
-    """Placement of a frame in the network's input: resized by ``scale``, padded right and below."""
+    """Position of a frame in the network's input: resized by ``scale``, padded right and below."""
 
     frame_size: tuple[int, int]  # (width, height), pixels
     input_size: tuple[int, int]  # (width, height), pixels, multiples of ``ModelInfo.multiple``
@@ -27,7 +27,10 @@ class Letterbox:
 
     @classmethod
     def fit(cls, frame_size: tuple[int, int], longest: int, multiple: int) -> Letterbox:
-        """Scale the longest side to ``longest`` pixels and pad both to the next ``multiple``."""
+        """Return a letterbox that scales the longest side to ``longest`` input pixels.
+
+        Both sides are padded to the next ``multiple``.
+        """
         width, height = frame_size
         scale = longest / max(width, height)
         sides = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -35,12 +38,12 @@ class Letterbox:
 
     @property
     def inner_size(self) -> tuple[int, int]:
-        """(width, height) of the resized frame inside the input, pixels."""
+        """Width and height of the resized frame inside the input, pixels."""
         width, height = self.frame_size
         return max(1, round(width * self.scale)), max(1, round(height * self.scale))
 
     def image(self, image: np.ndarray) -> np.ndarray:
-        """Letterboxed copy of ``image`` (H, W, C), same channels and type."""
+        """Return ``image`` (H, W, 3) resized and padded to the input size, in its own type."""
         width, height = self.inner_size
         if (width, height) != (image.shape[1], image.shape[0]):
             shrinking = self.scale < 1
@@ -56,11 +59,11 @@ class Letterbox:
         return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=grey)
 
     def to_input(self, xy: np.ndarray) -> np.ndarray:
-        """Frame pixels → input pixels, for points ``(..., 2)``."""
+        """Convert points ``(..., 2)`` from frame pixels to input pixels."""
         return (xy + 0.5) * self._scales() - 0.5
 
     def to_frame(self, xy: np.ndarray) -> np.ndarray:
-        """Input pixels → frame pixels, for points ``(..., 2)``."""
+        """Convert points ``(..., 2)`` from input pixels to frame pixels."""
         return (xy + 0.5) / self._scales() - 0.5
 
     def _scales(self) -> np.ndarray:
@@ -72,7 +75,7 @@ class Letterbox:
 
 
 def cell_centres(height: int, width: int, stride: float) -> np.ndarray:
-    """Input-pixel positions ``(height, width, 2)`` of the cells of a grid, order (x, y)."""
+    """Return the positions (height, width, 2) of the cells of a grid, x and y in input pixels."""
     x = np.arange(width, dtype=np.float32) * stride + (stride - 1) / 2
     y = np.arange(height, dtype=np.float32) * stride + (stride - 1) / 2
     centres = np.empty((height, width, 2), np.float32)
@@ -81,5 +84,5 @@ def cell_centres(height: int, width: int, stride: float) -> np.ndarray:
 
 
 def to_grid(xy: np.ndarray, stride: float) -> np.ndarray:
-    """Input pixels → fractional cell indices of a grid, for points ``(..., 2)``."""
+    """Convert points ``(..., 2)`` from input pixels to fractional cell indices of a grid."""
     return (xy - (stride - 1) / 2) / stride

@@ -1,8 +1,8 @@
-"""What a person is made of: keypoints, anchors, edges, and the channels of the network's heads.
+"""Keypoints, anchors and edges of a person, and the channels of the network's heads.
 
 Keypoint order, flip pairs and OKS constants are COCO's. The edge tree is PersonLab's; four edges
-from ``CENTRE`` are added so that a person can be seeded from the middle of its mask.
-Channel counts exist only here (``HEADS``): targets, network, losses, decoder and kernels read them.
+from ``CENTRE`` are added so that a person can be seeded from the middle of its mask. Channel
+counts are defined only here (``HEADS``): targets, network, losses, decoder and kernels read them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ KEYPOINTS = (
 ANCHORS = (*KEYPOINTS, "centre")
 K = len(KEYPOINTS)  # 17
 A = len(ANCHORS)  # 18
-CENTRE = A - 1  # mean of the mask's pixels (eq. 1), the static centroid SM_c
+CENTRE = A - 1  # mean of the pixels of the mask (eq. 1), the static centroid SM_c
 
 #: index of the mirrored anchor after a horizontal flip
 FLIP = np.array([0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15, 17])
@@ -73,7 +73,7 @@ FIELDS = tuple(head.name for head in (*HEADS, SEG))
 
 
 def channel_slices() -> dict[str, slice]:
-    """Where each head lies in the channels of ``fields``."""
+    """Return the channels of each head in the output tensor ``fields``."""
     slices, start = {}, 0
     for head in HEADS:
         slices[head.name] = slice(start, start + head.channels)

@@ -14,7 +14,7 @@ def camera_namespaces(topics: Sequence[str]) -> list[str]:
     """Return the namespace of each camera, in the order of ``topics``.
 
     This is the namespace of the image topic: ``/front/image_raw`` → ``/front``. Cameras that share
-    a namespace are told apart by their topic: ``/left``, ``/right`` → ``/left``, ``/right``.
+    a namespace are distinguished by their topic: ``/left``, ``/right`` → ``/left``, ``/right``.
 
     Args:
         topics: absolute names of image topics, with or without ``/compressed``.

@@ -10,7 +10,7 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from kdc_core.depth import lift
+from kdc_core.depth import lift_keypoints
 from kdc_core.errors import InputError, is_user_error
 from kdc_core.pipeline import Pipeline
 from kdc_core.session import Session, Skip
@@ -179,7 +179,7 @@ class CameraStream:
         if depth is None:
             return None
         try:
-            points = lift(people, depth.take(header))
+            points = lift_keypoints(people, depth.take(header))
         except InputError as error:
             self.monitor.warn(str(error))
             return None

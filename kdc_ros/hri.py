@@ -24,13 +24,24 @@ from kdc_ros.person_messages import FrameResult, body_id
 BODIES = "/humans/bodies"
 #: index in Skeleton2D: index of the same keypoint in COCO. COCO has no NECK
 COCO = {
-    Skeleton2D.NOSE: 0, Skeleton2D.RIGHT_SHOULDER: 6, Skeleton2D.RIGHT_ELBOW: 8,
-    Skeleton2D.RIGHT_WRIST: 10, Skeleton2D.LEFT_SHOULDER: 5, Skeleton2D.LEFT_ELBOW: 7,
-    Skeleton2D.LEFT_WRIST: 9, Skeleton2D.RIGHT_HIP: 12, Skeleton2D.RIGHT_KNEE: 14,
-    Skeleton2D.RIGHT_ANKLE: 16, Skeleton2D.LEFT_HIP: 11, Skeleton2D.LEFT_KNEE: 13,
-    Skeleton2D.LEFT_ANKLE: 15, Skeleton2D.LEFT_EYE: 1, Skeleton2D.RIGHT_EYE: 2,
-    Skeleton2D.LEFT_EAR: 3, Skeleton2D.RIGHT_EAR: 4,
-}  # fmt: skip
+    Skeleton2D.NOSE: 0,
+    Skeleton2D.RIGHT_SHOULDER: 6,
+    Skeleton2D.RIGHT_ELBOW: 8,
+    Skeleton2D.RIGHT_WRIST: 10,
+    Skeleton2D.LEFT_SHOULDER: 5,
+    Skeleton2D.LEFT_ELBOW: 7,
+    Skeleton2D.LEFT_WRIST: 9,
+    Skeleton2D.RIGHT_HIP: 12,
+    Skeleton2D.RIGHT_KNEE: 14,
+    Skeleton2D.RIGHT_ANKLE: 16,
+    Skeleton2D.LEFT_HIP: 11,
+    Skeleton2D.LEFT_KNEE: 13,
+    Skeleton2D.LEFT_ANKLE: 15,
+    Skeleton2D.LEFT_EYE: 1,
+    Skeleton2D.RIGHT_EYE: 2,
+    Skeleton2D.LEFT_EAR: 3,
+    Skeleton2D.RIGHT_EAR: 4,
+}
 LEFT_SHOULDER, RIGHT_SHOULDER = 5, 6
 
 
@@ -54,9 +65,11 @@ class Bodies:
         """``tag`` is the first part of the ids, see ``body_id``."""
         self._node = node
         self.tracked = node.create_publisher(
-            IdsList, f"{BODIES}/tracked", QoSProfile(depth=1),
+            IdsList,
+            f"{BODIES}/tracked",
+            QoSProfile(depth=1),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )  # fmt: skip
+        )
         self._tag = tag
         self._bodies: dict[str, Body] = {}
 
@@ -105,13 +118,17 @@ class Bodies:
             (Skeleton2D, "skeleton2d"),
         )
         # without event handlers: the executor's thread might wait for one that is destroyed here
-        body = Body(*(
-            self._node.create_publisher(
-                kind, f"{BODIES}/{name}/{topic}", QoSProfile(depth=1),
-                event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
+        body = Body(
+            *(
+                self._node.create_publisher(
+                    kind,
+                    f"{BODIES}/{name}/{topic}",
+                    QoSProfile(depth=1),
+                    event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
+                )
+                for kind, topic in topics
             )
-            for kind, topic in topics
-        ))  # fmt: skip
+        )
         self._bodies[name] = body
         return body
 

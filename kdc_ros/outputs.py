@@ -1,4 +1,4 @@
-"""Topics of one camera's results. A message is only made while somebody subscribes to its topic."""
+"""Topics of one camera's results. Each is made only for topics with subscribers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
-from kdc_core.depth import place, turn
+from kdc_core.depth import body_orientations, body_positions
 from kdc_core.errors import InputError
 from kdc_msgs.msg import CentroidSwitch, Person, PersonArray
 from kdc_ros import image_messages, markers, person_messages
@@ -136,7 +136,7 @@ class Outputs:
             self.bodies.publish(result, others)
 
     def clear(self, others: list[str]) -> None:
-        """Processing stopped: report that this camera tracks nobody.
+        """Processing stopped: report that this camera tracks no one.
 
         Args:
             others: ids of the bodies of other cameras.
@@ -207,12 +207,12 @@ class Outputs:
 
     def _body_frames(self, result: FrameResult, points: np.ndarray) -> list[TransformStamped]:
         """Return ``body_<id>`` (REP 155) of every person whose distance is known."""
-        positions = place(points)
+        positions = body_positions(points)
         known = np.flatnonzero(np.isfinite(positions).all(axis=1))
         if not len(known):
             return []
         positions = positions[known]
-        rotations = turn(points[known], positions)
+        rotations = body_orientations(points[known], positions)
         frames = []
         for identity, position, quaternion in zip(
             result.people.ids[known], positions, rotations, strict=True

@@ -36,8 +36,12 @@ RCLError: type[Exception] = getattr(implementation, "RCLError", RuntimeError)
 CHANGE_STATE = "_LifecycleNodeMixin__change_state"
 STATE_MACHINE = "_state_machine"
 WAIT_SET_METHODS = (
-    "add_guard_condition", "add_subscription", "clear_entities", "is_ready", "wait",
-)  # fmt: skip
+    "add_guard_condition",
+    "add_subscription",
+    "clear_entities",
+    "is_ready",
+    "wait",
+)
 
 
 def has_direct_take() -> bool:

@@ -98,9 +98,7 @@ def _processes(context: LaunchContext) -> list[Any]:
     actions: list[Any] = []
     if value["source"]:
         if value["image_transport"] == "compressed":
-            actions.append(
-                LogInfo(msg="image_transport: using raw, because source publishes raw images")
-            )
+            actions.append(LogInfo(msg="image_transport: raw, because source publishes raw images"))
         given["image_transport"] = "raw"
     actions.append(
         Node(

@@ -44,10 +44,13 @@ def test_people_are_the_category_person_or_the_only_one(categories, expected: in
 @pytest.mark.parametrize(
     ("categories", "message"),
     [
-        ([{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}], "called person, got cat, dog"),
-        ([{"id": 1}], "expected `categories` with id"),
-        (["person"], "expected `categories` with id"),
-        ([{"id": "x", "name": "person"}], "expected `categories` with id"),
+        (
+            [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+            "named person, got cat, dog",
+        ),
+        ([{"id": 1}], "expected a name and a numeric id"),
+        (["person"], "expected a name and a numeric id"),
+        ([{"id": "x", "name": "person"}], "expected a name and a numeric id"),
     ],
 )
 def test_unclear_categories_are_refused(categories, message: str) -> None:

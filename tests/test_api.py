@@ -81,7 +81,7 @@ def test_model_reports_from_min_score(model) -> None:
         (np.zeros((4, 4, 3)), r"got \(4, 4, 3\) float64"),
         ([[1, 2, 3]], r"expected a \(H, W, 3\) uint8 BGR array, got list"),
         (None, "got NoneType"),
-        ("gone.jpg", "gone.jpg: no such picture"),
+        ("gone.jpg", "gone.jpg: no such image"),
     ],
 )
 def test_model_refuses_what_is_no_image(empty, image, message: str) -> None:

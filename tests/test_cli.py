@@ -95,7 +95,7 @@ def test_truncated_video_is_processed_to_its_break(model: str, tmp_path: Path, c
     assert 5 <= frames <= 25
     assert len(list(open_source(str(out)))) == frames
     assert captured.err.strip().splitlines()[-1] == (
-        f"kdc: {cut}: broken off: read {frames} of 30 frames; everything up to there is done"
+        f"kdc: {cut}: truncated: read {frames} of 30 frames, and processed them"
     )
 
 
@@ -105,8 +105,8 @@ def test_bad_sources(model: str, tmp_path: Path, capsys) -> None:
     (tmp_path / "text.mp4").write_text("I am no video")
     for source, message in (
         ("gone.mp4", "gone.mp4: no such file, folder or camera"),
-        ("empty", "no pictures in this folder"),
-        ("text.jpg", "text.jpg: not a readable picture"),
+        ("empty", "no images in this folder"),
+        ("text.jpg", "text.jpg: not a readable image"),
         ("text.mp4", "text.mp4: cannot be opened: not a readable video"),
     ):
         refused(capsys, ["run", str(tmp_path / source), "--model", model], message)
@@ -154,7 +154,7 @@ def test_bad_annotations(
     argv = [command, "--model", model, *(["--out", str(tmp_path / "o")] * (command == "predict"))]
     for folder, file, message in (
         (images, str(no_json), "text.json: not JSON"),
-        (images, str(no_images), "no list `images` in it"),
+        (images, str(no_images), "it has no list `images`"),
         (images, str(tmp_path / "gone.json"), "no such annotation file"),
         (str(tmp_path / "gone"), good, "no such folder"),
         (str(tmp_path), good, "3 of 3 pictures of annotations.json are missing"),

@@ -88,7 +88,7 @@ def test_a_hidden_track_is_drawn_without_mask() -> None:
 
 
 def test_another_size_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"label image is \(480, 640\), picture \(48, 64\)"):
+    with pytest.raises(ValueError, match=r"label image is \(480, 640\), the image \(48, 64\)"):
         overlay(np.zeros((48, 64, 3), np.uint8), people())
 
 

@@ -205,6 +205,15 @@ def test_frame_clock_restart_forgets_stamps_and_keeps_counts() -> None:
     assert camera.warnings == [UNSTAMPED, UNSTAMPED]
 
 
+def test_frame_clock_restart_forgets_the_last_frame() -> None:
+    camera = Camera()
+    camera.send((None, 5.0))
+    camera.clock.restart()
+    assert camera.send((20.0, 6.0)) == [20.0]
+    camera.clock.restart()
+    assert camera.send((None, 7.0)) == [7.0]
+
+
 def test_frame_clock_restart_forgets_the_offset() -> None:
     camera = Camera()
     camera.send((None, 0.0), (10.0, 0.1))

@@ -10,7 +10,14 @@ import torch
 from kdc_core.config import ModelInfo
 from kdc_core.engines.network_input import preprocess
 from kdc_core.errors import InputError
-from kdc_core.network import Inference, KdcNet, NetworkConfig, fill, for_inference, read_file
+from kdc_core.network import (
+    Inference,
+    KdcNet,
+    NetworkConfig,
+    for_inference,
+    load_tensors,
+    load_torch_file,
+)
 from kdc_core.types import Fields, Frame
 
 
@@ -68,7 +75,7 @@ def load_checkpoint(path: Path) -> tuple[KdcNet, ModelInfo]:
     Raises:
         InputError: the file is not a KDC checkpoint, or one of an incompatible version.
     """
-    content = read_file(path)
+    content = load_torch_file(path)
     content = content if isinstance(content, dict) else {}
     missing = {"model", "info", "network"} - content.keys()
     if missing:
@@ -79,5 +86,5 @@ def load_checkpoint(path: Path) -> tuple[KdcNet, ModelInfo]:
     except TypeError as error:
         raise InputError(f"{path}: checkpoint of an incompatible version: {error}") from None
     net = KdcNet(for_inference(config))
-    fill(net, content["model"], str(path))
+    load_tensors(net, content["model"], str(path))
     return net.eval(), info

@@ -1,4 +1,4 @@
-"""Annotation files in COCO's format, as far as training and evaluation read them alike."""
+"""Read annotation files in COCO's format."""
 
 from __future__ import annotations
 
@@ -8,37 +8,39 @@ from typing import Any
 
 from kdc_core.errors import InputError
 
-TYPICAL_FILL = 0.53  # share of a person's box that its mask covers, where the area is not said
-FARTHEST = 1e5  # pixels from a picture's origin; what is drawn beyond its edge ends far before
+TYPICAL_FILL = 0.53  # share of a person's box that the mask covers, if the file has no area
+FARTHEST = 1e5  # pixels from the origin of an image; real polygons end far before
 
 
 def read_annotations(file: Path) -> dict[str, Any]:
-    """The content of a COCO file with its lists ``images`` and ``annotations``.
+    """Read a COCO file and check that it has the lists ``images`` and ``annotations``.
 
     Raises:
-        ValueError: no such file, not JSON, or one of the lists is absent.
+        InputError: no such file, not JSON, or one of the lists is missing.
     """
     if not file.is_file():
         raise InputError(f"{file}: no such annotation file")
     try:
         content = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:  # also text that is not UTF-8
+    except (ValueError, RecursionError) as error:  # ValueError includes text that is not UTF-8
         raise InputError(f"{file}: not JSON, expected a COCO annotation file: {error}") from None
     for name in ("images", "annotations"):
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
-            raise InputError(f"{file}: expected a COCO annotation file, got no list `{name}` in it")
+            raise InputError(
+                f"{file}: expected a COCO annotation file, but it has no list `{name}`"
+            )
     if not content["images"]:
         raise InputError(f"{file}: the list `images` is empty")
     return content
 
 
 def check_runs(mask: dict[str, Any], size: tuple[int, int]) -> None:
-    """Check that a run-length mask is one of a whole picture of (height, width).
+    """Check that a run-length mask covers an image of ``size`` (height, width).
 
-    pycocotools reads a shorter one beyond its end: it answers by chance, or never.
+    pycocotools reads a shorter one beyond its end; the result is random, or it never returns.
 
     Raises:
-        ValueError: it is of another size, or its runs are not numbers or end elsewhere.
+        InputError: the size differs, the runs are no numbers, or their sum is wrong.
     """
     counts, given = mask.get("counts"), mask.get("size")
     if not isinstance(given, list | tuple) or tuple(given) != tuple(size):
@@ -46,7 +48,7 @@ def check_runs(mask: dict[str, Any], size: tuple[int, int]) -> None:
     if isinstance(counts, str | bytes):
         counts = run_lengths(counts.encode() if isinstance(counts, str) else counts)
     if not isinstance(counts, list) or not all(type(n) is int and n >= 0 for n in counts):
-        raise InputError("expected run lengths of a mask: numbers from 0 on, or COCO's text")
+        raise InputError("expected run lengths of a mask: numbers from 0, or COCO's text")
     if sum(counts) != size[0] * size[1]:
         raise InputError(
             f"expected a mask of {size[0] * size[1]} pixels, its runs have {sum(counts)}"
@@ -54,14 +56,14 @@ def check_runs(mask: dict[str, Any], size: tuple[int, int]) -> None:
 
 
 def corners(polygon: Any) -> list[float]:
-    """The coordinates of a mask's polygon as numbers.
+    """Return the coordinates of a polygon as floats.
 
-    pycocotools walks along its edges pixel by pixel, outside the picture as well: with a corner at
-    infinity for ever.
+    pycocotools rasterises the edges pixel by pixel, so an infinite coordinate never terminates.
 
     Raises:
-        ValueError: a coordinate is no number, or nowhere near a picture.
-        TypeError: it is no list of numbers.
+        InputError: a coordinate is NaN, or farther away than ``FARTHEST``.
+        ValueError: a coordinate is no number.
+        TypeError: ``polygon`` is no list of numbers.
     """
     numbers = [float(number) for number in polygon]
     far = next((number for number in numbers if not abs(number) <= FARTHEST), None)
@@ -71,10 +73,12 @@ def corners(polygon: Any) -> list[float]:
 
 
 def run_lengths(text: bytes) -> list[int]:
-    """Run lengths of COCO's text: five bits a character, from the third on as differences.
+    """Decode run lengths from COCO's text: five bits per character, lowest first.
+
+    From the fourth run on, the text has the difference to the run before the last.
 
     Raises:
-        ValueError: it is not such a text, or ends in the middle of a number.
+        InputError: it is no such text, or ends in the middle of a number.
     """
     runs: list[int] = []
     value = shift = 0
@@ -84,7 +88,7 @@ def run_lengths(text: bytes) -> list[int]:
             raise InputError(f"not a run-length text: {text[:20]!r}")
         value |= (bits & 31) << shift
         shift += 5
-        if bits & 32:  # goes on
+        if bits & 32:  # the number continues
             continue
         if bits & 16:
             value -= 1 << shift
@@ -96,17 +100,19 @@ def run_lengths(text: bytes) -> list[int]:
 
 
 def person_category(content: dict[str, Any]) -> int:
-    """Id of the category "person"; of the only one where there is one; 1 where there is none.
+    """Return the id of the category "person", of the only category, or 1 if there is none.
 
     Raises:
-        ValueError: several categories and none of them is called person, or malformed ones.
+        InputError: there are several categories without a "person", or they are malformed.
     """
     try:
         ids = {entry["name"]: int(entry["id"]) for entry in content.get("categories") or []}
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise InputError("expected `categories` with id (a number) and name each") from None
+        raise InputError("expected a name and a numeric id in each of `categories`") from None
     if "person" in ids:
         return ids["person"]
     if len(ids) > 1:
-        raise InputError(f"no category is called person, got {', '.join(sorted(map(str, ids)))}")
+        raise InputError(
+            f"expected a category named person, got {', '.join(sorted(map(str, ids)))}"
+        )
     return next(iter(ids.values()), 1)

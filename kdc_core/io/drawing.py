@@ -1,4 +1,4 @@
-"""The picture with its people on it: masks, skeletons, ids and the centroid in use."""
+"""Draw people on an image: masks, skeletons, ids and centroids."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from kdc_core.types import People, Phase
 
 GOLDEN_ANGLE = 0.381966  # of a turn: neighbouring ids get hues that are far apart
 TINT = 0.45  # share of the person's colour in its mask
-SURE = 0.3  # confidence from which a keypoint is drawn solid, if it is visible
-FAINT = 0.08  # … below which it is not drawn: a guess that would only clutter
-SPOKES = 14  # border places per person that show the centroid's pull
-TINY = 0.55  # of ``_body``: people below are drawn without words
+SURE = 0.3  # confidence from which a visible keypoint is drawn solid
+FAINT = 0.08  # confidence below which a keypoint is not drawn, because it is a guess
+SPOKES = 14  # ticks per person on the border of the mask, which point to the centroid
+TINY = 0.55  # of ``_relative_size``: smaller people are drawn without text
 SHIFT = 3  # OpenCV's fixed-point bits for sub-pixel drawing
 
 _SHORT = {name: name.replace("left_", "l ").replace("right_", "r ") for name in ANCHORS}
@@ -25,31 +25,31 @@ _SHORT = {name: name.replace("left_", "l ").replace("right_", "r ") for name in 
 
 @lru_cache(maxsize=4096)
 def colour_of(identity: int) -> tuple[int, int, int]:
-    """BGR colour of an id, the same in every frame and every run."""
+    """Return the BGR colour of an id, the same in every frame and every run."""
     hue = (identity * GOLDEN_ANGLE) % 1.0
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.75, 1.0)
     return round(255 * blue), round(255 * green), round(255 * red)
 
 
 def overlay(image: np.ndarray, people: People) -> np.ndarray:
-    """A copy of ``image`` (H, W, 3) BGR with everything that is known of its people.
+    """Return a copy of ``image`` (H, W, 3) BGR with the people drawn on it.
 
-    Filled keypoints and thick limbs are visible and sure, hollow keypoints and thin limbs are
-    occluded or guessed. The ring with a cross is the centroid that attracts the person's pixels
-    now; short ticks on the mask's border point to it.
+    Filled keypoints and thick limbs are visible and certain, hollow keypoints and thin limbs are
+    occluded or uncertain. The ring with a cross is the centroid that attracts the person's pixels;
+    short ticks on the border of the mask point to it.
 
     Raises:
-        ValueError: the label image is not of the picture's size.
+        InputError: the image and the label image differ in size.
     """
     if people.labels.shape != image.shape[:2]:
         raise InputError(
-            f"overlay: label image is {people.labels.shape}, picture {image.shape[:2]}"
+            f"overlay: the label image is {people.labels.shape}, the image {image.shape[:2]}"
         )
     canvas = image.copy()
     if not len(people):
         return canvas
     border = _tint(canvas, people)
-    size = max(1.0, min(image.shape[:2]) / 480)  # line widths grow with the picture
+    size = max(1.0, min(image.shape[:2]) / 480)  # line widths grow with the image
     _spokes(canvas, people, border, size)
     order = np.argsort(people.boxes[:, 3], kind="stable")  # the nearest person is drawn last
     for row in order:
@@ -61,7 +61,7 @@ def overlay(image: np.ndarray, people: People) -> np.ndarray:
 
 
 def _tint(canvas: np.ndarray, people: People) -> np.ndarray:
-    """Blend the colours in, in one look-up; returns the border pixels as (N, 3) x, y, id."""
+    """Blend the colours in; return the border pixels as (N, 3) x, y, id."""
     x0, y0, x1, y1 = _extent(people)
     labels, part = people.labels[y0:y1, x0:x1], canvas[y0:y1, x0:x1]
     if not labels.size or not labels.any():
@@ -83,7 +83,7 @@ def _tint(canvas: np.ndarray, people: People) -> np.ndarray:
 
 
 def _extent(people: People) -> tuple[int, int, int, int]:
-    """Part of the label image that has labels: the union of the boxes, clipped."""
+    """Return the union of the boxes, clipped: the part of the label image that has labels."""
     height, width = people.labels.shape
     x0, y0 = np.floor(people.boxes[:, :2].min(axis=0)).clip(0).astype(int) - 1
     x1, y1 = np.ceil(people.boxes[:, 2:].max(axis=0)).astype(int) + 2
@@ -91,7 +91,7 @@ def _extent(people: People) -> tuple[int, int, int, int]:
 
 
 def _spokes(canvas: np.ndarray, people: People, border: np.ndarray, size: float) -> None:
-    """Ticks from places on the mask's border towards the centroid: the pull, made visible."""
+    """Draw ticks from the border of the masks towards the centroids."""
     order = np.argsort(border[:, 2], kind="stable")
     border = border[order]
     for row, identity in enumerate(people.ids):
@@ -113,7 +113,7 @@ def _skeleton(canvas: np.ndarray, people: People, row: int, size: float) -> None
     sure = people.visible[row] & (points[:, 2] >= SURE)
     colour = colour_of(int(people.ids[row]))
     light = _mix(colour, 0.65)
-    body = _body(people, row) * size
+    body = _relative_size(people, row) * size
     thick, thin = max(1, round(2 * body)), max(1, round(0.7 * body))
     places = _fixed(points[:, :2])
     for width, strong in ((thin, False), (thick, True)):
@@ -134,11 +134,11 @@ def _skeleton(canvas: np.ndarray, people: People, row: int, size: float) -> None
 
 
 def _centroid(canvas: np.ndarray, people: People, row: int, size: float) -> None:
-    """A ring with a cross on a dark ground, and the anchor's name beside it."""
+    """Draw a ring with a cross, and the name of the anchor beside it."""
     at = _fixed(people.centroid_xy[row])
     centre = (int(at[0]), int(at[1]))
     unit = 1 << SHIFT
-    body = _body(people, row)
+    body = _relative_size(people, row)
     radius = round(5 * body * size * unit)
     for colour, extra in (((20, 20, 20), 2), ((255, 255, 255), 0)):
         width = max(1, round(size)) + extra
@@ -153,14 +153,14 @@ def _centroid(canvas: np.ndarray, people: People, row: int, size: float) -> None
 
 
 def _label(canvas: np.ndarray, people: People, row: int, size: float) -> None:
-    """Id and score on a plate of the person's colour, above its box or inside the picture.
+    """Draw id and score on a plate of the person's colour, above the box and inside the image.
 
-    People that are small get the id alone, in smaller letters: plates would hide them.
+    Small people get the id only, in smaller letters, so that the plate does not hide them.
     """
-    tiny = _body(people, row) <= TINY
+    tiny = _relative_size(people, row) <= TINY
     text = f"{people.ids[row]}"
     if people.phase[row] == Phase.OCCLUDED:
-        text += " hidden"
+        text += " occluded"
     elif not tiny:
         text += f"  {people.score[row]:.2f}"
     scale = (0.32 if tiny else 0.42) * size
@@ -183,8 +183,8 @@ def _label(canvas: np.ndarray, people: People, row: int, size: float) -> None:
     )
 
 
-def _body(people: People, row: int) -> float:
-    """How large a person is in the picture: 1 for 130 pixels; clipped to what can be drawn."""
+def _relative_size(people: People, row: int) -> float:
+    """Return the size of a person relative to 130 pixels, clipped to a range that can be drawn."""
     x1, y1, x2, y2 = people.boxes[row]
     return float(np.clip(max(x2 - x1, y2 - y1) / 130, 0.5, 1.6))
 
@@ -202,7 +202,7 @@ def _text(
 
 
 def _fixed(xy: np.ndarray) -> np.ndarray:
-    """Pixels to OpenCV's fixed-point integers; far-away guesses are kept off its overflow."""
+    """Convert pixels to OpenCV's fixed-point integers, clipped so that they do not overflow."""
     return np.rint(np.clip(xy, -4000, 20000) * (1 << SHIFT)).astype(np.int32)
 
 

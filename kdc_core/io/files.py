@@ -1,4 +1,4 @@
-"""Write files safely, and print tables."""
+"""Write files safely, and format tables."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 
 def atomic_write(path: Path, content: bytes) -> None:
-    """Write a file so that another process sees the whole of it or none; makes its folder."""
+    """Write a file so that other processes see all of it or none; create its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + f".{os.getpid()}")
+    temporary = path.with_name(path.name + f".{os.getpid()}")
     try:
-        draft.write_bytes(content)
-        draft.replace(path)
+        temporary.write_bytes(content)
+        temporary.replace(path)
     finally:
-        draft.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file."""
+    """Return the SHA-256 digest of a file in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -30,13 +30,13 @@ def sha256(path: Path) -> str:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON and make the folders on the way."""
+    """Write JSON and create the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def table(header: list[str], rows: list[list[Any]]) -> str:
-    """A Markdown table with aligned columns; numbers get three digits, None a dash."""
+    """Return a Markdown table with aligned columns; floats get three digits, None a dash."""
     cells = [header, *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     lines = [

@@ -1,15 +1,16 @@
-"""ROS pictures to arrays, without cv_bridge: honours ``step``, byte order and every encoding.
+"""Convert ROS images to arrays without cv_bridge: any ``step``, byte order and encoding.
 
-The messages may come from rclpy or from a bag: only their fields are read.
+Only the fields of a message are read, so it may come from rclpy or from a bag.
 
-Grey and depth pictures become three equal channels, because the network wants colour:
-``mono16`` has a known white (65535) and is scaled by it; ``16UC1`` and ``32FC1`` have none, so
-they are stretched between the smallest and largest finite value of the picture.
+Grey and depth images become three equal channels, because the network needs colour. ``mono16`` is
+scaled by its known white (65535). ``16UC1`` and ``32FC1`` have no white, so they are stretched from
+the smallest to the largest finite value of the image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import cv2
@@ -19,44 +20,50 @@ from kdc_core.errors import InputError
 from kdc_core.io.source import JPEG, PNG, decode_image, jpeg_segments
 
 Buffer = Any  # array.array, bytes or a numpy array of bytes
-MAX_SIDE = 16384  # pixels; more is a broken message, not a camera
-MAX_PIXELS = 1 << 26  # of a compressed picture: a few broken bytes must not take gigabytes
-_NO_SIZE = (0xC4, 0xC8, 0xCC)  # JPEG markers among the frame headers that are none
+MAX_SIDE = 16384  # pixels; a larger image is a corrupt message
+MAX_PIXELS = 1 << 26  # of a compressed image: a few corrupt bytes must not allocate gigabytes
+_NO_SIZE = (0xC4, 0xC8, 0xCC)  # JPEG markers in the range of frame headers that are none
 
 
 class Image(Protocol):
-    """sensor_msgs/Image, as far as it is read here."""
+    """The fields of sensor_msgs/Image."""
 
-    height: int
-    width: int
-    encoding: str
-    is_bigendian: int
-    step: int
-    data: Buffer
+    @property
+    def height(self) -> int: ...  # noqa: D102
+    @property
+    def width(self) -> int: ...  # noqa: D102
+    @property
+    def encoding(self) -> str: ...  # noqa: D102
+    @property
+    def is_bigendian(self) -> int: ...  # noqa: D102
+    @property
+    def step(self) -> int: ...  # noqa: D102
+    @property
+    def data(self) -> Buffer: ...  # noqa: D102
 
 
 class CompressedImage(Protocol):
-    """sensor_msgs/CompressedImage, as far as it is read here."""
+    """The fields of sensor_msgs/CompressedImage that are read here."""
 
     format: str
     data: Buffer
 
 
 class Layout(NamedTuple):
-    """How an encoding lies in memory and becomes BGR."""
+    """Memory layout of an encoding, and its conversion to BGR."""
 
     kind: str  # numpy type character of one value
     channels: int  # values per pixel in a row
     to_bgr: Callable[[np.ndarray], np.ndarray]  # (rows, W, channels) or (rows, W) → (H, W, 3) uint8
-    rows: float = 1.0  # rows of data per row of the picture: 1.5 for planar chroma
+    rows: float = 1.0  # rows of data per row of the image: 1.5 for planar chroma
     even: str = ""  # "w": width must be even, "wh": height too
 
 
 def to_bgr(message: Image) -> np.ndarray:
-    """Picture of a message as (H, W, 3) uint8 BGR; a view into the message where it is BGR already.
+    """Return the image of a message as (H, W, 3) uint8 BGR; of bgr8 it is a view.
 
     Raises:
-        ValueError: unknown encoding, or sizes, step and data do not fit together.
+        InputError: the encoding is unknown, or size, step and data contradict each other.
     """
     layout = LAYOUTS.get(message.encoding)
     if layout is None:
@@ -66,41 +73,47 @@ def to_bgr(message: Image) -> np.ndarray:
         return np.ascontiguousarray(layout.to_bgr(pixels(message, layout)))
     except cv2.error as error:
         what = f"{message.width}x{message.height} {message.encoding}"
-        raise InputError(f"image: {what} does not convert: {error.err}") from None
+        raise InputError(f"image: {what} cannot be converted: {error.err}") from None
 
 
 def compressed_to_bgr(message: CompressedImage) -> np.ndarray:
-    """Picture of a JPEG or PNG message as (H, W, 3) uint8 BGR.
+    """Return the image of a JPEG or PNG message as (H, W, 3) uint8 BGR.
 
-    As it lies, whatever EXIF says: its CameraInfo and depth are of the pixels as they are stored.
-    A picture of a Bayer pattern is one grey picture, its format begins with the encoding of the
-    raw one.
+    EXIF orientation is ignored, because CameraInfo and depth refer to the pixels as stored. A Bayer
+    pattern is compressed as a grey image, and ``format`` begins with the raw encoding.
 
     Raises:
-        ValueError: the data are of another kind, broken off, or a compressed depth picture.
+        InputError: the data are truncated, neither JPEG nor PNG, or a compressed depth image.
     """
     if "compresseddepth" in message.format.lower():
-        raise InputError("compressed image: expected a camera picture, got compressedDepth")
+        raise InputError("compressed image: expected a colour image, got compressedDepth")
     data = bytes(message.data)
     if not data:
         raise InputError("compressed image: expected jpeg or png data, got none")
     width, height = _claimed_size(data)
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise InputError(f"compressed image: {width}x{height} pixels are no camera's picture")
-    # other kinds, of which nobody has looked how much memory they ask for, are not even tried
-    mosaic = _mosaic(message.format)
-    how = cv2.IMREAD_GRAYSCALE if mosaic else cv2.IMREAD_COLOR
+        raise InputError(f"compressed image: {width}x{height} pixels are too large for a camera")
+    # other formats are not decoded: a corrupt header could make them allocate any memory
+    bayer = _bayer_encoding(message.format)
+    how = cv2.IMREAD_GRAYSCALE if bayer else cv2.IMREAD_COLOR
     image = decode_image(data, how | cv2.IMREAD_IGNORE_ORIENTATION) if width else None
     if image is None:
         raise InputError(
-            f"compressed image: expected jpeg or png data, got {len(data)} bytes that are broken "
-            f"off or of another kind (format {message.format!r})"
+            f"compressed image: expected jpeg or png data, got {len(data)} bytes that are "
+            f"truncated or of another format (format {message.format!r})"
         )
-    return to_bgr(_Grey(*image.shape, mosaic, 0, width, image)) if mosaic else image
+    if not bayer:
+        return image
+    height, width = image.shape
+    return to_bgr(_BayerImage(height, width, bayer, 0, width, image))
 
 
 def pixels(message: Image, layout: Layout) -> np.ndarray:
-    """The data as (rows, W, channels), or (rows, W) for one channel, without the padding."""
+    """Return the data without padding: (rows, W, channels), or (rows, W) for one channel.
+
+    Raises:
+        InputError: size, step and data contradict each other.
+    """
     width, height, step = message.width, message.height, message.step
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
         raise InputError(f"image: expected sides of 1 to {MAX_SIDE} pixels, got {width}x{height}")
@@ -115,7 +128,7 @@ def pixels(message: Image, layout: Layout) -> np.ndarray:
             f"{message.encoding}, got {step}"
         )
     data = np.frombuffer(message.data, np.uint8)
-    least, most = step * (rows - 1) + row, step * rows  # the last row's padding may be left out
+    least, most = step * (rows - 1) + row, step * rows  # the padding of the last row may be missing
     if not least <= data.size <= most:
         raise InputError(
             f"image: expected {most} bytes for {width}x{height} {message.encoding} with step "
@@ -126,8 +139,9 @@ def pixels(message: Image, layout: Layout) -> np.ndarray:
     return np.ndarray(shape, kind, data, 0, strides)
 
 
-class _Grey(NamedTuple):
-    """A decoded Bayer pattern as the Image that it was."""
+@dataclass(frozen=True)
+class _BayerImage:
+    """A decoded Bayer pattern with the fields of its raw image."""
 
     height: int
     width: int
@@ -137,11 +151,11 @@ class _Grey(NamedTuple):
     data: np.ndarray
 
 
-def _mosaic(form: str) -> str:
-    """Encoding of the Bayer pattern that a compressed picture is of; empty: of none.
+def _bayer_encoding(form: str) -> str:
+    """Return the encoding of the Bayer pattern in a compressed image; empty = it is no pattern.
 
-    image_transport writes "bayer_rggb8; jpeg compressed ", and where the pattern has become colours
-    before, "bayer_rggb8; jpeg compressed bgr8".
+    image_transport writes "bayer_rggb8; jpeg compressed ". If it converted the pattern to colour
+    before, it writes "bayer_rggb8; jpeg compressed bgr8".
     """
     encoding, _, how = form.partition(";")
     encoding = encoding.strip()
@@ -150,7 +164,7 @@ def _mosaic(form: str) -> str:
 
 
 def _claimed_size(data: bytes) -> tuple[int, int]:
-    """Width and height that the header of a PNG or JPEG speaks of; 0, 0 if there is none."""
+    """Return width and height in the header of a PNG or JPEG; 0, 0 if there is none."""
     if data.startswith(PNG):
         return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     if not data.startswith(JPEG):
@@ -166,7 +180,7 @@ def _convert(code: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _shifted(order: tuple[int, int, int]) -> Callable[[np.ndarray], np.ndarray]:
-    """16-bit colour: the high bytes, in BGR order."""
+    """Return a function that converts 16-bit colour to BGR, keeping the high bytes."""
     return lambda image: (image[..., list(order)] >> 8).astype(np.uint8)
 
 
@@ -175,12 +189,12 @@ def _grey(image: np.ndarray) -> np.ndarray:
 
 
 def _scaled(image: np.ndarray) -> np.ndarray:
-    """Full range of 16 bits to 8."""
+    """Scale the full range of 16 bits to 8."""
     return _grey((image >> 8).astype(np.uint8))
 
 
 def _stretched(image: np.ndarray) -> np.ndarray:
-    """Smallest to largest finite value to 0…255; NaN and infinities become 0."""
+    """Stretch the smallest to largest finite value to 0 to 255; others become 0."""
     values = image.astype(np.float32)
     finite = np.isfinite(values)
     low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
@@ -205,7 +219,7 @@ LAYOUTS = {
     "mono16": Layout("u2", 1, _scaled),
     "16UC1": Layout("u2", 1, _stretched),
     "32FC1": Layout("f4", 1, _stretched),
-    # OpenCV names a pattern by the second row's second and third pixel
+    # OpenCV names a pattern by the second and third pixel of the second row
     "bayer_rggb8": Layout("u1", 1, _convert(cv2.COLOR_BayerBG2BGR), even="wh"),
     "bayer_bggr8": Layout("u1", 1, _convert(cv2.COLOR_BayerRG2BGR), even="wh"),
     "bayer_gbrg8": Layout("u1", 1, _convert(cv2.COLOR_BayerGR2BGR), even="wh"),

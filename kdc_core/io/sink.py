@@ -1,4 +1,4 @@
-"""Where drawn frames go: a video, one picture, or a folder of pictures."""
+"""Write drawn frames to a video, an image, or a folder of images."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from kdc_core.errors import InputError
 from kdc_core.io.source import IMAGE_SUFFIXES, Source, opencv_name, quieten_opencv
 
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
-DEFAULT_FPS = 10.0  # of a video made from pictures
-GAP = 10.0  # seconds between frames of a live source that are left out of its video
+DEFAULT_FPS = 10.0  # of a video made from images
+GAP = 10.0  # seconds; a longer gap between frames of a live source is cut from the video
 
 
 class Sink(Protocol):
-    """Takes drawn frames."""
+    """Writes drawn frames."""
 
     def write(self, image: np.ndarray, stamp: float | None, name: str) -> None:
-        """Take one frame (H, W, 3) BGR; ``name`` is the frame's ``frame_id``."""
+        """Write one frame (H, W, 3) BGR; ``name`` is its ``frame_id``."""
         ...
 
     def close(self) -> None:
@@ -31,32 +31,43 @@ class Sink(Protocol):
 
 
 def keep_apart(written: Iterable[Path], read: Iterable[Path]) -> None:
-    """ValueError if one of the files to be written is one of those read, by whatever name."""
+    """Check that no file is written that is also read, even by another name or link.
+
+    Raises:
+        InputError: a file is in both.
+    """
     there = {_identity(path): path for path in written}
-    there.pop(None, None)  # new ones
+    there.pop(None, None)  # files that do not exist yet
     for path in read if there else ():
         if (same := there.get(_identity(path))) is not None:
-            raise InputError(f"{same}: would replace what is read, name another file or folder")
+            raise InputError(f"{same}: would overwrite the input, choose another file or folder")
 
 
 def check_apart(path: Path, source: Source, suffix: str = ".jpg") -> None:
-    """ValueError for an output that would replace what the source reads.
+    """Check that an output does not overwrite the source.
 
-    ``suffix`` is that of the pictures which a folder gets, with the names of those that are read.
+    Args:
+        path: a file or a folder.
+        source: what is read.
+        suffix: of the images that are written to a folder, with the names of those that are read.
+
+    Raises:
+        InputError: a file would be overwritten.
     """
     keep_apart((path, *images_in(path, source, suffix)), source.reads)
 
 
 def images_in(folder: Path, source: Source, suffix: str) -> list[Path]:
-    """Pictures that a ``FolderSink`` may make of those that the source reads."""
+    """Return the images that a ``FolderSink`` may write for the images of a source."""
     return [folder / f"{name}{suffix}" for read in source.reads for name in (read.stem, read.name)]
 
 
 def open_sink(path: Path, source: Source) -> Sink:
-    """A video for video suffixes, one picture for picture suffixes, else a folder of pictures.
+    """Open a video or an image, depending on the suffix, or a folder of images.
 
     Raises:
-        ValueError: an unknown suffix, one picture for a source of many, or the source itself.
+        InputError: the suffix is unknown, the source does not fit into one image, or the output
+            would overwrite the source.
     """
     check_apart(path, source)
     suffix = path.suffix.lower()
@@ -67,7 +78,7 @@ def open_sink(path: Path, source: Source) -> Sink:
         return VideoSink(path, source.fps or DEFAULT_FPS, source.live)
     if suffix in IMAGE_SUFFIXES:
         if source.count != 1:
-            raise InputError(f"{path}: one picture cannot hold a {source.kind}: give a folder")
+            raise InputError(f"{path}: one image cannot hold a {source.kind}, name a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         return ImageSink(path)
     if suffix and not path.is_dir():
@@ -77,12 +88,12 @@ def open_sink(path: Path, source: Source) -> Sink:
 
 
 class VideoSink:
-    """A video file. From a live source, frames are repeated so that it plays at real speed."""
+    """Writes a video. Frames of a live source are repeated so that it plays at real speed."""
 
     def __init__(self, path: Path, fps: float, live: bool = False) -> None:
         quieten_opencv()
         self.path, self.fps, self.live = path, fps, live
-        # absolute: FFmpeg takes 12:30.mp4 for an address
+        # absolute, because FFmpeg takes 12:30.mp4 for an address
         self._name = opencv_name(os.path.abspath(path))
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
@@ -90,13 +101,17 @@ class VideoSink:
         self.written = 0
 
     def write(self, image: np.ndarray, stamp: float | None, name: str = "") -> None:
-        """Append a frame; all must have the size of the first (ValueError)."""
+        """Append a frame.
+
+        Raises:
+            InputError: it has another size than the first frame, or the file cannot be written.
+        """
         size = (image.shape[1], image.shape[0])
         writer = self._writer or self._open(size, stamp)
         if size != self._size:
             raise InputError(
-                f"{self.path}: a video has one size, {self._size[0]}x{self._size[1]}, but "
-                f"{name or 'a frame'} has {size[0]}x{size[1]}: give a folder instead"
+                f"{self.path}: a video has frames of one size, but {name or 'a frame'} has "
+                f"{size[0]}x{size[1]} after {self._size[0]}x{self._size[1]}: name a folder instead"
             )
         due = 1
         if self.live and stamp is not None:
@@ -112,10 +127,10 @@ class VideoSink:
             self.written += 1
 
     def close(self) -> None:
-        """Write the index; a video without any frame leaves no file.
+        """Finish the file; without any frame there is none.
 
         Raises:
-            ValueError: what was written cannot be read: OpenCV says nothing of a full disk.
+            InputError: frames are missing in the file. OpenCV does not report a full disk.
         """
         if self._writer is None:
             return
@@ -126,46 +141,46 @@ class VideoSink:
         video.release()
         if count < 0.9 * self.written - 2:
             raise InputError(
-                f"{self.path}: {self.written} frames were written and {max(0, int(count))} are "
-                "there: disk full?"
+                f"{self.path}: {self.written} frames were written, but the file has "
+                f"{max(0, int(count))}: disk full?"
             )
 
     def _open(self, size: tuple[int, int], stamp: float | None) -> cv2.VideoWriter:
         codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
-        # MPEG-4 counts time in up to 65,535 parts, and OpenCV asks for a thousand a frame
+        # MPEG-4 divides a second into at most 65,535 parts, and OpenCV needs 1,000 per frame
         fps = self.fps if self.fps <= 65 else round(self.fps, 2)
         writer = cv2.VideoWriter(self._name, codec, fps, _padded(size))
         if not writer.isOpened():
-            raise InputError(f"{self.path}: cannot be written: folder writable? disk full?")
+            raise InputError(f"{self.path}: cannot be written: check permissions and free space")
         self._writer, self._size, self._start = writer, size, stamp or 0.0
         return writer
 
 
 def _padded(size: tuple[int, int]) -> tuple[int, int]:
-    """Sides that codecs take: of odd ones they leave the last row or column out without a word.
+    """Return a size that codecs support: they silently drop the last row or column of odd sides.
 
-    OpenCV's own AVI writes beyond its memory below 8 pixels.
+    Below 8 pixels, OpenCV's own AVI encoder writes beyond its memory.
     """
     width, height = (max(16, side + side % 2) for side in size)
     return width, height
 
 
 class ImageSink:
-    """One picture file."""
+    """Writes one image file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def write(self, image: np.ndarray, stamp: float | None, name: str = "") -> None:
-        """Write the picture."""
+        """Write the image."""
         write_image(self.path, image)
 
     def close(self) -> None:
-        """The file is complete already."""
+        """Do nothing: the file is complete."""
 
 
 class FolderSink:
-    """A folder with one picture per frame, named after the frame."""
+    """Writes a folder with one image per frame, named after the frame."""
 
     def __init__(self, folder: Path, suffix: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -173,7 +188,7 @@ class FolderSink:
         self._taken: set[str] = set()
 
     def write(self, image: np.ndarray, stamp: float | None, name: str) -> None:
-        """Write ``name`` with the folder's suffix; a.jpg and a.png become a and a.png."""
+        """Write ``name`` with the suffix of the folder; a.jpg and a.png become a and a.png."""
         stem = Path(name).stem
         if stem in self._taken:
             stem = name
@@ -181,11 +196,11 @@ class FolderSink:
         write_image(self.folder / f"{stem}{self.suffix}", image)
 
     def close(self) -> None:
-        """The files are complete already."""
+        """Do nothing: the files are complete."""
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """What all links to a file have in common; None where there is none."""
+    """Return device and inode, equal for all links to a file; None if there is no such file."""
     try:
         found = path.stat()
     except OSError:
@@ -194,12 +209,13 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
-    """Write a picture in the format that its name says.
+    """Write an image in the format of its suffix.
 
-    Not by ``cv2.imwrite``, which crashes on names that are not UTF-8 and cannot say what failed.
+    ``cv2.imwrite`` is not used: it crashes on names that are not UTF-8 and does not say what
+    failed.
 
     Raises:
-        ValueError: the format is unknown, or does not take the picture.
+        InputError: the format is unknown, or cannot hold the image.
         OSError: the file cannot be written.
     """
     try:
@@ -208,8 +224,8 @@ def write_image(path: Path, image: np.ndarray) -> None:
         raise InputError(f"{path}: cannot be written: {error.err}") from None
     if not done:
         height, width = image.shape[:2]
-        raise InputError(f"{path}: {width}x{height} pixels do not fit into this format")
+        raise InputError(f"{path}: this format cannot hold {width}x{height} pixels")
     try:
         path.write_bytes(content.data)
-    except OSError as error:  # a full disk does not say of which file it speaks
+    except OSError as error:  # the error of a full disk does not name the file
         raise OSError(error.errno, error.strerror, str(path)) from None

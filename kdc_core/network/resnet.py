@@ -1,7 +1,7 @@
 """ResNet 18 to 152 as feature extractors (He et al. 2015), with torchvision's parameter names.
 
-Whatever was trained with torchvision loads here. ``output_stride`` 16 or 8 trades the stride of the
-last stages for dilation, which needs no other weights.
+Weights from torchvision can be loaded. ``output_stride`` 16 or 8 replaces the stride of the last
+stages by dilation and needs no other weights.
 """
 
 from __future__ import annotations
@@ -11,8 +11,12 @@ from torch import Tensor, nn
 from kdc_core.errors import InputError
 
 _REPEATS = {
-    18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3),
-}  # fmt: skip
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
 DEPTHS = tuple(_REPEATS)
 
 
@@ -22,12 +26,12 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut; ResNet-18 and -34."""
+    """Two 3x3 convolutions and a shortcut, for ResNet-18 and -34."""
 
     expansion = 1
 
     def __init__(self, inputs: int, width: int, stride: int, dilation: int, first_dilation: int):
-        """A shortcut convolution appears where the shape changes."""
+        """Create the block; it has a shortcut convolution if the shape changes."""
         super().__init__()
         self.conv1 = _conv(inputs, width, 3, stride, first_dilation)
         self.bn1 = nn.BatchNorm2d(width)
@@ -44,15 +48,20 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions and a shortcut; ResNet-50 and deeper."""
+    """1x1, 3x3, 1x1 convolutions and a shortcut, for ResNet-50 and deeper."""
 
     expansion = 4
 
     def __init__(
-        self, inputs: int, width: int, stride: int, dilation: int, first_dilation: int,
+        self,
+        inputs: int,
+        width: int,
+        stride: int,
+        dilation: int,
+        first_dilation: int,
         stride_in_1x1: bool = False,
-    ):  # fmt: skip
-        """The stride sits in the 3x3 (torchvision) or in the first 1x1 (the paper, Keras)."""
+    ):
+        """Create the block; the stride is in the 3x3 (torchvision) or first 1x1 (paper, Keras)."""
         super().__init__()
         first, second = (stride, 1) if stride_in_1x1 else (1, stride)
         self.conv1 = _conv(inputs, width, 1, first)
@@ -79,13 +88,26 @@ def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
 
 
 class ResNet(nn.Module):
-    """Features of the four stages, at strides 4, 8, 16, 32 (or at most ``output_stride``)."""
+    """Features of the four stages at strides 4, 8, 16, 32, at most ``output_stride``."""
 
-    mean = (123.675, 116.28, 103.53)  # of RGB 0…255: ImageNet's, as torchvision has them
+    mean = (123.675, 116.28, 103.53)  # RGB 0…255, as torchvision
     std = (58.395, 57.12, 57.375)
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
 
     def __init__(self, depth: int, output_stride: int = 32, stride_in_1x1: bool = False):
-        """``depth`` is one of ``DEPTHS``; ``output_stride`` one of 8, 16, 32."""
+        """Create the network with random weights.
+
+        Args:
+            depth: one of ``DEPTHS``.
+            output_stride: 8, 16 or 32.
+            stride_in_1x1: True for the variant of the paper, see ``Bottleneck``.
+
+        Raises:
+            InputError: the depth or the output stride is unknown.
+        """
         super().__init__()
         if depth not in _REPEATS or output_stride not in (8, 16, 32):
             raise InputError(
@@ -107,7 +129,7 @@ class ResNet(nn.Module):
     def _stage(
         self, block: type[BasicBlock] | type[Bottleneck], width: int, repeats: int, stride: int
     ) -> nn.Sequential:
-        first_dilation = self._dilation  # the first block still sees the finer grid
+        first_dilation = self._dilation  # the first block still reads the finer grid
         if self._stride * stride > self.output_stride:
             self._dilation, stride = self._dilation * stride, 1
         self._stride *= stride
@@ -120,7 +142,7 @@ class ResNet(nn.Module):
         return nn.Sequential(*blocks)
 
     def up_to(self, stride: int) -> list[nn.Module]:
-        """Parts that compute the maps down to ``stride`` (0: none)."""
+        """Return the modules that compute the maps down to ``stride`` (4 or 8; 0 returns none)."""
         parts: list[nn.Module] = [self.conv1, self.bn1, self.layer1, self.layer2]
         return parts[: {0: 0, 4: 3, 8: 4}[stride]]
 

@@ -1,4 +1,4 @@
-"""Frame to people with any engine, and how long each stage took."""
+"""Run an engine and the decoder on a frame, and measure the time of each stage."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from kdc_core.types import Frame, People
 
 
 class Pipeline:
-    """``pipeline(frame)`` is the people of that frame; every call is independent of the last.
+    """``pipeline(frame)`` returns the people in the frame; calls are independent of one another.
 
-    ``pipeline(frame, video)`` follows them from frame to frame: what is remembered is in ``video``,
-    of which there is one per camera.
+    ``pipeline(frame, video)`` tracks them from frame to frame. The state is in ``video``, of which
+    there is one per camera, so several cameras can share a pipeline.
     """
 
     def __init__(self, engine: Engine, config: DecodeConfig | None = None) -> None:
@@ -28,7 +28,7 @@ class Pipeline:
     def __call__(
         self, frame: Frame, video: VideoDecoder | None = None, time: float | None = None
     ) -> People:
-        """Return all people of a frame; ``timings`` says afterwards how long each stage took.
+        """Return all people in a frame, whatever their score; ``timings`` has the times then.
 
         Args:
             frame: the image.

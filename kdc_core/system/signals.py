@@ -1,4 +1,4 @@
-"""Signals that ask a program to end: Ctrl-C, SIGTERM, and SIGHUP when its terminal is closed."""
+"""Handle the signals that end a program: Ctrl-C, SIGTERM, and SIGHUP of a closed terminal."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 
 def end_in_order() -> None:
-    """Let SIGTERM and SIGHUP do as Ctrl-C does: a video that is not closed cannot be played.
+    """Make SIGTERM and SIGHUP raise ``KeyboardInterrupt`` with their number, as Ctrl-C does.
 
-    Ignored ones stay ignored: that is what nohup is for. ``KeyboardInterrupt`` gets the number.
+    A video can only be played if it is closed in order. Signals that are ignored stay ignored,
+    because nohup relies on it.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
@@ -21,35 +23,35 @@ def end_in_order() -> None:
 
 def _end(number: int, _: FrameType | None) -> None:
     for n in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(n) is _end:  # a closed terminal may send two: not in midst of closing
+        if signal.getsignal(n) is _end:  # a closed terminal may send two: finish the cleanup
             signal.signal(n, lambda *_: None)
     raise KeyboardInterrupt(number)
 
 
 @contextmanager
 def deferred() -> Iterator[list[int]]:
-    """Inside, signals that would interrupt are listed instead; a second Ctrl-C does interrupt.
+    """Collect the numbers of interrupting signals in a list; a second Ctrl-C does interrupt.
 
-    In a thread, or where signals are ignored or somebody else's, nothing is changed.
+    Nothing changes in a thread, or for signals that are ignored or have another handler.
     """
-    told: list[int] = []
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield told
+        yield received
         return
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    usual = {
+    handlers: dict[int, Any] = {
         n: do for n in numbers if (do := signal.getsignal(n)) in (signal.default_int_handler, _end)
     }
 
     def note(number: int, _: FrameType | None) -> None:
-        told.append(number)
+        received.append(number)
         if number == signal.SIGINT:
-            signal.signal(number, usual[number])
+            signal.signal(number, handlers[number])
 
-    for number in usual:
+    for number in handlers:
         signal.signal(number, note)
     try:
-        yield told
+        yield received
     finally:
-        for number, do in usual.items():
+        for number, do in handlers.items():
             signal.signal(number, do)

@@ -1,6 +1,6 @@
-"""Processes for heavy work, one core each, that are gone when their parent is gone.
+"""Run heavy work in processes, one core each, that end when their parent ends.
 
-This module imports no numpy: what limits its threads must be said before it is imported.
+This module must not import numpy: the variable that limits numpy's threads is read on import.
 """
 
 from __future__ import annotations
@@ -11,26 +11,27 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from kdc_core.errors import InputError
 
-DIED = "a process was killed, as happens when memory runs out: use fewer workers"
+DIED = "a worker process was killed, probably because memory ran out: use fewer workers"
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
 class Processes:
-    """Processes that do what is submitted, each at the other end of a thread's pipe.
+    """A pool of processes; each is served by a thread through a pipe.
 
-    Unlike an executor of processes these can be stopped in the middle of their work. Whoever is
-    left without a parent finds its pipe closed, and ends.
+    Unlike ``ProcessPoolExecutor``, it can stop its processes in the middle of their work. A process
+    whose parent is gone finds its pipe closed and ends.
     """
 
     def __init__(self, count: int = 0) -> None:
-        """0: one per core. They start when there is work for them."""
+        """Create a pool of ``count`` processes, 0 = one per core. They start on demand."""
         self._context = multiprocessing.get_context("spawn")  # torch's threads do not survive forks
         self._threads = ThreadPoolExecutor(count or os.cpu_count(), initializer=self._start)
         self._own = threading.local()
@@ -39,13 +40,16 @@ class Processes:
         self._closed = False
 
     def submit(self, work: Callable[..., Result], *given: Any) -> Future[Result]:
-        """Have ``work(*given)`` done; the result raises what it raised, ValueError if killed."""
+        """Run ``work(*given)`` in a process.
+
+        The future raises what ``work`` raised, or an ``InputError`` if the process was killed.
+        """
         return self._threads.submit(self._hand_over, work, given)
 
     def close(self) -> None:
-        """Stop everything."""
+        """Stop all processes."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-        with self._lock:  # a thread that is about to start a process does not do it any more
+        with self._lock:  # from now on no thread starts a process
             self._closed = True
         for process in self._all:
             process.terminate()
@@ -75,35 +79,44 @@ class Processes:
 
 
 def each(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0) -> Iterator[Result]:
-    """Results in the order of the jobs, by as many processes; 1: by this one.
+    """Yield the results of ``work`` in the order of the jobs.
+
+    Args:
+        work: a function of a module, which processes can import.
+        jobs: its arguments.
+        workers: number of processes; 0 = one per core, 1 = no extra process.
 
     Raises:
-        ValueError: a process was killed.
+        InputError: a process was killed.
     """
     if workers == 1:
         yield from map(work, jobs)
         return
     processes = Processes(workers)
-    # Ctrl-C in the middle of Future.result() may leave the future locked, and its thread waiting
-    # for ever: only futures that have ended are asked, and a SimpleQueue has no such lock
+    # Ctrl-C inside Future.result() may leave the future locked and its thread waiting for ever;
+    # so only finished futures are read, and a SimpleQueue has no such lock
     ended: SimpleQueue[int] = SimpleQueue()
-    there: set[int] = set()
+    finished: set[int] = set()
     try:
         waiting = [processes.submit(work, job) for job in jobs]
         for index, future in enumerate(waiting):
-            future.add_done_callback(lambda _, index=index: ended.put(index))
+            future.add_done_callback(partial(_report, ended, index))
         for index, future in enumerate(waiting):
-            while index not in there:
-                there.add(ended.get())
+            while index not in finished:
+                finished.add(ended.get())
             yield future.result()
-    finally:  # whoever stops listening, by Ctrl-C or an error, wants no more of them
+    finally:  # also if the caller stops early, by Ctrl-C or an error
         processes.close()
 
 
+def _report(ended: SimpleQueue[int], index: int, _: Future[Any]) -> None:
+    ended.put(index)
+
+
 def _serve(pipe: Connection) -> None:
-    """Work until the other end of the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to answer
-    os.environ["OMP_NUM_THREADS"] = "1"  # numpy's and torch's threads would wait for each other
+    """Serve work until the other end of the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    os.environ["OMP_NUM_THREADS"] = "1"  # one core per process: threads would wait for each other
     while True:
         try:
             work, given = pipe.recv()

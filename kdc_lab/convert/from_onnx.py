@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from kdc_core.config import ModelInfo
 from kdc_core.engines import read_info
 from kdc_core.errors import InputError
-from kdc_core.network import KdcNet, fill, for_inference, preset
+from kdc_core.network import KdcNet, for_inference, load_tensors, preset
 
 
 def read_exported(path: Path) -> tuple[KdcNet, ModelInfo]:
@@ -50,7 +50,7 @@ def read_exported(path: Path) -> tuple[KdcNet, ModelInfo]:
             state |= {f"{norms[conv]}.{key}": value for key, value in norm_state.items()}
         elif bias:
             state[f"{conv}.bias"] = bias[0]
-    fill(net, state, str(path))
+    load_tensors(net, state, str(path))
     return net, info
 
 

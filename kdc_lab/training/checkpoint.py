@@ -13,7 +13,7 @@ from torch import nn
 
 from kdc_core.config import ModelInfo
 from kdc_core.errors import InputError
-from kdc_core.network import KdcNet, read_file
+from kdc_core.network import KdcNet, load_torch_file
 
 
 class WeightAverage:
@@ -55,7 +55,7 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         InputError: The file is not the state of a run.
     """
-    content = read_file(path)
+    content = load_torch_file(path)
     missing = {"model", "ema", "optimizer", "step", "config", "network"} - set(
         content if isinstance(content, dict) else ()
     )

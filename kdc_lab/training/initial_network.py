@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from kdc_core.errors import InputError
-from kdc_core.network import KdcNet, fill, load_published, preset, read_file
+from kdc_core.network import KdcNet, load_published, load_tensors, load_torch_file, preset
 from kdc_lab.training.init_from_onnx import network_from_export
 from kdc_lab.training.train_config import TrainConfig
 
@@ -28,11 +28,11 @@ def initial_network(config: TrainConfig) -> KdcNet:
     if is_exported(config.init):
         return network_from_export(Path(config.init), config.preset)
     net = KdcNet(preset(config.preset))
-    content: Any = read_file(Path(config.init)) if config.init else None
+    content: Any = load_torch_file(Path(config.init)) if config.init else None
     if config.init and not (isinstance(content, dict) and {"model", "network"} <= content.keys()):
         raise InputError(f"{config.init}: expected a KDC checkpoint, but it has no 'model'")
     if content and content["network"]["backbone"] == net.config.backbone:
-        fill(net, content["model"], config.init)
+        load_tensors(net, content["model"], config.init)
         return net
     if content:
         log.info("%s has another backbone: only its heads are used", config.init)
@@ -52,4 +52,6 @@ def _fill_heads(net: KdcNet, state: dict[str, torch.Tensor], source: str) -> Non
     """Fill the heads except for the layers that read the maps of the backbone."""
     heads = {k.removeprefix("heads."): v for k, v in state.items() if k.startswith("heads.")}
     inputs = tuple(k for k in net.heads.state_dict() if "lateral" in k)
-    fill(net.heads, {k: v for k, v in heads.items() if k not in inputs}, source, may_lack=inputs)
+    load_tensors(
+        net.heads, {k: v for k, v in heads.items() if k not in inputs}, source, may_lack=inputs
+    )

@@ -18,7 +18,7 @@ import torch.distributed as dist
 from tqdm import tqdm
 
 from kdc_core.errors import InputError
-from kdc_core.network import LONGEST, KdcNet, NetworkConfig, fill
+from kdc_core.network import LONGEST, KdcNet, NetworkConfig, load_tensors
 from kdc_core.system import deferred
 from kdc_lab.training import checkpoint
 from kdc_lab.training.augment import AugmentConfig
@@ -191,8 +191,8 @@ class Trainer:
 
     def _restore(self, state: dict[str, Any]) -> None:
         path = str(self.out / STATE)
-        fill(self.net, state["model"], path)
-        fill(self.average.net, state["ema"], path)
+        load_tensors(self.net, state["model"], path)
+        load_tensors(self.average.net, state["ema"], path)
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.elapsed = int(state["step"]), float(state["elapsed"])
 

@@ -1,4 +1,4 @@
-"""The emulated GPU and the fake driver, built once per session."""
+"""Build the emulated GPU and the fake driver once per session."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.cuda import emulator
 
 @pytest.fixture(scope="session")
 def gpu(tmp_path_factory):
-    """``gpu(order, skipped_barrier)`` is a driver over the kernels compiled by g++."""
+    """Return ``gpu(order, skipped_barrier)``, a driver for the kernels compiled by g++."""
     if shutil.which("g++") is None:
         pytest.skip("no g++: the kernels cannot be compiled for the host")
     library = emulator.build(tmp_path_factory.mktemp("kernels"))
@@ -23,7 +23,7 @@ def gpu(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def libcuda(tmp_path_factory) -> Path:
-    """Folder of a libcuda.so.1 that runs the kernels in the emulator."""
+    """Return the folder of a libcuda.so.1 that runs the kernels in the emulator."""
     folder = emulator.libcuda_for_pycuda(tmp_path_factory.mktemp("libcuda"))
     if folder is None:
         pytest.skip("needs PyCUDA and g++: make test-cuda-sim")
@@ -32,14 +32,16 @@ def libcuda(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory) -> Path:
-    """An ONNX file with our inputs, outputs and metadata: 3 → 16 → 16 → 188 and → 1 channels."""
+    """Write an ONNX file with our inputs, outputs and metadata, and random weights."""
     onnx = pytest.importorskip("onnx", reason="models are written with onnx")
     make, rng = onnx.helper, np.random.default_rng(0)
     weights = {
-        "scale": np.float32(1 / 255), "stem": rng.normal(0, 0.3, (16, 3, 2, 2)),
+        "scale": np.float32(1 / 255),
+        "stem": rng.normal(0, 0.3, (16, 3, 2, 2)),
         "middle": rng.normal(0, 0.3, (16, 16, 1, 1)),
-        "body": rng.normal(0, 0.2, (188, 16, 4, 4)), "mask": rng.normal(0, 0.2, (1, 16, 1, 1)),
-    }  # fmt: skip
+        "body": rng.normal(0, 0.2, (188, 16, 4, 4)),
+        "mask": rng.normal(0, 0.2, (1, 16, 1, 1)),
+    }
     nodes = [
         make.make_node("Mul", ["image", "scale"], ["unit"]),
         make.make_node("Conv", ["unit", "stem"], ["low"], "stem", strides=[2, 2]),
@@ -51,11 +53,15 @@ def model(tmp_path_factory) -> Path:
     ]
     kind = onnx.TensorProto.FLOAT
     graph = make.make_graph(
-        nodes, "tiny", [make.make_tensor_value_info("image", kind, [1, 3, "h", "w"])],
-        [make.make_tensor_value_info("fields", kind, [1, 188, "r", "c"]),
-         make.make_tensor_value_info("seg", kind, [1, 1, "sr", "sc"])],
+        nodes,
+        "tiny",
+        [make.make_tensor_value_info("image", kind, [1, 3, "h", "w"])],
+        [
+            make.make_tensor_value_info("fields", kind, [1, 188, "r", "c"]),
+            make.make_tensor_value_info("seg", kind, [1, 1, "sr", "sc"]),
+        ],
         [onnx.numpy_helper.from_array(np.asarray(v, np.float32), k) for k, v in weights.items()],
-    )  # fmt: skip
+    )
     proto = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
     make.set_model_props(proto, ModelInfo(longest=160).to_metadata())
     path = tmp_path_factory.mktemp("model") / "tiny.onnx"

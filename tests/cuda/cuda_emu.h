@@ -1,11 +1,11 @@
-// A GPU for g++: runs kernels.cu on the host, one fibre per CUDA thread.
+// GPU emulator: run kernels.cu on the host, one fibre per CUDA thread.
 //
-// A block's threads run one after another up to the next barrier or warp collective, in one of
-// several orders. Shared memory is poisoned before every block. A barrier can be switched off by
-// its line, to prove that it is needed. Errors (threads that wait at different barriers, or left a
-// warp that waits for them) end the launch with a message.
+// The threads of a block run one after another up to the next barrier or warp collective, in one of
+// several orders. Shared memory is filled with a pattern before every block. A barrier can be
+// disabled by its line, to prove that it is needed. Errors end the launch with a message: threads
+// that wait at different barriers, or that leave a warp that waits for them.
 //
-// Compiled with -fsanitize=thread it also watches shared memory, see hazards.h.
+// With -fsanitize=thread the emulator also checks shared memory, see hazards.h.
 #pragma once
 #include <math.h>
 #include <stdint.h>
@@ -38,7 +38,7 @@ struct Thread {
     ucontext_t context;
     dim3 index;
     State state;
-    int line;  // of the barrier it waits at
+    int line;  // of the barrier at which it waits
 };
 
 struct Warp {
@@ -55,7 +55,7 @@ static std::vector<char> stacks;
 static ucontext_t scheduler;
 static unsigned current, total;
 static int order = 0;       // 0 forward, 1 reverse, others shuffled with that seed
-static int skipped = -1;    // line of the barrier that is switched off
+static int skipped = -1;    // line of the disabled barrier
 static char error[200];
 static void (*body)(void**);
 static void** arguments;
@@ -73,7 +73,7 @@ inline void barrier(int line) {
     wait(AT_BARRIER);
 }
 
-// Every lane of the warp gives a value and gets everybody's.
+// Exchange one value per lane of the warp; every lane gets all values.
 inline const uint64_t* exchange(unsigned mask, uint64_t value) {
     Warp& warp = warps[current / 32];
     unsigned lane = current % 32, first = current - lane;
@@ -128,7 +128,7 @@ static void start_block() {
     }
 }
 
-// Lets every waiting thread through if all that are left wait at the same barrier.
+// Release the waiting threads if all remaining threads wait at the same barrier.
 static bool release() {
     int line = -1;
     for (unsigned i = 0; i < total; ++i) {
@@ -147,8 +147,8 @@ static bool release() {
 
 static void run_block(unsigned block) {
     start_block();
-    // turns of one warp come together, so that a warp may run far ahead of the others; in every
-    // third order the threads of all warps take turns instead
+    // threads of one warp run together, so that a warp may run far ahead of the others; in every
+    // third order the threads of all warps take turns
     unsigned span = order % 3 == 0 && order ? total : 32;
     std::vector<unsigned> lanes = sequence(span, block), spans = sequence(total / span, block);
     do {

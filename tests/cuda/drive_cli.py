@@ -1,4 +1,4 @@
-"""The ``kdc`` command with a fake TensorRT in place of the real one; see test_build_engine.py."""
+"""Run a ``kdc`` command with a fake TensorRT; see helpers.py."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""GpuPipeline over a fake TensorRT and a fake libcuda, from four threads; run by test_trt_build.py.
+"""Run GpuPipeline over a fake TensorRT and libcuda in four threads; run by test_trt_build.py.
 
-The fake network answers a frame with the fields of a made-up crowd, whose number the frame bears in
-its pixels: what comes out depends on what was uploaded.
+The fake network returns the fields of a synthetic crowd, whose number is the value of the pixels.
+Therefore the result depends on the uploaded frame.
 """
 
 import ctypes
@@ -30,19 +30,19 @@ CONFIG = DecodeConfig()
 
 
 def scene(number: int) -> Fields:
-    """A crowd of 0 to 5 people with noise, in frames of one of two sizes."""
+    """Return the fields of 0 to 5 people with noise, for one of two frame sizes."""
     rng = np.random.default_rng(number)
     return crowd(number % 6, rng, SIZES[number % 2], 160, noise=0.1)[0]
 
 
 def frame(number: int) -> Frame:
-    """The frame that is answered with ``scene(number)``."""
+    """Return the frame for which the network returns ``scene(number)``."""
     width, height = SIZES[number % 2]
     return Frame(np.full((height, width, 3), number, np.uint8))
 
 
 def answer(image: np.ndarray) -> list[np.ndarray]:
-    """The network's outputs."""
+    """Return the network's outputs for an image."""
     fields = scene(int(image[0, 0, 0, 0]))
     heads = (fields.heat, fields.short, fields.mid, fields.anchor, fields.log_sigma, fields.vis)
     flat = [head.reshape(-1, *fields.log_sigma.shape) for head in heads]
@@ -50,14 +50,14 @@ def answer(image: np.ndarray) -> list[np.ndarray]:
 
 
 def same(pipeline: Pipeline, number: int, config: DecodeConfig) -> int:
-    """Compare with the CPU decoder; number of people."""
+    """Compare with the CPU decoder; return the number of people."""
     found, expected = pipeline(frame(number)), decode(scene(number), config)
     for name in ("ids", "keypoints", "visible", "centroid", "centroid_xy", "phase"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
-    # sigma and confidence differ in the last bits: a pixel in ten thousand may lie on the border …
+    # σ and confidence differ in the last bits, so one pixel in ten thousand may change its label …
     moved = (found.labels != expected.labels).sum()
     assert moved <= 2, number
-    for name in ("score", "mask_score"):  # … and the mean of φ, which both follow, in the last bit
+    for name in ("score", "mask_score"):  # … and the mean of φ its last bit
         np.testing.assert_allclose(
             getattr(found, name), getattr(expected, name), rtol=0, atol=1e-3 if moved else 1e-6
         )
@@ -70,7 +70,7 @@ def same(pipeline: Pipeline, number: int, config: DecodeConfig) -> int:
 
 
 def work(pipeline: Pipeline, numbers: list[int], people: list[int], errors: list) -> None:
-    """Frames of both sizes."""
+    """Process frames of both sizes."""
     try:
         people += [same(pipeline, number, CONFIG) for number in numbers]
     except BaseException as error:
@@ -78,14 +78,14 @@ def work(pipeline: Pipeline, numbers: list[int], people: list[int], errors: list
 
 
 def main(model: Path) -> None:
-    """Two pipelines, each shared by two threads; then settings; then what crossed the bus."""
+    """Share two pipelines between four threads, change settings, and measure the downloads."""
     fake_tensorrt.answer, fake_tensorrt.libcuda = answer, FAKE
     pipelines = [open_pipeline(TensorrtEngine(model, precision="fp32"), CONFIG) for _ in range(2)]
     people, errors = [], []
     threads = [
         threading.Thread(target=work, args=(pipelines[i % 2], [i, i + 4, i + 9], people, errors))
         for i in range(4)
-    ]  # fmt: skip
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -106,7 +106,7 @@ def main(model: Path) -> None:
 
 
 def settings(pipeline: Pipeline) -> None:
-    """Other configurations between frames, and one that only the CPU can do."""
+    """Change the configuration between frames; the last one needs the CPU decoder."""
     for config in (
         replace(CONFIG, centroid=CentroidConfig(mode="nearest")),
         replace(CONFIG, centroid=CentroidConfig(mode="static")),

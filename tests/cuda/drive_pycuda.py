@@ -1,6 +1,6 @@
-"""The real PyCUDA and our real host code over the fake libcuda; run by test_device.py.
+"""Run PyCUDA and our host code over the fake libcuda; run by test_device.py.
 
-Four threads share one driver, each with its own buffers; afterwards nothing may be left.
+Four threads share one driver and have their own buffers. At the end nothing may be leaked.
 """
 
 import ctypes
@@ -24,7 +24,7 @@ FAKE = ctypes.CDLL("libcuda.so.1")
 
 
 def frames(driver: PycudaDriver, seed: int, errors: list) -> None:
-    """Two frames through one set of buffers, against the twins."""
+    """Compare two frames, processed in one set of buffers, with the NumPy reference."""
     try:
         fields, poses = crowd(3, np.random.default_rng(seed), (200, 150), 160)
         kernels = Kernels(driver, Layout.of(fields, HoughConfig()))
@@ -39,14 +39,14 @@ def frames(driver: PycudaDriver, seed: int, errors: list) -> None:
             expected = assign(fields, centroids, ids, AssignConfig(), CentroidMode.WEIGHTED)
             np.testing.assert_array_equal(found.labels, expected.labels)
             fields = replace(fields, heat=fields.heat * np.float32(0.5))
-        if seed % 2:  # the others are freed by the driver
+        if seed % 2:  # the driver frees the others
             kernels.close()
     except BaseException as error:
         errors.append(error)
 
 
 def main() -> None:
-    """Print what the fake driver saw."""
+    """Print what the fake driver observed."""
     driver, errors = PycudaDriver(), []
     threads = [threading.Thread(target=frames, args=(driver, i, errors)) for i in range(4)]
     for thread in threads:
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def wild_copy(driver: PycudaDriver) -> None:
-    """A copy beyond a buffer is refused: the bounds check works."""
+    """Check that the fake driver refuses a copy beyond a buffer."""
     small = driver.allocate((4,), np.float32)
     with driver:
         large = driver.cuda.pagelocked_empty(8, np.float32)

@@ -1,4 +1,4 @@
-"""TensorrtEngine over a fake TensorRT and a fake libcuda; run by test_trt_build.py."""
+"""Run TensorrtEngine over a fake TensorRT and a fake libcuda; run by test_trt_build.py."""
 
 import ctypes
 import logging
@@ -20,7 +20,7 @@ NAMES = ("heat", "short", "mid", "anchor", "log_sigma", "vis", "seg")
 
 
 def compare(model: Path, precision: str, tolerance: float) -> None:
-    """Frames of two sizes in three rows through one engine, against ONNX Runtime on the CPU."""
+    """Compare frames of two sizes with ONNX Runtime on the CPU."""
     engine, reference = TensorrtEngine(model, precision=precision), OnnxRuntimeEngine(model, 1)
     rng = np.random.default_rng(0)
     for width, height in (*3 * [(160, 128)], *4 * [(96, 160)], (160, 128)):
@@ -37,7 +37,7 @@ def compare(model: Path, precision: str, tolerance: float) -> None:
 
 
 def main(model: Path) -> None:
-    """Every way an engine file comes to be used."""
+    """Use engine files that are new, cached, damaged, and rejected."""
     fake = fake_tensorrt.libcuda = ctypes.CDLL("libcuda.so.1")
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
     folder = Path(os.environ["KDC_ENGINES"])

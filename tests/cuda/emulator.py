@@ -166,11 +166,13 @@ class EmulatedDriver:
 
     def launch(self, name, grid, block, *args) -> None:
         values = [
-            ctypes.c_void_p(arg.pointer) if isinstance(arg, Buffer)
-            else ctypes.c_int(arg) if isinstance(arg, int | np.integer)
+            ctypes.c_void_p(arg.pointer)
+            if isinstance(arg, Buffer)
+            else ctypes.c_int(arg)
+            if isinstance(arg, int | np.integer)
             else ctypes.c_float(arg)
             for arg in args
-        ]  # fmt: skip
+        ]
         pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(v) for v in values))
         sides = [(ctypes.c_uint * 3)(*side, *[1] * (3 - len(side))) for side in (grid, block)]
         if self.library.emu_launch(name.encode(), *sides, pointers):

@@ -1,9 +1,9 @@
-// Watches shared memory: between two barriers a byte may be read, or written by one thread, or be
-// the target of atomics, and only one of these.
+// Check accesses to shared memory. Between two barriers a byte may be read, or written by one thread,
+// or be the target of atomics, but only one of these.
 //
-// That is stricter than freedom from races: it also forbids a thread to read what it has itself
-// written since the last barrier. A GPU's compiler may move such a load ahead of the condition that
-// guards it, and then other threads of the warp do it too.
+// This rule is stricter than freedom from races: it also forbids a thread to read its own write
+// before the next barrier. A GPU compiler may move such a load ahead of its condition, and then other
+// threads of the warp execute it too.
 //
 // With -fsanitize=thread g++ calls the functions below before every access to memory.
 #pragma once

@@ -17,9 +17,18 @@ from tests.cuda.helpers import without_compilers
 ARCHS = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_120")
 REGISTERS = 64  # 4 blocks of 256 threads then fit a multiprocessor
 KERNELS = (
-    "preprocess", "hough_splat", "find_maxima", "pick_peaks", "read_peaks", "refine_unmatched",
-    "read_poses", "pool", "membership", "mean_shift", "paint",
-)  # fmt: skip
+    "preprocess",
+    "hough_splat",
+    "find_maxima",
+    "pick_peaks",
+    "read_peaks",
+    "refine_unmatched",
+    "read_poses",
+    "pool",
+    "membership",
+    "mean_shift",
+    "paint",
+)
 
 
 def test_kernel_source_takes_constants_from_python():
@@ -53,8 +62,10 @@ def test_nvcc_uses_few_registers_without_spills(tmp_path):
     command = ["nvcc", "-fatbin", "--threads", "2", "-Xptxas", "-v", *compiler.OPTIONS, *targets]
     done = subprocess.run(
         [*command, "-o", str(tmp_path / "kdc.fatbin"), str(file)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     check_report(done.stderr, len(ARCHS) * len(KERNELS))
 

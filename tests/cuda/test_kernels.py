@@ -31,15 +31,15 @@ from kdc_core.engines.network_input import preprocess
 from kdc_core.skeleton import CENTRE, A
 from kdc_core.types import Frame
 from tests.cuda import emulator
-from tools.gpu_check.crowd_fields import crowd, static
+from tools.gpu_check.crowd_fields import crowd, noise_fields
 
 HOUGH = HoughConfig()
 ORDERS = (0, 1, 2, 3)  # forward, reverse, two shuffles
 SMALL = {
     "crowd": lambda seed: crowd(3, np.random.default_rng(seed), (200, 150), 160),
     "enlarged": lambda seed: crowd(2, np.random.default_rng(seed), (70, 53), 128, radius=9.0),
-    "noise": lambda seed: static(5, np.random.default_rng(seed), (97, 61), 96),
-    "fine": lambda seed: static(4, np.random.default_rng(seed), (61, 97), 96, 4, 4, 7.0),
+    "noise": lambda seed: noise_fields(5, np.random.default_rng(seed), (97, 61), 96),
+    "fine": lambda seed: noise_fields(4, np.random.default_rng(seed), (61, 97), 96, 4, 4, 7.0),
 }
 LINES = compiler.KERNEL_FILE.read_text(encoding="utf-8").splitlines()
 BARRIERS = [i + 1 for i, line in enumerate(LINES) if "__syncthreads();" in line]
@@ -98,10 +98,16 @@ def test_votes_and_peaks(gpu, scene, order):
     assert_same_votes_and_peaks(gpu(order), fields)
 
 
-@pytest.mark.parametrize("hough", [
-    HoughConfig(vote_stride=8), HoughConfig(vote_stride=2, min_heat=0.5), HoughConfig(max_peaks=1),
-    HoughConfig(max_peaks=MAX_PEAKS, peak_threshold=0.001), HoughConfig(refine_steps=0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "hough",
+    [
+        HoughConfig(vote_stride=8),
+        HoughConfig(vote_stride=2, min_heat=0.5),
+        HoughConfig(max_peaks=1),
+        HoughConfig(max_peaks=MAX_PEAKS, peak_threshold=0.001),
+        HoughConfig(refine_steps=0),
+    ],
+)
 def test_votes_and_peaks_with_other_settings(gpu, hough):
     assert_same_votes_and_peaks(gpu(), SMALL["noise"](5)[0], hough)
 
@@ -117,9 +123,11 @@ def test_measure_at_scattered_anchors(gpu, scene, order):
     matched[1, 2:] = False
     far = poses.xy + rng.normal(0, 30, poses.xy.shape).astype(np.float32)
     poses = replace(
-        poses, matched=matched, xy=np.where(matched[..., None], poses.xy, far),
+        poses,
+        matched=matched,
+        xy=np.where(matched[..., None], poses.xy, far),
         vis=poses.vis * matched,
-    )  # fmt: skip
+    )
     assert_same_poses(gpu(order), fields, poses)
 
 
@@ -276,10 +284,17 @@ def _exit_on_hazard(library, order, line) -> None:
         os._exit(1)
 
 
-@pytest.mark.parametrize("size, longest, tolerance", [
-    ((128, 96), 128, 0), ((100, 70), 100, 0), ((640, 480), 320, 1), ((203, 117), 96, 1),
-    ((75, 50), 160, 1), ((90, 160), 64, 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "size, longest, tolerance",
+    [
+        ((128, 96), 128, 0),
+        ((100, 70), 100, 0),
+        ((640, 480), 320, 1),
+        ((203, 117), 96, 1),
+        ((75, 50), 160, 1),
+        ((90, 160), 64, 1),
+    ],
+)
 def test_preprocess(gpu, size, longest, tolerance):
     """The result equals the letterbox, or differs by one grey level if it resizes."""
     rng = np.random.default_rng(0)

@@ -41,8 +41,13 @@ def test_gpu_checks_when_all_pass(monkeypatch):
         monkeypatch.setattr(probe, name, lambda: "found")
     checks = list(probe.gpu_checks())
     assert [check.name for check in checks] == [
-        "driver", "GPU", "TensorRT", "PyCUDA", "compiler", "onnx"
-    ]  # fmt: skip
+        "driver",
+        "GPU",
+        "TensorRT",
+        "PyCUDA",
+        "compiler",
+        "onnx",
+    ]
     assert all(check.ok and check.detail == "found" for check in checks)
     assert probe.gpu_unavailable_reason() == ""
 

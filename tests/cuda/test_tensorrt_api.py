@@ -21,19 +21,34 @@ from kdc_core import engines
 
 #: variables of trt_build.py and tensorrt.py → class of TensorRT ("" is the module itself)
 CLASSES = {
-    "trt": "", "self.trt": "", "builder": "Builder", "parser": "OnnxParser",
-    "config": "IBuilderConfig", "profile": "IOptimizationProfile", "self._runtime": "Runtime",
-    "self._engine": "ICudaEngine", "self._context": "IExecutionContext",
+    "trt": "",
+    "self.trt": "",
+    "builder": "Builder",
+    "parser": "OnnxParser",
+    "config": "IBuilderConfig",
+    "profile": "IOptimizationProfile",
+    "self._runtime": "Runtime",
+    "self._engine": "ICudaEngine",
+    "self._context": "IExecutionContext",
     "settings": "IRuntimeConfig",
-}  # fmt: skip
+}
 #: used only behind hasattr
 OPTIONAL = {
-    "BuilderFlag.FP16", "BuilderFlag.INT8", "BuilderFlag.TF32", "IBuilderConfig.clear_flag",
-    "IProgressMonitor", "IBuilderConfig.progress_monitor", "ICudaEngine.create_runtime_config",
-    "CudaGraphStrategy", "CudaGraphStrategy.WHOLE_GRAPH_CAPTURE",
-    "IRuntimeConfig.cuda_graph_strategy", "IBuilderConfig.num_compute_capabilities",
-    "IBuilderConfig.set_compute_capability", "ComputeCapability", "ComputeCapability.SM75",
-}  # fmt: skip
+    "BuilderFlag.FP16",
+    "BuilderFlag.INT8",
+    "BuilderFlag.TF32",
+    "IBuilderConfig.clear_flag",
+    "IProgressMonitor",
+    "IBuilderConfig.progress_monitor",
+    "ICudaEngine.create_runtime_config",
+    "CudaGraphStrategy",
+    "CudaGraphStrategy.WHOLE_GRAPH_CAPTURE",
+    "IRuntimeConfig.cuda_graph_strategy",
+    "IBuilderConfig.num_compute_capabilities",
+    "IBuilderConfig.set_compute_capability",
+    "ComputeCapability",
+    "ComputeCapability.SM75",
+}
 WHEELS = Path(os.environ.get("KDC_TRT_WHEELS") or Path(sys.prefix) / "trt_wheels")
 VERSIONS = ("8.6.1", "10.16.1.11", "11.4.0.106")
 #: a C function that returns NULL, for each function that the bindings look up at import
@@ -57,9 +72,14 @@ def names_in_use() -> set[str]:
 
 def test_names_in_use_finds_the_api():
     used = names_in_use()
-    assert {"Logger.WARNING", "Builder.build_serialized_network", "MemoryPoolType.WORKSPACE",
-            "IExecutionContext.execute_async_v3", "OnnxParser.parse",
-            "DataType.FLOAT"} <= used  # fmt: skip
+    assert {
+        "Logger.WARNING",
+        "Builder.build_serialized_network",
+        "MemoryPoolType.WORKSPACE",
+        "IExecutionContext.execute_async_v3",
+        "OnnxParser.parse",
+        "DataType.FLOAT",
+    } <= used
     assert len(used) > 25
 
 
@@ -75,15 +95,26 @@ def bindings(request, tmp_path_factory) -> tuple[str, dict[str, str]]:
     folder = tmp_path_factory.mktemp("trt")
     zipfile.ZipFile(wheel).extractall(folder)
     binary = next(folder.glob("*/tensorrt.so"))
-    listing = subprocess.run(["readelf", "-dW", "--dyn-syms", str(binary)],
-                             capture_output=True, text=True, check=True).stdout  # fmt: skip
+    listing = subprocess.run(
+        ["readelf", "-dW", "--dyn-syms", str(binary)], capture_output=True, text=True, check=True
+    ).stdout
     libraries = re.findall(r"NEEDED.*\[(libnv\w*\.so[.\d]*|libcud\w+\.so[.\d]*)\]", listing)
     functions = re.findall(r"GLOBAL\s+\w+\s+UND ((?!_?Py)\w+)$", listing, re.MULTILINE)
     code = folder / "stub.c"
     code.write_text("\n".join(STUB.format(name=f) for f in set(functions)), encoding="utf-8")
     for library in libraries:
-        subprocess.run(["gcc", "-shared", "-fPIC", f"-Wl,-soname,{library}", "-o",
-                        str(folder / library), str(code)], check=True)  # fmt: skip
+        subprocess.run(
+            [
+                "gcc",
+                "-shared",
+                "-fPIC",
+                f"-Wl,-soname,{library}",
+                "-o",
+                str(folder / library),
+                str(code),
+            ],
+            check=True,
+        )
     env = {**os.environ, "LD_LIBRARY_PATH": str(folder), "PYTHONPATH": str(folder)}
     return binary.parent.name, env
 
@@ -101,9 +132,13 @@ def test_api_names_exist(bindings):
         "print(json.dumps([trt.__version__, strong, missing]))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], input=json.dumps(sorted(names_in_use())), env=env,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", code],
+        input=json.dumps(sorted(names_in_use())),
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-1500:]
     version, strong, missing = json.loads(done.stdout)
     assert set(missing) <= OPTIONAL, version

@@ -119,13 +119,16 @@ def answer_with(monkeypatch, fields: Fields) -> Frame:
 
 
 @pytest.mark.parametrize("people", [0, 1, 4])
-@pytest.mark.parametrize("config", [
-    CONFIG,
-    replace(CONFIG, centroid=CentroidConfig(mode="single")),
-    replace(CONFIG, group=replace(GroupConfig(), max_people=2)),
-    replace(CONFIG, hough=HoughConfig(vote_stride=8, peak_threshold=0.2)),
-    replace(CONFIG, hough=HoughConfig(max_peaks=65)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "config",
+    [
+        CONFIG,
+        replace(CONFIG, centroid=CentroidConfig(mode="single")),
+        replace(CONFIG, group=replace(GroupConfig(), max_people=2)),
+        replace(CONFIG, hough=HoughConfig(vote_stride=8, peak_threshold=0.2)),
+        replace(CONFIG, hough=HoughConfig(max_peaks=65)),
+    ],
+)
 def test_gpu_pipeline_agrees_with_the_cpu_decoder(open_engine, monkeypatch, people, config):
     fields, _ = crowd(people, np.random.default_rng(people + 20), (160, 120), 160, noise=0.1)
     frame = answer_with(monkeypatch, fields)
@@ -177,12 +180,15 @@ def test_open_pipeline_for_a_cpu_engine(model):
     assert type(open_pipeline(engine)) is Pipeline
 
 
-@pytest.mark.parametrize("config, reason", [
-    (CONFIG, ""),
-    (replace(CONFIG, hough=HoughConfig(max_peaks=65)), "max_peaks 65 is above the GPU's 64"),
-    (replace(CONFIG, group=GroupConfig(max_people=70)), "max_people 70 is above the GPU's 64"),
-    (replace(CONFIG, assign=AssignConfig(igo_sigma=1.0)), "igo_sigma 1.0 smooths"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "config, reason",
+    [
+        (CONFIG, ""),
+        (replace(CONFIG, hough=HoughConfig(max_peaks=65)), "max_peaks 65 is above the GPU's 64"),
+        (replace(CONFIG, group=GroupConfig(max_people=70)), "max_people 70 is above the GPU's 64"),
+        (replace(CONFIG, assign=AssignConfig(igo_sigma=1.0)), "igo_sigma 1.0 smooths"),
+    ],
+)
 def test_not_on_gpu_names_the_setting(config, reason):
     assert not_on_gpu(config).startswith(reason) and bool(not_on_gpu(config)) == bool(reason)
 

@@ -134,8 +134,11 @@ def test_cached_checks_key_and_checksum(model, tmp_path, monkeypatch, caplog):
     build_cached(Trt, wanted, model, folder=tmp_path)
     assert cached(wanted, tmp_path) == b"plan"
     for other in (
-        {"tensorrt": "tensorrt 10.4.0"}, {"gpu": "X"}, {"precision": "fp32"}, {"steps": 1},
-    ):  # fmt: skip
+        {"tensorrt": "tensorrt 10.4.0"},
+        {"gpu": "X"},
+        {"precision": "fp32"},
+        {"steps": 1},
+    ):
         assert cached(replace(wanted, **other), tmp_path) is None
     path = next(tmp_path.glob("*.engine"))
     manifest = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
@@ -171,21 +174,34 @@ def test_tensorrt_engine_on_the_fake_gpu(model, libcuda, tmp_path):
     script = Path(__file__).with_name("drive_tensorrt.py")
     done = run_python([str(script), str(model)], libcuda, KDC_ENGINES=str(tmp_path))
     assert done.returncode == 0, done.stderr[-2000:]
-    lines = [re.sub(r"kdc-\S+\.engine", "ENGINE", line) for line in done.stdout.splitlines()
-             if not line.startswith("building")]  # fmt: skip
+    lines = [
+        re.sub(r"kdc-\S+\.engine", "ENGINE", line)
+        for line in done.stdout.splitlines()
+        if not line.startswith("building")
+    ]
     fp32 = "fake_tensorrt 10.3.0 fp32, emulated GPU (sm_90), PyCUDA"
     fp16 = fp32.replace("fp32", "fp16")
     no_graph = "TensorRT: running without a CUDA graph (cuStreamEndCapture failed with status 901)"
     assert [line.rsplit(" ", 1)[0] if ", PyCUDA" in line else line for line in lines] == [
-        fp32, "graphs replayed 5", no_graph, fp32, "graphs replayed 5", "built 1",
-        f"rebuilding engine {tmp_path}/ENGINE: its checksum is wrong", fp32,
-        "built 2", "rebuilding the cached engine: it does not load on this machine", fp32,
-        "built 3", fp16, "built 4",
+        fp32,
+        "graphs replayed 5",
+        no_graph,
+        fp32,
+        "graphs replayed 5",
+        "built 1",
+        f"rebuilding engine {tmp_path}/ENGINE: its checksum is wrong",
+        fp32,
+        "built 2",
+        "rebuilding the cached engine: it does not load on this machine",
+        fp32,
+        "built 3",
+        fp16,
+        "built 4",
         "rebuilding the cached engine: it does not load on this machine",
         "TensorRT 10.3.0 cannot load the engine that it has just built for emulated GPU (sm_90); "
         "does it support this GPU?",
         "leaks: 0 calls without a context: 0",
-    ]  # fmt: skip
+    ]
 
 
 def test_gpu_pipeline_on_the_fake_gpu(model, libcuda, tmp_path):
@@ -194,22 +210,35 @@ def test_gpu_pipeline_on_the_fake_gpu(model, libcuda, tmp_path):
     done = run_python([str(script), str(model)], libcuda, KDC_ENGINES=str(tmp_path))
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.splitlines() == [
-        "GpuPipeline found people: True", "label image and candidates only: True",
+        "GpuPipeline found people: True",
+        "label image and candidates only: True",
         "in track mode: True",
         "leaks: 0 calls without a context: 0",
-    ]  # fmt: skip
+    ]
     assert "Warning" not in done.stderr
 
 
-@pytest.mark.parametrize("fault, lines", [
-    ("", ["opened fake_tensorrt 10.3.0 fp16, emulated GPU (sm_90)", "5 frames"]),
-    ("init=803", ["no GPU engine: driver: the NVIDIA driver and its library have different",
-                  "opened CPU", "5 frames"]),
-    ("devices=0", ["no GPU engine: GPU: the NVIDIA driver finds no GPU", "opened CPU", "5 frames"]),
-    ("memory=100000", ["opened fake_tensorrt", *2 * ["GPU out of memory: cuMemAlloc failed"]]),
-    ("launches=20", ["opened fake_tensorrt", "GPU lost: ", "GPU lost: "]),
-    ("launches=0", ["opened fake_tensorrt", "GPU lost: ", "GPU lost: "]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "fault, lines",
+    [
+        ("", ["opened fake_tensorrt 10.3.0 fp16, emulated GPU (sm_90)", "5 frames"]),
+        (
+            "init=803",
+            [
+                "no GPU engine: driver: the NVIDIA driver and its library have different",
+                "opened CPU",
+                "5 frames",
+            ],
+        ),
+        (
+            "devices=0",
+            ["no GPU engine: GPU: the NVIDIA driver finds no GPU", "opened CPU", "5 frames"],
+        ),
+        ("memory=100000", ["opened fake_tensorrt", *2 * ["GPU out of memory: cuMemAlloc failed"]]),
+        ("launches=20", ["opened fake_tensorrt", "GPU lost: ", "GPU lost: "]),
+        ("launches=0", ["opened fake_tensorrt", "GPU lost: ", "GPU lost: "]),
+    ],
+)
 def test_failing_gpu_falls_back_or_reports(model, libcuda, tmp_path, fault, lines):
     """A fault while opening falls back to the CPU; a later fault is an error of one line."""
     script = Path(__file__).with_name("drive_faults.py")

@@ -16,7 +16,7 @@ from kdc_core.decode.refine import votes_at
 from kdc_core.decode.score import extents
 from kdc_core.types import Fields, Poses
 from tests.decode import plain
-from tools.gpu_check.crowd_fields import crowd, static
+from tools.gpu_check.crowd_fields import crowd, noise_fields
 
 SEEDS = st.integers(0, 2**31)
 #: frames that are the input, shrunk ones with odd sides, enlarged ones
@@ -29,7 +29,7 @@ def scene(
 ) -> tuple[Fields, Poses, np.random.Generator]:
     """A crowd with the true poses, or pure noise with such poses."""
     rng = np.random.default_rng(seed)
-    made = static if noise else crowd
+    made = noise_fields if noise else crowd
     return *made(people, rng, *size), rng
 
 

@@ -57,6 +57,42 @@ def test_files_and_modules_that_are_named_exist(page: Path) -> None:
         ), module
 
 
+def shown_commands(page: Path) -> list[tuple[str, list[str]]]:
+    """Return (command, options) of every ``kdc`` command in the code blocks of a page."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    lines = [part for line in lines for part in line.partition("#")[0].split("&&")]
+    found = [re.match(r"\s*(?:\S+=\S+ )?kdc ([\w-]+)(.*)", line) for line in lines]
+    return [(m[1], re.findall(r"(?<=\s)--[\w-]+", m[2])) for m in found if m]
+
+
+@pytest.mark.parametrize(
+    ("page", "command", "options"),
+    [
+        pytest.param(page, command, options, id=f"{page.relative_to(ROOT)}: {command}")
+        for page in [*PAGES, ROOT / "trt_engines" / "README.md"]
+        if page.parent.name != "reports"
+        for command, options in shown_commands(page)
+    ],
+)
+def test_commands_that_are_shown_have_these_options(page, command, options) -> None:
+    assert command in COMMANDS
+    known = re.findall(r"--[\w-]+", hooks().command_help(command))
+    assert not [option for option in options if option not in known]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_make_targets_and_extras_that_are_shown_exist(page: Path) -> None:
+    makefile, setup = ((ROOT / name).read_text("utf-8") for name in ("Makefile", "setup.py"))
+    text = page.read_text("utf-8")
+    for line in re.findall(r"^make ([^#\n]*)|`make ([^`\n]*)`", text, re.MULTILINE):
+        for target in re.findall(r"(?<![\w=/.-])[a-z][a-z-]+(?![\w=/.])", "".join(line)):
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
+    for names in re.findall(r"pip install [^`\n]*'?\.\[([\w,-]+)\]", text):
+        for extra in names.split(","):
+            assert re.search(rf'^        "{extra}": ', setup, re.MULTILINE), f"extra {extra}"
+
+
 def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 130
 
@@ -73,6 +109,12 @@ def test_hooks_insert_the_help_of_a_command() -> None:
     assert page.startswith("Before\n\n```text\nusage: kdc doctor")
     assert page.endswith("```\n\nAfter")
     assert "--engine" in page
+
+
+def test_hooks_insert_an_example() -> None:
+    page = hooks().on_page_markdown("<!-- code: examples/ros_client.py -->")
+    assert page.startswith('```python\n"""Listen')
+    assert page.endswith("rclpy.spin(Client())\n```")
 
 
 def test_hooks_refuse_an_unknown_command() -> None:

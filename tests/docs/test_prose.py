@@ -41,8 +41,8 @@ RULES = (
 )
 #: correct uses, removed before the rules are applied
 ALLOWED = (
-    r"`[^`\n]*`",  # code
-    r"make sure|sure to",
+    r"`[^`\n]*`|(?<![\w-])--[a-z-]+",  # code, options
+    r"make sure|sure to|told apart",
     r"people who|persons? who|person whose|people whose",
 )
 

@@ -1,4 +1,4 @@
-"""A small network with random weights, as a checkpoint and as an ONNX file."""
+"""Write a small network with random weights as a checkpoint and as an ONNX file."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Models(NamedTuple):
 def models(tmp_path_factory) -> Models:
     torch = pytest.importorskip("torch", reason="export needs torch")
     pytest.importorskip("onnx", reason="export needs onnx")
-    from networks import as_if_trained
 
     from kdc_core.network.model import KdcNet, NetworkConfig
     from kdc_lab.convert.to_onnx import export
+    from tests.networks import as_if_trained
 
     torch.manual_seed(0)
     net = KdcNet(NetworkConfig("efficientnet_lite0", neck_channels=16, seg_channels=8))

@@ -1,4 +1,4 @@
-"""All engines say the same, and say what is wrong."""
+"""All engines agree, and refuse wrong files and options."""
 
 from __future__ import annotations
 
@@ -98,9 +98,11 @@ def foreign_onnx(path) -> None:
     onnx = pytest.importorskip("onnx", reason="makes the file")
     value = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Relu", ["a"], ["b"])], "other",
-        [value("a", onnx.TensorProto.FLOAT, [1])], [value("b", onnx.TensorProto.FLOAT, [1])],
-    )  # fmt: skip
+        [onnx.helper.make_node("Relu", ["a"], ["b"])],
+        "other",
+        [value("a", onnx.TensorProto.FLOAT, [1])],
+        [value("b", onnx.TensorProto.FLOAT, [1])],
+    )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
     model.ir_version = 8
     onnx.save(model, path)

@@ -1,4 +1,4 @@
-"""The exported graph: plain operators, equal to torch, described by its metadata."""
+"""Exported graphs use plain operators, agree with torch and carry metadata."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_export_agrees_with_torch(models):
     assert largest_difference(net, models.onnx) == pytest.approx(models.difference, abs=2e-5)
     with torch.no_grad():
         net.net.heads.seg.bias += 0.001
-    assert 1e-4 < largest_difference(net, models.onnx) < 1e-3  # it does look
+    assert 1e-4 < largest_difference(net, models.onnx) < 1e-3  # the comparison detects a change
 
 
 def test_export_refuses_a_differing_graph(models, tmp_path, monkeypatch):
@@ -51,9 +51,18 @@ def test_export_uses_plain_operators(models):
     model = onnx.load(models.onnx)
     operators = Counter(node.op_type for node in model.graph.node)
     assert set(operators) <= {
-        "Conv", "Clip", "Relu", "Add", "Sub", "Mul", "Resize", "Sigmoid", "Slice", "Concat",
+        "Conv",
+        "Clip",
+        "Relu",
+        "Add",
+        "Sub",
+        "Mul",
+        "Resize",
+        "Sigmoid",
+        "Slice",
+        "Concat",
         "DepthToSpace",
-    }  # fmt: skip
+    }
     assert [(o.domain, o.version) for o in model.opset_import] == [("", 17)]
     image, fields, seg = *model.graph.input, *model.graph.output
     for tensor, name, channels in ((image, "image", 3), (fields, "fields", 188), (seg, "seg", 1)):
@@ -72,7 +81,7 @@ def test_model_info_metadata_round_trip(models):
 def test_model_info_refuses_wrong_metadata(models):
     text = load_checkpoint(models.checkpoint)[1].to_metadata()
     assert ModelInfo.from_metadata(text).octaves == 1
-    del text["kdc_octaves"]  # files of before it
+    del text["kdc_octaves"]  # as in older files
     assert ModelInfo.from_metadata(text).multiple == 64
     for octaves in ("0", "-3", "4000000000"):
         with pytest.raises(ValueError, match=f"1 to 3 octaves, got {octaves}"):
@@ -123,7 +132,7 @@ def test_export_refuses_wrong_paths(models, tmp_path):
 
 
 def test_export_with_two_octaves_shares_weights(models, tmp_path):
-    """Twice the graph, but no file of twice the size; a person's mean σ makes both speak."""
+    """The graph is twice as long, but not the file; σ is such that both scales contribute."""
     content = torch.load(models.checkpoint, weights_only=True)
     content["network"]["octaves"] = 2
     where = channel_slices()["log_sigma"].start

@@ -1,4 +1,4 @@
-"""The flip test: mirrored fields are the fields of the mirrored picture."""
+"""The flip test: mirrored fields are the fields of the mirrored image."""
 
 from __future__ import annotations
 
@@ -35,13 +35,18 @@ def test_mirror_twice_is_the_identity():
     twice = mirror(mirror(made))
     for name in HEADS:
         np.testing.assert_array_equal(getattr(twice, name), getattr(made, name), name)
-    assert {f.name for f in fields(Fields)} == {*HEADS, "stride", "seg_stride", "radius",
-                                                "letterbox"}  # fmt: skip
+    assert {f.name for f in fields(Fields)} == {
+        *HEADS,
+        "stride",
+        "seg_stride",
+        "radius",
+        "letterbox",
+    }
 
 
 @pytest.mark.parametrize("size", [(181, 117), (117, 181)])
 def test_flip_engine_is_symmetric(models, size):
-    """Portrait pictures are padded on the right, their mirror images on the left."""
+    """Portrait images are padded on the right, their mirror images on the left."""
     rng = np.random.default_rng(3)
     image = rng.integers(0, 256, (size[1], size[0], 3), np.uint8)
     engine = FlipEngine(open_engine("onnxruntime", models.onnx, threads=1, long_side=192))

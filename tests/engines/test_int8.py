@@ -1,4 +1,4 @@
-"""Networks in int8 for CPUs: close to the original, bytes in between, and taken where they pay."""
+"""Networks in int8 for CPUs: accuracy, activations in bytes, and the choice per CPU."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from kdc_core.types import Frame  # noqa: E402
 WEIGHTS = default_model("tensorrt").parent
 
 
-def picture(seed: int, width: int = 160, height: int = 128) -> np.ndarray:
-    """Blocks of colour with soft edges: like a photograph it has strong and weak places."""
+def random_image(seed: int, width: int = 160, height: int = 128) -> np.ndarray:
+    """Return blocks of colour with soft edges: like a photograph with strong and weak contrast."""
     rng = np.random.default_rng(seed)
     small = rng.integers(0, 256, (height // 16, width // 16, 3), np.uint8)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -29,9 +29,9 @@ def picture(seed: int, width: int = 160, height: int = 128) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("pictures")
+    path = tmp_path_factory.mktemp("images")
     for seed in range(8):
-        cv2.imwrite(str(path / f"{seed}.png"), picture(seed))
+        cv2.imwrite(str(path / f"{seed}.png"), random_image(seed))
     return path
 
 
@@ -48,7 +48,7 @@ def test_quantised_engine_stays_close_to_float32(models, quantised, name):
     full, low = (open_engine(name, path, threads=1) for path in (models.onnx, quantised))
     assert low.info == full.info and low.model == quantised
     for seed in (0, 100):
-        a, b = full(Frame(picture(seed))), low(Frame(picture(seed)))
+        a, b = full(Frame(random_image(seed))), low(Frame(random_image(seed)))
         assert np.abs(a.seg - b.seg).mean() < 0.03
         assert np.corrcoef(a.anchor.ravel(), b.anchor.ravel())[0, 1] > 0.98
         assert not np.array_equal(a.heat, b.heat)
@@ -92,7 +92,7 @@ def test_quantize_refuses_wrong_input(models, quantised, folder, tmp_path, capsy
 
 @pytest.mark.parametrize("path", ["small", "shipped"])
 def test_seven_bit_sums_do_not_overflow(path, quantised):
-    """As on a CPU without VNNI: what the kernels for bytes say is what the numbers mean."""
+    """Integer kernels agree with exact arithmetic, also on a CPU without VNNI."""
     runtime = pytest.importorskip("onnxruntime")
     file = quantised if path == "small" else WEIGHTS / "kdc_lite_int7.onnx"
     weights = [
@@ -103,7 +103,7 @@ def test_seven_bit_sums_do_not_overflow(path, quantised):
     assert len(weights) > 40
     assert {np.abs(w).max() for w in weights if w.shape[1] > 1} == {64}
     assert {np.abs(w).max() for w in weights if w.shape[1] == 1} == {127}  # depthwise
-    image = np.ascontiguousarray(picture(7, 192, 128).transpose(2, 0, 1)[None], np.float32)
+    image = np.ascontiguousarray(random_image(7, 192, 128).transpose(2, 0, 1)[None], np.float32)
     answers = []
     for in_bytes in ("0", "1"):
         options = runtime.SessionOptions()
@@ -139,8 +139,10 @@ def test_open_engine_refuses_8_bits_without_vnni(name, models, folder, tmp_path,
     words = ["quantize", str(models.onnx), "--images", str(folder), "--bits", "8"]
     assert main([*words, "--out", str(path)]) == 0
     for machine, flags, opens in (
-        ("x86_64", {"avx2"}, False), ("x86_64", {"avx_vnni"}, True), ("aarch64", set(), True),
-    ):  # fmt: skip
+        ("x86_64", {"avx2"}, False),
+        ("x86_64", {"avx_vnni"}, True),
+        ("aarch64", set(), True),
+    ):
         monkeypatch.setattr(cpu.platform, "machine", lambda machine=machine: machine)
         monkeypatch.setattr(cpu, "flags", lambda flags=flags: frozenset(flags))
         if opens:
@@ -163,14 +165,16 @@ def test_cpu_flags_are_read_from_proc(monkeypatch, tmp_path):
 @pytest.mark.skipif(not default_model("tensorrt").is_file(), reason="the weights are not there")
 @pytest.mark.parametrize("kind", ["int7", "int8"])
 def test_shipped_weights_agree(kind):
-    """On a picture that neither was made from, heat and masks differ by little."""
+    """Heat and masks differ little on an image that was not used for calibration."""
     pytest.importorskip("onnxruntime", reason="runs both")
     if kind == "int8" and cpu.is_x86() and not cpu.has_vnni():
         pytest.skip("this CPU has no VNNI")
-    full, low = (open_engine("onnxruntime", WEIGHTS / name, threads=1, long_side=384)
-                 for name in ("kdc_lite.onnx", f"kdc_lite_{kind}.onnx"))  # fmt: skip
+    full, low = (
+        open_engine("onnxruntime", WEIGHTS / name, threads=1, long_side=384)
+        for name in ("kdc_lite.onnx", f"kdc_lite_{kind}.onnx")
+    )
     assert (full.info.octaves, low.info) == (3, replace(full.info, octaves=2))
-    frame = Frame(picture(7, 384, 256))  # whole cells of both
+    frame = Frame(random_image(7, 384, 256))  # a whole number of cells of both
     a, b = full(frame), low(frame)
     assert np.abs(a.heat - b.heat).mean() < 0.005
     assert np.abs(a.seg - b.seg).mean() < 0.05

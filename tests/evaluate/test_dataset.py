@@ -86,7 +86,7 @@ def test_only_people_are_read(files: tuple[Path, Path]) -> None:
         ({"images": [3]}, "not as in COCO"),
         ({"images": [PICTURE, {**PICTURE, "id": 2}, PICTURE]}, "json: picture id 1 is given twice"),
         ({"annotations": [{"id": 1}]}, "not as in COCO: KeyError 'category_id'"),
-        ({"categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]}, "is called person"),
+        ({"categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]}, "category named person"),
         (
             {"annotations": [{"id": 4, "image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1],
                               "keypoints": [1, 2, 3]}]},

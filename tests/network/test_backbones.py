@@ -128,9 +128,11 @@ def test_lite0_agrees_with_the_published_implementation():
     with torch.no_grad():
         features = ours(image)
     expected = (
-        (-0.23442, 10.92956, -13.66131, -1.49167), (-1.65007, 7.03031, 10.48063, -14.09104),
-        (-0.32184, 4.25485, -0.01869, 4.84674), (-0.1452, 1.63741, -2.28682, -1.15354),
-    )  # fmt: skip
+        (-0.23442, 10.92956, -13.66131, -1.49167),
+        (-1.65007, 7.03031, 10.48063, -14.09104),
+        (-0.32184, 4.25485, -0.01869, 4.84674),
+        (-0.1452, 1.63741, -2.28682, -1.15354),
+    )
     for got, want in zip(features, expected, strict=True):
         found = (got.mean(), got.std(), got[0, 3, 1, 2], got[0, -1, -1, -1])
         assert [float(value) for value in found] == pytest.approx(want, abs=1e-3)

@@ -9,7 +9,8 @@ torch = pytest.importorskip("torch", reason="the network needs torch")
 
 from torch.nn import functional as F  # noqa: E402
 
-from kdc_core.network.backbones import build_backbone, fill  # noqa: E402
+from kdc_core.errors import InputError  # noqa: E402
+from kdc_core.network.backbones import build_backbone, load_tensors  # noqa: E402
 from kdc_core.network.keras_resnet import CAFFE_MEAN_BGR, convert  # noqa: E402
 
 
@@ -47,7 +48,7 @@ def test_convert_keras_first_layers():
     weights = keras_weights()
     net = build_backbone("resnet50_v1").eval()
     state = {k: v for k, v in convert(weights).items() if not k.startswith("fc.")}
-    fill(net, state, "test")  # every tensor is there, none is left
+    load_tensors(net, state, "test")  # checks that the tensors are complete
 
     rgb = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255
     mean = torch.tensor(net.mean).view(1, 3, 1, 1)
@@ -59,10 +60,13 @@ def test_convert_keras_first_layers():
         kernel = w["conv1/kernel"].permute(3, 2, 0, 1)
         keras = F.batch_norm(
             F.conv2d(bgr, kernel, w["conv1/bias"], stride=2, padding=3),
-            w["bn_conv1/moving_mean"], w["bn_conv1/moving_variance"],
-            w["bn_conv1/gamma"], w["bn_conv1/beta"], eps=1e-3,
-        )  # fmt: skip
-    inner = (..., slice(2, -2), slice(2, -2))  # at the border zero is another grey in each
+            w["bn_conv1/moving_mean"],
+            w["bn_conv1/moving_variance"],
+            w["bn_conv1/gamma"],
+            w["bn_conv1/beta"],
+            eps=1e-3,
+        )
+    inner = (..., slice(2, -2), slice(2, -2))  # zero padding stands for another grey in each
     assert (ours[inner] - keras[inner]).abs().max() < 1e-3 * keras.abs().max()
 
 
@@ -71,3 +75,12 @@ def test_resnet50_v1_has_its_stride_in_the_first_1x1():
     assert (block.conv1.stride, block.conv2.stride) == ((2, 2), (1, 1))
     block = build_backbone("resnet50").layer2[0]
     assert (block.conv1.stride, block.conv2.stride) == ((1, 1), (2, 2))
+
+
+def test_convert_keras_names_missing_and_unknown_weights():
+    weights = keras_weights()
+    gamma = weights.pop("bn2a_branch2a/gamma")
+    with pytest.raises(InputError, match="expected a weight named bn2a_branch2a/gamma"):
+        convert(weights)
+    with pytest.raises(InputError, match="unknown weights: other"):
+        convert({**weights, "bn2a_branch2a/gamma": gamma, "other": gamma})

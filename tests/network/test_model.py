@@ -101,17 +101,17 @@ def test_for_inference_of_paper():
 
 
 def test_inference_takes_near_people_from_the_half_scale():
-    """Every cell points at one place, whichever octave it is taken from; only the near ones move.
+    """Fields of both scales point at one position; only cells of near people are replaced.
 
-    A half-sized picture's pixel (x, y) is at (2x + 0.5, 2y + 0.5).
+    Pixel (x, y) of the half-size image is at (2x + 0.5, 2y + 0.5).
     """
     net = Inference(network(replace(SMALL, octaves=2)))
     where, radius, place = channel_slices(), SMALL.radius, torch.tensor([40.0, 90.0])
     sigma = torch.full((1, 16, 16), 20.0)
-    sigma[:, :, 8:] = 300.0  # input pixels; the right half is somebody near
-    looks = []
+    sigma[:, :, 8:] = 300.0  # input pixels; in the right half a person is near
+    inputs = []
 
-    def look(image):
+    def forward_scale(image):
         """Offsets to ``place``, heat and mask 0.5 at full size, 0.1 at half size."""
         rows, columns = (side // 8 for side in image.shape[2:])
         octave = 16 // rows
@@ -121,14 +121,14 @@ def test_inference_takes_near_people_from_the_half_scale():
         fields[:, where["anchor"]] = offsets.repeat(18, 1, 1)
         own = sigma[:, ::octave, ::octave] / octave
         fields[:, where["log_sigma"]] = torch.log(own / radius)
-        looks.append(image)
+        inputs.append(image)
         return fields, fields[:, :1].repeat_interleave(4, 2).repeat_interleave(4, 3)
 
-    net.look = look
+    net.forward_scale = forward_scale
     image = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 255
     fields, seg = net(image)
-    assert [x.shape[2] for x in looks] == [64, 128]
-    assert torch.allclose(looks[0][0, 0, 3, 5], image[0, 0, 6:8, 10:12].mean())
+    assert [x.shape[2] for x in inputs] == [64, 128]
+    assert torch.allclose(inputs[0][0, 0, 3, 5], image[0, 0, 6:8, 10:12].mean())
     cells = torch.from_numpy(cell_centres(16, 16, 8))
     targets = cells.permute(2, 0, 1) + radius * fields[0, where["anchor"]][:2]
     inner = (slice(None), slice(1, -1), slice(1, -1))  # bilinear: the outermost cells are clamped
@@ -137,20 +137,21 @@ def test_inference_takes_near_people_from_the_half_scale():
     assert torch.allclose(far, torch.tensor(0.5), atol=0.01)
     assert torch.allclose(near, torch.tensor(0.1), atol=0.01)
     assert fields[0, where["heat"]][0, 8, 12] == pytest.approx(0.1 * COARSE_HEAT, abs=0.01)
-    assert torch.allclose(fields[:, where["log_sigma"]][0, 0, :, 12].exp() * radius,
-                          torch.tensor(300.0), rtol=0.01)  # fmt: skip
+    assert torch.allclose(
+        fields[:, where["log_sigma"]][0, 0, :, 12].exp() * radius, torch.tensor(300.0), rtol=0.01
+    )
     assert (seg[0, 0, 30, 4], seg[0, 0, 30, 60]) == pytest.approx((0.5, 0.1), abs=0.01)
 
 
 def test_inference_with_three_octaves():
-    """Sizes of people across the picture; each octave answers with a heat and mask of its own."""
+    """People grow from left to right; each octave has a heat and mask of its own."""
     net = Inference(network(replace(SMALL, octaves=3)))
     sigma = torch.full((1, 16, 16), 20.0)
     sigma[:, :, 5:10], sigma[:, :, 10:] = 73.0, 400.0  # input pixels
     where = channel_slices()
     answers = {16: 0.8, 8: 0.5, 4: 0.2}
 
-    def look(image):
+    def forward_scale(image):
         rows, columns = (side // 8 for side in image.shape[2:])
         octave = 16 // rows
         fields = torch.full((1, CHANNELS, rows, columns), answers[rows])
@@ -159,7 +160,7 @@ def test_inference_with_three_octaves():
         )
         return fields, fields[:, :1].repeat_interleave(4, 2).repeat_interleave(4, 3)
 
-    net.look = look
+    net.forward_scale = forward_scale
     fields, seg = net(torch.zeros(1, 3, 128, 128))
     vis = fields[0, where["vis"]][0, 8]
     assert (vis[1], vis[7], vis[14]) == pytest.approx((0.8, 0.5, 0.2), abs=0.05)

@@ -69,7 +69,7 @@ def test_movenet_agrees_with_the_published_graph(tmp_path):
     net = build_backbone("movenet").eval()
     file = tmp_path / "movenet.pt"
     torch.save(convert(weights), file)
-    load_published(net, "movenet", file)  # every tensor is there, none is left
+    load_published(net, "movenet", file)  # checks that the tensors are complete
 
     def layer(x, name, kind, stride=1):
         prefix = f"{GRAPH}/model/{name}/{kind}"
@@ -77,8 +77,11 @@ def test_movenet_agrees_with_the_published_graph(tmp_path):
 
     def plain(x, name):
         prefix = f"{GRAPH}/{name}"
-        return conv(x, weights[f"{prefix}/Conv2D/ReadVariableOp"],
-                    weights[f"{prefix}/BiasAdd/ReadVariableOp"])  # fmt: skip
+        return conv(
+            x,
+            weights[f"{prefix}/Conv2D/ReadVariableOp"],
+            weights[f"{prefix}/BiasAdd/ReadVariableOp"],
+        )
 
     image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
@@ -98,8 +101,11 @@ def test_movenet_agrees_with_the_published_graph(tmp_path):
             y = up + plain(outputs[block], f"conv2d_{index + 1}")
             prefix = f"{GRAPH}/separable_conv2d" + (f"_{index}" if index else "")
             y = conv(y, weights[f"{prefix}/separable_conv2d/ReadVariableOp"], None)
-            y = conv(y, weights[f"{prefix}/separable_conv2d_weights"],
-                     weights[f"{prefix}/separable_conv2d_bn_offset"])  # fmt: skip
+            y = conv(
+                y,
+                weights[f"{prefix}/separable_conv2d_weights"],
+                weights[f"{prefix}/separable_conv2d_bn_offset"],
+            )
             merged.append(F.relu(y))
     top, at16, at8, at4 = merged
     fine = F.pixel_unshuffle(at4, 2)

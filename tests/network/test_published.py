@@ -10,6 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the network needs torch")
 
+from kdc_core.errors import InputError  # noqa: E402
 from kdc_core.network.published import convert_file, read_tfjs  # noqa: E402
 
 
@@ -34,6 +35,9 @@ def test_read_tfjs_joins_and_checks_shards(tmp_path):
     (tmp_path / "b.bin").write_bytes(data[18:] + b"more")
     with pytest.raises(ValueError, match="expected 44 bytes of weights, got 48"):
         read_tfjs(model)
+    (tmp_path / "b.bin").write_bytes(data[18:-2])
+    with pytest.raises(InputError, match="expected at least 44 bytes, got 42"):
+        read_tfjs(model)
     entries[1]["quantization"] = {"dtype": "uint8", "min": 0, "scale": 1}
     model.write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match="y is stored as uint8"):
@@ -42,8 +46,15 @@ def test_read_tfjs_joins_and_checks_shards(tmp_path):
         read_tfjs(tmp_path / "none.json")
 
 
+@pytest.mark.parametrize("text", ["", "no JSON", "[]", "{}", "[" * 100_000])
+def test_read_tfjs_refuses_other_files(tmp_path, text):
+    (tmp_path / "model.json").write_text(text)
+    with pytest.raises(InputError, match=r"expected a TensorFlow\.js model"):
+        read_tfjs(tmp_path / "model.json")
+
+
 def test_convert_file_stores_kernels_as_float16(tmp_path, monkeypatch):
-    """A file of half the size; biases keep their bits."""
+    """Kernels are stored as float16, biases as float32."""
     (tmp_path / "a.bin").write_bytes(np.arange(6, dtype="<f4").tobytes())
     entries = [
         {"name": "kernel", "shape": [1, 1, 2, 2], "dtype": "float32"},

@@ -1,6 +1,6 @@
 """The real decoder and tracker behind a network that sees two drawn people cross.
 
-A picture's stamp says which moment of the clip it is.
+The stamp of an image is its time in the clip.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Seer:
         from tests.track.clips import fields_of
 
         fields = fields_of(CROSSING.at(frame.stamp - START))
-        return replace(fields, seg=0.8 * fields.seg, heat=0.8 * fields.heat)  # not quite sure
+        return replace(fields, seg=0.8 * fields.seg, heat=0.8 * fields.heat)  # lower scores
 
     def close(self) -> None:
         """Nothing to give back."""

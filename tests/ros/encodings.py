@@ -9,7 +9,7 @@ W, H = 36, 20
 
 
 def reference() -> np.ndarray:
-    """BGR picture (H, W, 3) of 4x4 pixel tiles: chroma that is shared by neighbours is exact."""
+    """Return a BGR image (H, W, 3) of 4x4 pixel tiles, so that subsampled chroma is exact."""
     rng = np.random.default_rng(7)
     tiles = rng.integers(30, 226, (H // 4, W // 4, 3))
     return np.kron(tiles, np.ones((4, 4, 1))).astype(np.uint8)
@@ -52,7 +52,7 @@ def grey(bgr: np.ndarray) -> np.ndarray:
 
 
 ALPHA = np.full((H, W, 1), 77, np.uint8)
-#: encoding → (picture → data, what must come back, largest error in grey levels)
+#: encoding → (function from image to data, from image to expected result, largest error in levels)
 REFERENCES = {
     "bgr8": (lambda p: p, lambda p: p, 0),
     "8UC3": (lambda p: p, lambda p: p, 0),

@@ -29,7 +29,7 @@ from kdc_ros.image_messages import to_message
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0  # seconds, for slow and busy machines
-_numbers = count(10**6)  # nanoseconds of stamps; tests choose smaller ones themselves
+_numbers = count(10**3)  # microseconds of stamps; tests choose smaller ones themselves
 
 
 def _path() -> str:
@@ -47,9 +47,12 @@ class Running:
         arguments = [word for option in options for word in ("--ros-args", "-p", option)]
         self.process = subprocess.Popen(
             [sys.executable, *command, *arguments],
-            cwd=ROOT, text=True, env={**os.environ, "PYTHONPATH": _path(), **(env or {})},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            cwd=ROOT,
+            text=True,
+            env={**os.environ, "PYTHONPATH": _path(), **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     @classmethod
     def blobs(cls, env: dict | None = None, **parameters) -> Running:
@@ -122,7 +125,7 @@ class Probe:
             taken = self.node.get_subscriptions_info_by_topic(topic)
             return taken and all(one.qos_profile.reliability == offered for one in taken)
 
-        self.until(publisher.get_subscription_count, f"nobody subscribes to {topic}")
+        self.until(publisher.get_subscription_count, f"no subscriber of {topic}")
         self.until(followed, f"{topic} is not subscribed with {offered.name}")
         self.spin(0.2)
         return publisher
@@ -215,17 +218,17 @@ def _now(true: Callable[[], object]) -> object:
 
 def stamp_anew(message) -> int:
     """Give an image a stamp that is newer than all that were given here; return its nanoseconds."""
-    message.header.stamp.nanosec = next(_numbers)
+    message.header.stamp.nanosec = 1000 * next(_numbers)
     return message.header.stamp.nanosec
 
 
 def header(index: int, frame_id: str = "optical") -> Header:
-    """Return a header with ``index`` as nanoseconds of its stamp."""
+    """Return a header with ``index`` as microseconds of its stamp."""
     made = Header(frame_id=frame_id)
-    made.stamp.sec, made.stamp.nanosec = 1_700_000_000, index
+    made.stamp.sec, made.stamp.nanosec = 1_700_000_000, 1000 * index
     return made
 
 
 def image_message(array, index: int = 0, encoding: str = "bgr8"):
-    """Return an image message with ``index`` as nanoseconds of its stamp."""
+    """Return an image message with ``index`` as microseconds of its stamp."""
     return to_message(array, encoding, header(index))

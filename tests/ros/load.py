@@ -40,12 +40,12 @@ class Usage:
 
 @dataclass
 class Load:
-    """What came out while pictures went in."""
+    """Results of a node while images were sent."""
 
     sent: int = 0
     received: int = 0  # by the node
     latency: list[float] = field(default_factory=list)  # ms, stamp to the listener
-    cpu: float = 0.0  # seconds of the node, while pictures came
+    cpu: float = 0.0  # seconds of the node, while images were sent
     before: Usage | None = None
     after: Usage | None = None
 
@@ -68,12 +68,23 @@ def passthrough() -> Running:
     return Running(str(HERE / "passthrough.py"), env=MALLOC)
 
 
-def sender(fps: float, seconds: float, topic: str = "/image_raw", size: str = "640x480",
-           reliability: str = "best_effort", env: dict | None = None) -> Running:  # fmt: skip
+def sender(
+    fps: float,
+    seconds: float,
+    topic: str = "/image_raw",
+    size: str = "640x480",
+    reliability: str = "best_effort",
+    env: dict | None = None,
+) -> Running:
     return Running(
-        str(HERE / "sender.py"), topic, size, str(fps), str(seconds), reliability,
+        str(HERE / "sender.py"),
+        topic,
+        size,
+        str(fps),
+        str(seconds),
+        reliability,
         env={**MALLOC, **(env or {})},
-    )  # fmt: skip
+    )
 
 
 def values(report: DiagnosticArray, index: int = 0) -> dict[str, str]:
@@ -91,14 +102,19 @@ def settled(probe: Probe, reports: list[DiagnosticArray], index: int = 0) -> dic
         return counts if counts["images received"] == done else False
 
     reports.clear()
-    return probe.until(lambda: len(reports) >= 2 and told(), "some pictures are unaccounted for")
+    return probe.until(lambda: len(reports) >= 2 and told(), "some images are unaccounted for")
 
 
 def drive(
-    probe: Probe, node: Running, fps: float, seconds: float, kind: type = PersonArray,
-    topic: str = "/kdc/persons", env: dict | None = None,
-) -> Load:  # fmt: skip
-    """Send pictures of 640x480 to a node from another process and listen to it from this one.
+    probe: Probe,
+    node: Running,
+    fps: float,
+    seconds: float,
+    kind: type = PersonArray,
+    topic: str = "/kdc/persons",
+    env: dict | None = None,
+) -> Load:
+    """Send images of 640x480 to a node from another process and receive its results in this one.
 
     A topic that is not KDC's own is another node's: it does not say how many it has received.
     """
@@ -112,7 +128,7 @@ def drive(
     reports = probe.listen(DiagnosticArray, "/diagnostics")
     if ours:
         probe.node.create_subscription(Image, "/kdc/mask", lambda message: None, 1)
-    probe.until(lambda: probe.node.count_publishers(topic), f"nobody publishes {topic}")
+    probe.until(lambda: probe.node.count_publishers(topic), f"no publisher of {topic}")
     with sender(fps, seconds, env=env) as camera:
         probe.until(lambda: len(load.latency) > 2 * fps or len(load.latency) > 20, "no results")
         warm, load.before = len(load.latency), Usage.of(node.process.pid)

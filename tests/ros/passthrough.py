@@ -1,4 +1,4 @@
-"""The least that a node with pictures can do: receive one, look at it, publish a mask."""
+"""The least that a node for images can do: receive one, read it, publish a mask."""
 
 from __future__ import annotations
 

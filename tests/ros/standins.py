@@ -54,12 +54,22 @@ def _build(prefix: Path) -> None:
     for name in PACKAGES:
         folder = BUILD / name
         steps = (
-            ["cmake", "-S", HERE / "interfaces" / name, "-B", folder, "-DBUILD_TESTING=OFF",
-             f"-DCMAKE_INSTALL_PREFIX={prefix}", f"-DCMAKE_INSTALL_RPATH={prefix / 'lib'}",
-             "-DCMAKE_INSTALL_RPATH_USE_LINK_PATH=ON", "-DPython3_FIND_VIRTUALENV=ONLY",
-             "-DCMAKE_C_FLAGS=-O0", "-DCMAKE_CXX_FLAGS=-O0"],
+            [
+                "cmake",
+                "-S",
+                HERE / "interfaces" / name,
+                "-B",
+                folder,
+                "-DBUILD_TESTING=OFF",
+                f"-DCMAKE_INSTALL_PREFIX={prefix}",
+                f"-DCMAKE_INSTALL_RPATH={prefix / 'lib'}",
+                "-DCMAKE_INSTALL_RPATH_USE_LINK_PATH=ON",
+                "-DPython3_FIND_VIRTUALENV=ONLY",
+                "-DCMAKE_C_FLAGS=-O0",
+                "-DCMAKE_CXX_FLAGS=-O0",
+            ],
             ["cmake", "--build", folder, "--target", "install", "--parallel", str(os.cpu_count())],
-        )  # fmt: skip
+        )
         for step in steps:
             done = subprocess.run(step, env=environment, capture_output=True, text=True)
             assert done.returncode == 0, f"{name}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

@@ -6,6 +6,7 @@ import importlib.util
 import re
 import signal
 import time
+from copy import deepcopy
 
 import pytest
 from lifecycle_msgs.msg import Transition
@@ -15,7 +16,7 @@ from sensor_msgs.msg import Image
 from kdc_ros.image_messages import to_bgr
 from kdc_ros.params import NodeConfig
 from tests.ros.blobs import boxes_image
-from tests.ros.harness import Running, image_message
+from tests.ros.harness import Running, image_message, stamp_anew
 
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 BOXES = ((40, 60, 80, 180), (200, 120, 240, 160))
@@ -25,9 +26,13 @@ pytestmark = pytest.mark.timeout(300)  # the first time it compiles
 def bodies_there(probe) -> set[str]:
     """Return the ids that have topics of their own."""
     names = [name for name, _ in probe.node.get_topic_names_and_types()]
-    return {name.split("/")[3] for name in names
-            if name.startswith("/humans/bodies/") and name.endswith("/skeleton2d")
-            and probe.node.count_publishers(name)}  # fmt: skip
+    return {
+        name.split("/")[3]
+        for name in names
+        if name.startswith("/humans/bodies/")
+        and name.endswith("/skeleton2d")
+        and probe.node.count_publishers(name)
+    }
 
 
 def test_bodies_have_topics_while_people_are_tracked(probe, environment):
@@ -44,7 +49,7 @@ def test_bodies_have_topics_while_people_are_tracked(probe, environment):
         skeletons = probe.listen(Skeleton2D, f"/humans/bodies/{two}/skeleton2d")
         second = image_message(boxes_image(*BOXES), 2)
         roi = probe.show(camera, second, rois)
-        sent_roi = second.header
+        sent_roi = deepcopy(second.header)
         crop = probe.show(camera, second, crops)
         silent = time.monotonic()
         nose = probe.show(camera, second, skeletons).skeleton[Skeleton2D.NOSE]
@@ -78,6 +83,7 @@ def test_bodies_are_removed_when_images_fail_and_when_the_node_ends(probe, envir
         unreadable.encoding = "theora"
 
         def gone():
+            stamp_anew(unreadable)
             camera.publish(unreadable)
             probe.spin(0.05)
             return tracked[-1].ids == []

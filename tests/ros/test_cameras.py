@@ -52,20 +52,20 @@ def test_node_with_two_cameras_keeps_sizes_stamps_and_ids_apart(probe):
         assert {m.header.frame_id for m in answers} == {name}
         assert {m.header.stamp.sec for m in answers} == {seconds}
         numbers = [m.header.stamp.nanosec for m in answers]
-        assert numbers == sorted(set(numbers)), "each picture at most once, in order"
+        assert numbers == sorted(set(numbers)), "each image at most once, in order"
     names = {status.name for status in reports[-1].status}
     assert names == {f"/kdc: /{name}/image_raw" for name in TWO}
     for count, name in zip(counts, TWO, strict=True):
         assert count["images received"] >= 0.7 * sent[name]
 
 
-#: camera → size, pictures per second, seconds of its stamps
+#: camera → size, fps, seconds of its stamps
 TWO = {"front": ((640, 480), 12, 1000), "back": ((320, 240), 25, 2000)}
 
 
 def test_node_with_a_fast_camera_does_not_starve_a_slow_one(probe):
     topics = '["/front/image_raw", "/back/image_raw"]'
-    with still(0.05, image_topics=topics):  # 20 pictures/s of work for 64 that come
+    with still(0.05, image_topics=topics):  # 20 fps can be processed, 64 fps are sent
         slow = probe.listen(PersonArray, "/front/kdc/persons")
         fast = probe.listen(PersonArray, "/back/kdc/persons")
         for name in TWO:  # results before both sides know each other would be lost
@@ -89,9 +89,16 @@ def test_node_remaps_topics_once(probe):
     chain = ["/depth:=/front/depth", "/front/depth:=/back/depth"]
     words = [word for rule in (*swap, *chain) for word in ("-r", rule)]
     with Running(
-        BLOBS, "--ros-args", *words, "-p", 'image_topics:=["/front/image_raw"]',
-        "-p", "depth_topic:=/depth", "-p", "depth_info_topic:=/info",
-    ) as node:  # fmt: skip
+        BLOBS,
+        "--ros-args",
+        *words,
+        "-p",
+        'image_topics:=["/front/image_raw"]',
+        "-p",
+        "depth_topic:=/depth",
+        "-p",
+        "depth_info_topic:=/info",
+    ) as node:
         probe.advertise(Image, "/back/image_raw", RELIABLE)
         probe.advertise(Image, "/front/depth", RELIABLE)
         unwanted = ("/front/image_raw", "/back/depth", "/depth")
@@ -164,7 +171,7 @@ def test_node_keeps_ids_of_crossing_people_and_publishes_switches(probe):
         camera = probe.advertise(Image, "/image_raw", RELIABLE)
         blank = np.zeros((240, 320, 3), np.uint8)
         early = image_message(blank)
-        early.header.stamp.sec -= 60  # nobody is in sight yet
+        early.header.stamp.sec -= 60  # no one is in view yet
         probe.ask(camera, early, persons)
 
         def answer(message):
@@ -174,7 +181,7 @@ def test_node_keeps_ids_of_crossing_people_and_publishes_switches(probe):
 
         crossed = []
         for k in range(34):
-            message = image_message(blank, int(k / 15 * 1e9) % 10**9)
+            message = image_message(blank, int(k / 15 * 1e6) % 10**6)
             message.header.stamp.sec += int(k / 15)
             crossed.append(answer(message))
         assert node.process.poll() is None
@@ -184,7 +191,7 @@ def test_node_keeps_ids_of_crossing_people_and_publishes_switches(probe):
             last = answer(message)
             assert len(last.people) == expected, threshold
         dropped = settled(probe, reports)["images dropped"]
-        late = image_message(blank, message.header.stamp.nanosec - 1000)
+        late = image_message(blank, message.header.stamp.nanosec // 1000 - 1)
         late.header.stamp.sec = message.header.stamp.sec
         camera.publish(late)
         probe.until(lambda: settled(probe, reports)["images dropped"] == dropped + 1, "not late")
@@ -213,9 +220,9 @@ def test_node_runs_on_simulated_time_that_pauses(probe):
         reports = probe.listen(DiagnosticArray, "/diagnostics")
         clock = probe.node.create_publisher(Clock, "/clock", 10)
         camera = probe.advertise(Image, "/image_raw", RELIABLE)
-        probe.until(lambda: clock.get_subscription_count(), "nobody follows the clock")
+        probe.until(lambda: clock.get_subscription_count(), "no subscriber of the clock")
         tick = Clock()
-        for second in (100, 101, 101, 101):  # it stands still, pictures go on
+        for second in (100, 101, 101, 101):  # it stands still, images go on
             tick.clock.sec = second
             clock.publish(tick)
             message = image_message(boxes_image((20, 30, 60, 150)))
@@ -239,7 +246,7 @@ def test_outputs_cropped_masks_overlay_and_markers_of_one_image(probe):
         (person,) = probe.ask(camera, message, persons).people
         probe.until(
             lambda: overlays[-1].header == message.header == skeletons[-1].markers[0].header,
-            "something of this picture is missing",
+            "a result of this image is missing",
         )
     assert (person.mask.width, person.mask.height) == (40, 120)
     assert set(person.mask.data) == {255}

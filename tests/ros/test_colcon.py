@@ -42,12 +42,32 @@ def workspace(tmp_path_factory):
     for name in ("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH"):
         environment[name] = ":".join(filter(None, [sys.prefix, os.environ.get(name)]))
     done = subprocess.run(
-        [sys.executable, "-c", COLCON, "--log-base", folder / "log", "build",
-         "--base-paths", source, source / "kdc_msgs", "--build-base", folder / "build",
-         "--install-base", folder / "install", "--executor", "sequential",
-         "--cmake-args", "-DBUILD_TESTING=OFF", "-DPython3_FIND_VIRTUALENV=ONLY"],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=350,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            COLCON,
+            "--log-base",
+            folder / "log",
+            "build",
+            "--base-paths",
+            source,
+            source / "kdc_msgs",
+            "--build-base",
+            folder / "build",
+            "--install-base",
+            folder / "install",
+            "--executor",
+            "sequential",
+            "--cmake-args",
+            "-DBUILD_TESTING=OFF",
+            "-DPython3_FIND_VIRTUALENV=ONLY",
+        ],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=350,
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert done.stdout.count("Finished <<<") == 2
     return folder / "install", _sourced(folder / "install", environment)
@@ -63,8 +83,11 @@ def _sourced(install: Path, environment: dict[str, str]) -> dict[str, str]:
     clean = {k: v for k, v in environment.items() if k != "PYTHONPATH"}
     printed = subprocess.run(
         ["bash", "-c", f'source "{install}/local_setup.bash" && env -0'],
-        env=clean, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+        env=clean,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     return dict(entry.split("=", 1) for entry in printed.split("\0") if "=" in entry)
 
 
@@ -74,8 +97,12 @@ def test_colcon_installs_index_share_and_executables(workspace):
         share = install / name / "share"
         assert (share / "ament_index" / "resource_index" / "packages" / name).is_file()
         assert (share / name / "package.xml").is_file()
-    for path in ("launch/camera.launch.py", "config/params.yaml", "config/fastdds_shm.xml",
-                 "config/kdc.rviz"):  # fmt: skip
+    for path in (
+        "launch/camera.launch.py",
+        "config/params.yaml",
+        "config/fastdds_shm.xml",
+        "config/kdc.rviz",
+    ):
         assert (install / "kdc_ros" / "share" / "kdc_ros" / path).is_file()
     for name in EXECUTABLES:
         path = install / "kdc_ros" / "lib" / "kdc_ros" / name
@@ -95,9 +122,12 @@ def test_colcon_packages_are_imported_from_the_workspace(workspace, tmp_path):
         "    print(one)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, cwd=tmp_path, capture_output=True,
+        [sys.executable, "-c", script],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
         text=True,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 6 and all(line.startswith(str(install)) for line in lines), lines
@@ -113,7 +143,11 @@ def test_colcon_executables_run(workspace, tmp_path, name):
     }
     done = subprocess.run(
         [install / "kdc_ros" / "lib" / "kdc_ros" / name, "--ros-args", "-p", wrong[name]],
-        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
     assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) <= 2

@@ -38,7 +38,7 @@ def video(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """The network of KDC, for small pictures."""
+    """The network of KDC, for small images."""
     onnx = pytest.importorskip("onnx")
     from kdc_core.engines import default_model
     from kdc_core.engines.model_file import read_info
@@ -122,7 +122,7 @@ def test_demo_ctrl_c_ends_an_endless_source_with_figures(video, model, tmp_path)
             if line.startswith("starting the camera"):
                 break
         end = time.monotonic() + PATIENCE
-        while not out.exists():  # it begins with the first picture that has come through
+        while not out.exists():  # it begins with the first result
             assert time.monotonic() < end, "nothing is recorded"
             time.sleep(0.1)
         time.sleep(1.0)
@@ -143,7 +143,7 @@ def test_demo_names_what_is_wrong(monkeypatch, capsys, video, tmp_path):
 
 
 class Webcam:
-    """20 pictures a second from now on, brighter by one each; who is late gets the old ones."""
+    """A source of 20 fps, each frame brighter by one; a late reader gets the old frames."""
 
     def __init__(self) -> None:
         self.start = time.monotonic()
@@ -175,9 +175,9 @@ def test_camera_of_a_webcam_is_not_behind_after_waiting(probe, monkeypatch, fps,
 
     probe.executor.add_node(node)
     try:
-        probe.until(lambda: webcam.newest > 30, "nobody listens yet")
+        probe.until(lambda: webcam.newest > 30, "no frames yet")
         probe.node.create_subscription(Image, "/image_raw", hear, QoSProfile(depth=20))
-        probe.until(lambda: len(numbers) > 10, "no pictures")
+        probe.until(lambda: len(numbers) > 10, "no images")
     finally:
         probe.executor.remove_node(node)
         node.destroy_node()

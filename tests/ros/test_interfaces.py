@@ -164,16 +164,38 @@ def test_skeleton_has_the_order_of_the_message_file(environment):
     keypoints[0, :, 2] = np.linspace(0.1, 0.9, 17)
     one = np.ones(1, np.float32)
     people = People(
-        ids=np.array([3]), score=one, mask_score=one, keypoints=keypoints,
-        visible=np.ones((1, 17), bool), boxes=np.zeros((1, 4), np.float32),
-        centroid=np.array([0]), centroid_xy=np.zeros((1, 2), np.float32),
-        labels=np.zeros((100, 200), np.uint16), phase=np.array([Phase.CONFIRMED], np.uint8),
-    )  # fmt: skip
+        ids=np.array([3]),
+        score=one,
+        mask_score=one,
+        keypoints=keypoints,
+        visible=np.ones((1, 17), bool),
+        boxes=np.zeros((1, 4), np.float32),
+        centroid=np.array([0]),
+        centroid_xy=np.zeros((1, 2), np.float32),
+        labels=np.zeros((100, 200), np.uint16),
+        phase=np.array([Phase.CONFIRMED], np.uint8),
+    )
     made = skeleton(FrameResult(Frame(np.zeros((100, 200, 3), np.uint8)), header(1), people), 0)
-    order = ["NOSE", None, "RIGHT_SHOULDER", "RIGHT_ELBOW", "RIGHT_WRIST", "LEFT_SHOULDER",
-             "LEFT_ELBOW", "LEFT_WRIST", "RIGHT_HIP", "RIGHT_KNEE", "RIGHT_ANKLE", "LEFT_HIP",
-             "LEFT_KNEE", "LEFT_ANKLE", "LEFT_EYE", "RIGHT_EYE", "LEFT_EAR",
-             "RIGHT_EAR"]  # fmt: skip
+    order = [
+        "NOSE",
+        None,
+        "RIGHT_SHOULDER",
+        "RIGHT_ELBOW",
+        "RIGHT_WRIST",
+        "LEFT_SHOULDER",
+        "LEFT_ELBOW",
+        "LEFT_WRIST",
+        "RIGHT_HIP",
+        "RIGHT_KNEE",
+        "RIGHT_ANKLE",
+        "LEFT_HIP",
+        "LEFT_KNEE",
+        "LEFT_ANKLE",
+        "LEFT_EYE",
+        "RIGHT_EYE",
+        "LEFT_EAR",
+        "RIGHT_EAR",
+    ]
     from kdc_core.skeleton import KEYPOINTS
 
     for index, name in enumerate(order):

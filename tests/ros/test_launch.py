@@ -1,4 +1,4 @@
-"""The launch file with the real launch system, where ROS 2 brings it; it is not on PyPI."""
+"""The launch file with the real launch system, which is part of ROS 2 and not on PyPI."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from launch.launch_description_sources import get_launch_description_from_python
 from rcl_interfaces.srv import GetParameters
 
 from kdc_msgs.msg import PersonArray
+from kdc_ros import params
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "launch" / "camera.launch.py"
@@ -41,7 +42,7 @@ pytestmark = pytest.mark.timeout(120)
 
 
 class Launched:
-    """``ros2 launch`` of the file, line by line."""
+    """Runs the file as ``ros2 launch`` does, and reads its output line by line."""
 
     def __init__(self, **arguments: str) -> None:
         try:
@@ -50,9 +51,13 @@ class Launched:
             pytest.skip("kdc_ros is not installed: pip install ., or colcon build")
         words = [f"{name}:={value}" for name, value in arguments.items()]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", RUN, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}, start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, "-c", RUN, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
         self.said: list[str] = []
 
     def until(self, pattern: str) -> re.Match:
@@ -61,10 +66,10 @@ class Launched:
             self.said.append(line)
             if match := re.search(pattern, line):
                 return match
-        raise AssertionError(f"{pattern!r} was not said:\n{''.join(self.said)}")
+        raise AssertionError(f"{pattern!r} was not printed:\n{''.join(self.said)}")
 
     def end(self) -> str:
-        """Ctrl-C for the whole group, as a terminal does it: every node gets it twice."""
+        """Send Ctrl-C to the whole group, as a terminal does: every node gets it twice."""
         os.killpg(self.process.pid, signal.SIGINT)
         self.said.append(self.process.communicate(timeout=60)[0])
         return "".join(self.said)
@@ -72,7 +77,7 @@ class Launched:
 
 @pytest.fixture
 def launch():
-    """Starts ``Launched``; whatever becomes of the test, no process stays."""
+    """Returns a function that starts ``Launched``; kills what is left after the test."""
     started = []
 
     def start(**arguments: str) -> Launched:
@@ -100,11 +105,53 @@ def test_launch_describes_every_argument():
     described = get_launch_description_from_python_launch_file(str(FILE)).get_launch_arguments()
     names = {argument.name for argument in described}
     assert names >= {
-        "namespace", "image", "params_file", "model", "engine", "device", "min_score",
-        "image_reliability", "image_transport", "use_sim_time", "autostart", "respawn",
-        "log_level", "publish_hri", "source", "shm_profile", "long_side",
-    }  # fmt: skip
+        "namespace",
+        "image",
+        "params_file",
+        "model",
+        "engine",
+        "device",
+        "min_score",
+        "image_reliability",
+        "image_transport",
+        "use_sim_time",
+        "autostart",
+        "respawn",
+        "log_level",
+        "publish_hri",
+        "source",
+        "shm_profile",
+        "long_side",
+    }
     assert all(len(argument.description) > 10 for argument in described)
+
+
+def test_launch_has_every_parameter_of_the_node_as_an_argument():
+    described = get_launch_description_from_python_launch_file(str(FILE)).get_launch_arguments()
+    arguments = {argument.name: argument for argument in described}
+    for row in params.described():
+        assert row.description in arguments[row.name].description
+        choices = ("true", "false") if row.kind is bool else row.choices
+        assert set(arguments[row.name].choices or ()) == ({*choices, ""} if choices else set())
+
+
+def test_launch_passes_parameters_with_their_types(launch, probe):
+    given = {
+        "image_topics": ("[/a/image, /b/image]", ["/a/image", "/b/image"], "string_array_value"),
+        "cropped_masks": ("true", True, "bool_value"),
+        "threads": ("2", 2, "integer_value"),
+        "mask_threshold": ("0.5", 0.5, "double_value"),
+        "centroid_mode": ("nearest", "nearest", "string_value"),
+        "stale_after": ("3.0", 3.0, "double_value"),
+    }
+    launched = launch(**{name: text for name, (text, _, _) in given.items()})
+    launched.until("waiting for images on /b/image")
+    request = GetParameters.Request(names=list(given))
+    answer = probe.call(GetParameters, "/kdc/get_parameters", request)
+    for value, (name, (_, expected, field)) in zip(answer.values, given.items(), strict=True):
+        got = getattr(value, field)
+        assert (list(got) if isinstance(expected, list) else got) == expected, name
+    launched.end()
 
 
 def test_launch_connects_camera_and_node_and_ends_cleanly(launch, clip, probe):

@@ -35,8 +35,9 @@ def test_skeletons_with_depth_are_in_space_without_unknown_joints():
     points = np.ones((2, 17, 3), np.float32) * 3
     points[0, 9] = np.nan
     markers = skeletons(result(points=points)).markers
-    joints, limbs = (next(m for m in markers if m.ns == ns and m.id == 7)
-                     for ns in ("joints", "limbs"))  # fmt: skip
+    joints, limbs = (
+        next(m for m in markers if m.ns == ns and m.id == 7) for ns in ("joints", "limbs")
+    )
     assert len(joints.points) == 16 and joints.points[0].z == 3.0
     assert len(limbs.points) == 2 * sum(9 not in pair for pair in LIMBS)
 

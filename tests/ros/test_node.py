@@ -50,14 +50,19 @@ class TestOneNode:
         message = probe.ask(camera, sent, persons)
         probe.until(
             lambda: message.header == masks[-1].header == overlays[-1].header,
-            "no mask or no overlay of this picture",
+            "no mask or no overlay of this image",
         )
         assert message.header == sent.header
         assert (message.width, message.height) == (320, 240)
         boxes = sorted(
-            (p.box.x_offset, p.box.y_offset, p.box.x_offset + p.box.width,
-             p.box.y_offset + p.box.height) for p in message.people
-        )  # fmt: skip
+            (
+                p.box.x_offset,
+                p.box.y_offset,
+                p.box.x_offset + p.box.width,
+                p.box.y_offset + p.box.height,
+            )
+            for p in message.people
+        )
         assert tuple(boxes) == BOXES
         mask = masks[-1]
         assert mask.encoding == "mono16"
@@ -179,16 +184,16 @@ def test_node_with_a_slow_network_drops_old_images_and_processes_the_newest(prob
         camera = probe.advertise(Image, "/image_raw", qos("reliable"))
         probe.ask(camera, image_message(boxes_image()), persons)
         begin = time.monotonic()
-        for index in range(1, 41):  # 40 pictures in a second, four can be answered
+        for index in range(1, 41):  # 40 images in a second, four can be processed
             message = image_message(boxes_image(BOXES[0]), index)
             message.header.stamp.sec += 1
             camera.publish(message)
             probe.spin(0.025)
         last = time.monotonic()
-        probe.until(lambda: persons[-1].header.stamp.nanosec == 40, "the newest is missing")
+        probe.until(lambda: persons[-1].header.stamp.nanosec == 40_000, "the newest is missing")
         waited, elapsed = time.monotonic() - last, time.monotonic() - begin
         numbers = [message.header.stamp.nanosec for message in persons]
-        answered = [number for number in numbers if number <= 40]
+        answered = [number for number in numbers if number <= 40_000]
         assert answered == sorted(answered)
         assert 2 <= len(answered) <= elapsed / 0.25 + 1
         assert waited < 5, "one in work, then the newest; all of them would take 10 s"

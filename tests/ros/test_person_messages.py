@@ -37,16 +37,12 @@ def test_person_array_boxes_are_whole_pixels_inside_the_image():
 
 
 def test_person_array_of_no_people_is_empty():
-    empty = two_people()
-    nobody = People(
-        **{
-            name: getattr(empty, name)[:0]
-            for name in empty.__dataclass_fields__
-            if name != "labels"
-        },
+    two = two_people()
+    empty = People(
+        **{name: getattr(two, name)[:0] for name in two.__dataclass_fields__ if name != "labels"},
         labels=np.zeros((48, 64), np.uint16),
     )
-    message = person_array(result(nobody), masks=True)
+    message = person_array(result(empty), masks=True)
     assert message.people == [] and message.width == 64
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong on robots: broken pictures, wrong parameters, dying cameras, signals."""
+"""What goes wrong on robots: broken images, wrong parameters, killed cameras, signals."""
 
 from __future__ import annotations
 
@@ -35,9 +35,10 @@ BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 SHM = Path("/dev/shm")
 UINT = st.integers(0, 2**32 - 1)
 QUIET = {
-    "deadline": None, "database": None,
+    "deadline": None,
+    "database": None,
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-}  # fmt: skip
+}
 
 
 @st.composite
@@ -146,14 +147,33 @@ def test_node_survives_fifty_rounds_through_the_lifecycle(probe):
 
 
 WRONG = [
-    ("min_score", 1.5), ("min_score", -0.1), ("min_score", float("nan")), ("min_score", "high"),
-    ("min_score", True), ("min_score", 1), ("peak_threshold", 2.0), ("mask_threshold", -1.0),
-    ("centroid_mode", "best"), ("centroid_mode", 3), ("stale_after", 0.0), ("stale_after", 1e9),
-    ("depth_slop", -0.5), ("threads", -1), ("threads", 100000), ("long_side", 5000),
-    ("engine", "torch"), ("model", "other.onnx"), ("image_transport", "theora"),
-    ("image_reliability", "maybe"), ("image_topics", ["/a", "/b"]), ("image_topics", [""]),
-    ("publish_hri", True), ("tracking", False), ("cropped_masks", "yes"), ("device", "tpu"),
-]  # fmt: skip
+    ("min_score", 1.5),
+    ("min_score", -0.1),
+    ("min_score", float("nan")),
+    ("min_score", "high"),
+    ("min_score", True),
+    ("min_score", 1),
+    ("peak_threshold", 2.0),
+    ("mask_threshold", -1.0),
+    ("centroid_mode", "best"),
+    ("centroid_mode", 3),
+    ("stale_after", 0.0),
+    ("stale_after", 1e9),
+    ("depth_slop", -0.5),
+    ("threads", -1),
+    ("threads", 100000),
+    ("long_side", 5000),
+    ("engine", "torch"),
+    ("model", "other.onnx"),
+    ("image_transport", "theora"),
+    ("image_reliability", "maybe"),
+    ("image_topics", ["/a", "/b"]),
+    ("image_topics", [""]),
+    ("publish_hri", True),
+    ("tracking", False),
+    ("cropped_masks", "yes"),
+    ("device", "tpu"),
+]
 
 
 def test_node_refuses_wrong_values_with_a_reason_and_keeps_the_old_ones(probe):
@@ -203,7 +223,7 @@ def test_node_leaves_nothing_in_shared_memory(number):
     with still() as node, sender(30, 2 * PATIENCE) as camera:
         end = time.monotonic() + PATIENCE
         while not {name for name in segments(node) & segments(camera) if "port" not in name}:
-            assert time.monotonic() < end, "no picture goes through shared memory"
+            assert time.monotonic() < end, "no image goes through shared memory"
             time.sleep(0.2)
         time.sleep(1.0)
         used = segments(node, camera)

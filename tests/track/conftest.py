@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 
 @pytest.fixture(scope="package", autouse=True)
 def _one_thread():
-    torch = pytest.importorskip("torch", reason="perfect fields are made by the training targets")
+    torch = sys.modules.get("torch")  # only tests on drawn clips import it
+    if torch is None:
+        yield
+        return
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

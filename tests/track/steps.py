@@ -56,10 +56,10 @@ def observation(*people: tuple[float, float], tall: float = 120.0) -> Observatio
     )  # fmt: skip
 
 
-def tracks(seen: Observation, **columns: object) -> Tracks:
+def tracks(poses: Observation, /, **columns: object) -> Tracks:
     """Confirmed tracks with ids 1, 2, … on all poses at time 0; ``columns`` replace some."""
-    made = spawn(seen, np.arange(len(seen)), Phase.CONFIRMED, step(0.0, 0.0))
-    made = replace(made, id=np.arange(1, len(seen) + 1))
+    made = spawn(poses, np.arange(len(poses)), Phase.CONFIRMED, step(0.0, 0.0))
+    made = replace(made, id=np.arange(1, len(poses) + 1))
     arrays = {name: np.broadcast_to(np.asarray(v), np.shape(getattr(made, name))).copy()
               for name, v in columns.items()}  # fmt: skip
     return replace(made, **arrays)

@@ -241,7 +241,7 @@ def test_read_coco_uses_the_category_person(tmp_path):
     path.write_text(
         json.dumps({**content, "categories": [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}]})
     )
-    with pytest.raises(ValueError, match="no category is called person, got cat, dog"):
+    with pytest.raises(ValueError, match="expected a category named person, got cat, dog"):
         read_coco(path, LoadReport())
     others = [{**label, "category_id": 1} for label in labels]
     path.write_text(json.dumps({**content, "annotations": others, "categories": categories}))

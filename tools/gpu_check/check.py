@@ -26,7 +26,7 @@ from kdc_core.errors import InputError
 from kdc_core.letterbox import PAD_VALUE
 from kdc_core.skeleton import A
 from kdc_core.types import Fields, Poses
-from tools.gpu_check.crowd_fields import crowd, static
+from tools.gpu_check.crowd_fields import crowd, noise_fields
 from tools.gpu_check.engine_check import check_engine
 from tools.gpu_check.gpu_report import Report
 from tools.gpu_check.stage_times import CROWDS, time_all
@@ -104,8 +104,8 @@ def _inputs(quick: bool) -> Iterator[tuple[str, Fields, Poses]]:
         yield f"{people} people, 640 × 480", *crowd(people, rng)
     yield "20 people, 1280 × 720 at 640", *crowd(20, rng, (1280, 720))
     yield "20 people, stride 4, R = 32", *crowd(20, rng, stride=4, seg_stride=4, radius=32.0)
-    yield "noise, 5 people, 640 × 480", *static(5, rng, (640, 480), 640)
-    yield "noise, 64 people, 97 × 61", *static(64, rng, (97, 61), 96)
+    yield "noise, 5 people, 640 × 480", *noise_fields(5, rng, (640, 480), 640)
+    yield "noise, 64 people, 97 × 61", *noise_fields(64, rng, (97, 61), 96)
 
 
 def _compare_one(driver: Any, fields: Fields, poses: Poses) -> list[tuple[bool, str]]:
