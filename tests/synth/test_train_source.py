@@ -77,17 +77,17 @@ def test_order_of_without_a_share_equals_order_of_real_images(real, cache):
         assert np.array_equal(
             synthetic_pool.step_indices(pool, step, config), epoch_order(5, 4, step, 3)
         )
-    assert synthetic_pool.iterations(TrainConfig(batch=4, epochs=8), pool) == 10
+    assert synthetic_pool.count_iterations(TrainConfig(batch=4, epochs=8), pool) == 10
 
 
 def test_iterations_count_epochs_of_real_or_of_rendered_images_alone(real, cache):
     pack, made = read(real), synthetic_pool.read_rendered(cache, LoadReport())
     mixed = synthetic_pool.open_pool(TrainConfig(batch=4, synth=0.5), pack, made, [], HERE)
     assert len(mixed) == 10
-    assert synthetic_pool.iterations(TrainConfig(batch=4, synth=0.5, epochs=8), mixed) == 20
+    assert synthetic_pool.count_iterations(TrainConfig(batch=4, synth=0.5, epochs=8), mixed) == 20
     alone = synthetic_pool.open_pool(TrainConfig(batch=4, synth=1.0), pack, made, [], HERE)
     assert len(alone) == alone.rendered == 5
-    assert synthetic_pool.iterations(TrainConfig(batch=5, synth=1.0, epochs=8), alone) == 8
+    assert synthetic_pool.count_iterations(TrainConfig(batch=5, synth=1.0, epochs=8), alone) == 8
 
 
 def test_live_pool_resumed_run_sees_the_same_images(real):
