@@ -124,7 +124,7 @@ class FrameClock:
 
     def restart(self) -> None:
         """Forget all stamps, as before the first frame. The counts stay."""
-        self._last, self._newest, self._offset, self._duplicates = None, -math.inf, 0.0, 0
+        self._last, self._newest, self._offset = None, -math.inf, 0.0
         self._warned.clear()
 
     def _set_back(self, stamp: float, arrived: float, back: float) -> Timing:

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from coco_files import perfect
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import draw
 
 from kdc_core.io.drawing import TINT, colour_of, overlay
 from kdc_core.types import People, Phase
+from tests.coco_files import perfect
+from tests.scenes import draw
 
 
 def people(count: int = 2, size: tuple[int, int] = (640, 480)) -> People:

@@ -16,12 +16,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from command_line import ROOT, picture, refused
-from video_files import clip
 
 from kdc_core.cli import main
 from kdc_core.io.files import atomic_write
 from kdc_core.io.source import open_source
+from tests.command_line import ROOT, picture, refused
+from tests.video_files import clip
 
 pytest.importorskip("torch", reason="the network for these tests is made with torch")
 pytest.importorskip("onnx", reason="export needs onnx: extra `train`")

@@ -73,10 +73,9 @@ def test_what_is_not_finite_is_no_answer_of_a_network(wrong: float, name: str) -
 def test_people_are_those_of_the_decoder() -> None:
     torch = pytest.importorskip("torch", reason="targets need torch: extra `train`")
     del torch
-    from coco_files import two_scenes
-
     from kdc_lab.training.batch import Batch
     from kdc_lab.training.targets import oracle_fields
+    from tests.coco_files import two_scenes
 
     scene = two_scenes()[0]
     fields = oracle_fields(_batch(Batch, scene), ModelInfo(), scene.letterbox)

@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from video_files import clip
 
 from kdc_core.io.sink import FolderSink, VideoSink, check_apart, open_sink, write_image
 from kdc_core.io.source import Source, open_source
+from tests.video_files import clip
 
 GREY = np.full((48, 64, 3), 90, np.uint8)
 

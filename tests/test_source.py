@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from video_files import clip
 
 from kdc_core.io.sink import VideoSink
 from kdc_core.io.source import _read, list_images, open_source, read_image
+from tests.video_files import clip
 
 
 def test_video_frames_are_complete_and_stamped(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Frame to people with the fields staying on the GPU: candidates and label image come back."""
+"""Run network and decoder on the GPU; only candidates and the label image are downloaded."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ log = logging.getLogger(__name__)
 
 
 class GpuPipeline(Pipeline):
-    """``Pipeline`` over ``TensorrtEngine`` in which no dense field crosses the bus.
+    """``Pipeline`` for ``TensorrtEngine`` in which no dense field is copied to the host.
 
-    Calls from several threads wait for one another. With a ``video``, whose tracker looks into the
-    fields again, and with settings that the kernels do not have, it works as ``Pipeline`` does.
+    Calls from several threads wait for one another. With a ``video`` the tracker reads the fields
+    again, so they are downloaded and decoded as in ``Pipeline``. The same applies to settings that
+    the kernels do not support, see ``not_on_gpu``.
     """
 
     engine: TensorrtEngine
@@ -34,10 +35,11 @@ class GpuPipeline(Pipeline):
     def __call__(
         self, frame: Frame, video: VideoDecoder | None = None, time: float | None = None
     ) -> People:
-        """The people of the frame; "network" in ``timings`` is the GPU's own time.
+        """Return all people of a frame, as ``Pipeline``; ``timings["network"]`` is GPU time.
 
         Raises:
-            ValueError: the GPU failed; it fails at once in every later call.
+            InputError: the GPU failed, or has too little memory. After a failure every later call
+                raises the same error at once.
         """
         config = self.config
         if video is not None or not_on_gpu(config):
@@ -51,7 +53,7 @@ class GpuPipeline(Pipeline):
             poses, centroids = find_poses(kernels, config, lap)
             timings["network"] = min(driver.milliseconds(start, after), timings["hough"])
             timings["hough"] -= timings["network"]
-            del start, after  # events must go while the context is there
+            del start, after  # events must be freed inside the context
             ids = np.arange(1, len(poses) + 1)
             instances = kernels.assign(centroids, ids, config.assign, config.centroid.mode)
             lap("assign")
@@ -62,7 +64,7 @@ class GpuPipeline(Pipeline):
 
 
 def not_on_gpu(config: DecodeConfig) -> str:
-    """What the kernels cannot do of a configuration; empty if they can do all of it."""
+    """Return the setting that the kernels do not support; empty if they support all."""
     if config.hough.max_peaks > MAX_PEAKS:
         return f"max_peaks {config.hough.max_peaks} is above the GPU's {MAX_PEAKS}"
     if config.group.max_people > MAX_PEOPLE:

@@ -5,11 +5,7 @@ The stamp of an image is its time in the clip.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from kdc_core.pipeline import Pipeline
 from kdc_core.types import Fields, Frame

@@ -85,3 +85,47 @@ def test_status_warns_of_an_error_for_a_while_and_keeps_its_text(clock):
     made, values = status(monitor)
     assert made.level == DiagnosticStatus.OK
     assert values["last error"] == "image: unknown encoding" and values["images failed"] == "1"
+
+
+BUG, BROKEN = "internal error: KeyError: 'x'", "image: unknown encoding"
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "silent", "level", "text"),
+    [
+        ("active", None, 0.0, DiagnosticStatus.OK, "0.0 fps"),
+        ("active", None, 5.0, DiagnosticStatus.WARN, "no image for 5.0 s"),
+        ("active", BROKEN, 0.0, DiagnosticStatus.WARN, BROKEN),
+        ("active", BROKEN, 5.0, DiagnosticStatus.WARN, "no image for 5.0 s"),
+        ("active", BUG, 0.0, DiagnosticStatus.ERROR, BUG),
+        ("active", BUG, 5.0, DiagnosticStatus.ERROR, BUG),  # a bug may be why images stop
+        ("active", BUG, 11.0, DiagnosticStatus.WARN, "no image for 11.0 s"),  # it fades
+        ("disabled", BUG, 5.0, DiagnosticStatus.OK, "disabled"),
+    ],
+)
+def test_status_level_and_text(clock, state, error, silent, level, text):
+    monitor = Monitor(clock)
+    monitor.received()
+    if error:
+        monitor.failed(error, internal=error == BUG)
+    clock.now += silent
+    made, values = status(monitor, state)
+    assert (made.level, made.message) == (level, text)
+    assert values["last error"] == (error or "")
+
+
+def test_status_warns_of_a_problem_with_an_image_that_was_processed(clock):
+    monitor = Monitor(clock)
+    monitor.processed(monitor.received(), people=2)
+    monitor.warn("depth: no depth image has been received yet")
+    made, values = status(monitor)
+    assert made.level == DiagnosticStatus.WARN and made.message.startswith("depth:")
+    assert values["images failed"] == "0"
+
+
+def test_status_counts_late_images_as_dropped(clock):
+    monitor = Monitor(clock)
+    for _ in range(2):
+        monitor.received()
+        monitor.late()
+    assert status(monitor)[1]["images dropped"] == "5", "3 by the worker and 2 late ones"
