@@ -65,13 +65,13 @@ def paint(
 
 def assign(
     fields: Fields, centroids: Centroids, ids: np.ndarray, config: AssignConfig, mode: str,
-    favour: np.ndarray | None,
+    prior: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Labels and means without looking at the frame's parts."""
     cells = foreground(fields, config)
     phi = membership(fields, centroids, cells, config, mode)
-    if favour is not None:
-        phi *= favour.reshape(len(favour), fields.log_sigma.size)[:, cells]
+    if prior is not None:
+        phi *= prior.reshape(len(prior), fields.log_sigma.size)[:, cells]
     return paint(fields, phi, cells, ids, config)
 
 

@@ -1,4 +1,4 @@
-"""What is computed for all people at once, or in a window, equals the plain rules bit for bit."""
+"""Vectorised and windowed code equals the plain rules bit for bit."""
 
 from dataclasses import replace
 
@@ -35,28 +35,28 @@ def scene(
 
 @given(PEOPLE, SEEDS, SIZES, st.booleans(), st.sampled_from(CentroidMode), st.booleans())
 @settings(max_examples=60, deadline=None)
-def test_labels_and_means(people, seed, size, noise, mode, favoured):
+def test_assign_equals_plain_rules(people, seed, size, noise, mode, with_prior):
     fields, poses, rng = scene(people, seed, size, noise)
     config = AssignConfig(min_phi=float(rng.choice([0.05, 0.4, 0.7])))
     centroids = select(fields, poses, CentroidConfig(mode=mode))
     ids = rng.permutation(9)[:people] * 7000 + 1
     factors = rng.uniform(0.7, 1.2, (people, *fields.log_sigma.shape)).astype(np.float32)
-    favour = factors if favoured else None
-    found = assign(fields, centroids, ids, config, mode, favour)
-    labels, mean = plain.assign(fields, centroids, ids, config, mode, favour)
+    prior = factors if with_prior else None
+    found = assign(fields, centroids, ids, config, mode, prior)
+    labels, mean = plain.assign(fields, centroids, ids, config, mode, prior)
     np.testing.assert_array_equal(found.labels, labels)
     np.testing.assert_array_equal(found.phi, mean)
 
 
 @pytest.mark.parametrize("least, most", [(0.0, 0.0), (0.1, 0.4), (0.36, 0.5)])
-def test_phi_is_left_out_only_where_it_is_small_with_all_neighbours(least, most):
+def test_membership_omits_only_negligible_phi(least, most):
     fields, poses, _ = scene(9, 1, ((640, 480), 640), False)
     config = AssignConfig()
     centroids, cells = select(fields, poses, CentroidConfig()), foreground(fields, config)
     phi = membership(fields, centroids, cells, config, "weighted", least)
     expected = plain.membership(fields, centroids, cells, config, "weighted")
-    given_up = phi != expected
-    assert (phi[given_up] == 0).all()
+    omitted = phi != expected
+    assert (phi[omitted] == 0).all()
     height, width = fields.log_sigma.shape
     for j, row in enumerate(expected):
         plane = np.zeros((height + 2, width + 2), np.float32)
@@ -64,14 +64,14 @@ def test_phi_is_left_out_only_where_it_is_small_with_all_neighbours(least, most)
         around = np.max(
             [plane[y : y + height, x : x + width] for y in range(3) for x in range(3)], 0
         )
-        assert (around.flat[cells[given_up[j]]] < max(least, 1e-9)).all()
-    share = np.count_nonzero(given_up) / np.count_nonzero(expected)
+        assert (around.flat[cells[omitted[j]]] < max(least, 1e-9)).all()
+    share = np.count_nonzero(omitted) / np.count_nonzero(expected)
     assert most - 0.2 < share <= most  # it is left out in many places, too
 
 
 @given(st.integers(1, 12), SEEDS, st.floats(0, 0.3))
 @settings(max_examples=40, deadline=None)
-def test_pixels_and_boxes(people, seed, share):
+def test_extents_equal_plain_rules(people, seed, share):
     rng = np.random.default_rng(seed)
     height, width = rng.integers(1, 40, 2)
     ids = rng.permutation(65535)[:people] + 1
@@ -87,7 +87,7 @@ def test_pixels_and_boxes(people, seed, share):
 
 @given(st.integers(0, 40), SEEDS, st.floats(0.05, 1))
 @settings(max_examples=30, deadline=None)
-def test_fragments_and_scores(people, seed, apart):
+def test_rank_suppress_and_votes_equal_plain_rules(people, seed, apart):
     """Many people on few places, so that many lie on one another."""
     rng = np.random.default_rng(seed)
     _, poses = crowd(max(people, 1), rng, (160, 128), 160)

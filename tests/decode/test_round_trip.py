@@ -25,7 +25,7 @@ def matched(scene: Scene, people) -> list[tuple[int, float]]:
 
 @pytest.mark.parametrize("radius", [16.0, 32.0])
 @pytest.mark.parametrize("seg_stride", [2, 4])
-def test_crossing_people(radius, seg_stride):
+def test_decode_crossing_people(radius, seg_stride):
     scene = draw([(200, 450), (260, 455)], [400, 380])
     people = decode(scene.fields(ModelInfo(radius=radius, seg_stride=seg_stride)), DecodeConfig())
     assert len(people) == 2
@@ -36,7 +36,7 @@ def test_crossing_people(radius, seg_stride):
         assert iou > 0.93
 
 
-def test_hidden_keypoints_are_not_visible():
+def test_decode_hidden_keypoints_are_not_visible():
     scene = draw([(200, 450), (260, 455)], [400, 380])
     people = decode(scene.fields(), DecodeConfig())
     for j, (row, _) in enumerate(matched(scene, people)):
@@ -45,14 +45,14 @@ def test_hidden_keypoints_are_not_visible():
 
 
 @pytest.mark.parametrize("mode", ["static", "single", "nearest", "weighted", "all"])
-def test_every_centroid_mode_finds_the_masks(mode):
+def test_decode_finds_the_masks_in_every_centroid_mode(mode):
     scene = draw([(100 + 60 * i, 300 + 10 * i) for i in range(8)], [120.0] * 8)
     people = decode(scene.fields(), DecodeConfig(centroid=CentroidConfig(mode=mode)))
     assert len(people) == 8
     assert min(iou for _, iou in matched(scene, people)) > 0.95
 
 
-def test_small_person_without_keypoints_is_found_by_its_centre():
+def test_decode_finds_a_person_by_its_centre_alone():
     scene = draw([(300, 240)], [60])
     unlabelled = Scene(scene.owner, np.zeros_like(scene.keypoints))
     people = decode(unlabelled.fields(), DecodeConfig())
@@ -60,7 +60,7 @@ def test_small_person_without_keypoints_is_found_by_its_centre():
     assert matched(scene, people)[0][1] > 0.85
 
 
-def test_keypoints_are_in_pixels_of_a_resized_frame():
+def test_decode_keypoints_are_in_frame_pixels():
     scene = draw([(200, 450), (420, 455)], [400, 380])
     fields = scene.fields()
     from dataclasses import replace
@@ -75,7 +75,7 @@ def test_keypoints_are_in_pixels_of_a_resized_frame():
     np.testing.assert_allclose(found, expected, atol=0.3)
 
 
-def test_an_empty_picture_has_nobody():
+def test_decode_empty_image():
     scene = Scene(np.zeros((480, 640), np.uint8), np.zeros((0, 17, 3), np.float32))
     people = decode(scene.fields(), DecodeConfig())
     assert len(people) == 0
@@ -83,7 +83,7 @@ def test_an_empty_picture_has_nobody():
     assert not people.labels.any()
 
 
-def test_noise_moves_keypoints_and_keeps_people():
+def test_decode_with_noise_keeps_people():
     scene = draw([(150, 450), (330, 440), (500, 455)], [380, 300, 350])
     fields = scene.fields()
     rng = np.random.default_rng(5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,7 +37,7 @@ from kdc_core.decode.centroid import person_size
 from kdc_core.decode.paint import paint
 from kdc_core.decode.phi import decay
 from kdc_core.decode.refine import votes_at
-from kdc_core.decode.sample import pool
+from kdc_core.decode.sample import pool, sample
 from kdc_core.letterbox import Letterbox
 from kdc_core.skeleton import CENTRE, MAX_DEGREE, OUT_EDGES, A, K
 from kdc_core.types import Centroids, InstanceMap, Peaks, Phase, Poses
@@ -146,10 +145,12 @@ def test_find_peaks_plateau_gives_the_first_in_raster_order():
     np.testing.assert_allclose(peaks.xy[2, :2], [[21.5, 21.5], [49.5, 49.5]])
 
 
+@pytest.mark.parametrize("direction", [(1, 0), (0, 1), (1, 1), (-1, 1)])
 @pytest.mark.parametrize(("apart", "count"), [(1, 1), (2, 1), (3, 2)])
-def test_find_peaks_window_is_5_by_5(apart, count):
+def test_find_peaks_window_is_5_by_5(apart, count, direction):
     votes = np.zeros((A, 16, 16))
-    votes[0, 5, 5], votes[0, 5, 5 + apart] = 60000, 30000
+    votes[0, 8, 8] = 60000
+    votes[0, 8 + apart * direction[1], 8 + apart * direction[0]] = 30000
     assert np.count_nonzero(peaks_from(votes).score) == count
 
 
@@ -253,16 +254,73 @@ def test_group_seed_near_the_same_anchor_of_a_person_starts_none(
     assert len(group(peaks, 16.0, config)) == count
 
 
-@pytest.mark.parametrize(("away", "matched"), [(7.9, True), (8.1, False)])  # half of R
-def test_group_match_radius(away, matched):
-    peaks = peaks_of([person()])
-    peaks.reach[:] += (away * 1.5, 0)  # both directions: (2 · away + away) / 3, and twice that
-    config = GroupConfig(match_scale=0.0)
-    poses = group(peaks, 16.0, replace(config, min_keypoints=1))
-    peaks.anchors[:] += 200.0
-    grown = group(peaks, 16.0, replace(config, min_keypoints=1))
-    assert poses.matched[0].all()  # the completed anchors are matched in any case
-    assert grown.matched[0].all() == (away * 1.5 <= 8.0)
+def linked(kind: int, end: int) -> int:
+    """Return the slot of the edge from one anchor to another."""
+    return [to for _, to in OUT_EDGES[kind]].index(end)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "back", "matched"),
+    # the mean of both, the edge back counting half, must be within 8 pixels, half of R
+    [(7.9, 7.9, True), (8.1, 8.1, False), (11.9, 0, True), (12.1, 0, False), (0, 23.9, True),
+     (0, 24.1, False)],
+)  # fmt: skip
+def test_group_match_radius(ahead, back, matched):
+    peaks = peaks_of([person(size=300.0)], [[5, 11]])
+    peaks.score[5] *= 1.2  # the seed
+    peaks.reach[5, 0, linked(5, 11)] += (ahead, 0)
+    peaks.reach[11, 0, linked(11, 5)] += (0, back)
+    peaks.anchors[5, 0] += 200.0  # so that completion does not match it either
+    poses = group(peaks, 16.0, GroupConfig(match_scale=0.0, min_keypoints=1))
+    assert bool(poses.matched[0, 11]) == matched
+
+
+@pytest.mark.parametrize(("away", "matched"), [(7.9, True), (8.1, False)])
+def test_group_matches_peaks_near_the_completed_anchors(away, matched):
+    """The peak is not reached by an edge; its position is its own, not the completed one."""
+    points = person(size=300.0)
+    peaks = peaks_of([points], [range(6)])
+    peaks.reach[:] = -9999  # no edge leads anywhere
+    peaks.score[0] *= 1.2
+    peaks.xy[3, 0] += (away, 0)
+    poses = group(peaks, 16.0, GroupConfig(match_scale=0.0, duplicate=0.001))
+    best = poses.matched.sum(axis=1).argmax()
+    assert bool(poses.matched[best, 3]) == matched
+    np.testing.assert_allclose(poses.xy[best, 3, 0] - points[3, 0], away * matched, atol=1e-3)
+
+
+@pytest.mark.parametrize(("scores", "taken"), [((0.8, 0.4), 0), ((0.4, 0.8), 1)])
+def test_group_follows_the_edges_of_the_most_confident_anchor_first(scores, taken):
+    """Nose and CENTRE both lead to a right shoulder, but to different ones."""
+    points, away = person(size=300.0), np.array([60.0, 0], np.float32)
+    peaks = peaks_of([points, points], [[5, 0, CENTRE, 6], [6]])
+    peaks.score[5, 0], peaks.score[0, 0], peaks.score[CENTRE, 0] = 0.9, *scores
+    peaks.xy[6, 1] += away
+    peaks.reach[CENTRE, 0, linked(CENTRE, 6)] += away
+    poses = group(peaks, 16.0, GroupConfig(match_scale=0.0, min_keypoints=3))
+    np.testing.assert_allclose(poses.xy[0, 6] - points[6], taken * away, atol=1e-3)
+
+
+def test_group_completion_by_hand():
+    """Weights are score · exp(−drift² / 2) / (0.08 s + offset)², drift in tenths of the scale."""
+    points = person(size=200.0)
+    peaks = peaks_of([points], [[0, 5, 6, 11]])
+    peaks.score[5, 0] = 0.4
+    drift = np.array([0, 24.0], np.float32)
+    peaks.anchors[6, 0] += drift
+    poses = group(peaks, 16.0, GroupConfig())
+    scale = float(np.sqrt(np.prod(np.ptp(points[:K], axis=0))))
+    missing = 16
+    weights, shifts = [], []
+    for kind, score in ((0, 0.5), (5, 0.4), (6, 0.5), (11, 0.5)):
+        shift = drift[1] if kind == 6 else 0.0
+        offset = np.linalg.norm(points[missing] + (0, shift) - points[kind])
+        trust = score * np.exp(-((shift / (0.1 * scale)) ** 2) / 2)
+        weights.append(trust / (0.08 * scale + offset) ** 2)
+        shifts.append(shift)
+    expected = np.dot(weights, shifts) / np.sum(weights)
+    assert expected > 0.5
+    np.testing.assert_allclose(poses.xy[0, missing, 1] - points[missing, 1], expected, rtol=1e-3)
 
 
 def test_group_at_most_max_people_best_first():
@@ -435,9 +493,13 @@ def test_select_confidence_by_hand():
     # the cells point exactly at the anchors: stability 1
     np.testing.assert_allclose(got.confidence[0, :K], np.cbrt(0.5 * 0.9), rtol=1e-4)
     np.testing.assert_allclose(got.confidence[0, CENTRE], np.sqrt(0.5), rtol=1e-4)
-    fields.anchor[4, 0] += got.sigma[0] / 2 / 16  # half a sigma beside it
+    fields.anchor[4, 0] += 0.8 * got.sigma[0] / 2 / 16  # half a sigma beside it
+    fields.anchor[4, 1] -= 0.6 * got.sigma[0] / 2 / 16
     off = select(fields, pose, CentroidConfig()).confidence[0, 4]
     np.testing.assert_allclose(off, np.cbrt(0.5 * 0.9 * np.exp(-0.5)), rtol=1e-3)
+    fields.anchor[5, :, 12:] += 9.0  # wrong, but far outside of the disk
+    far = select(fields, pose, CentroidConfig()).confidence[0, 5]
+    np.testing.assert_allclose(far, np.cbrt(0.5 * 0.9), rtol=1e-4)
     fields.seg[:] = 0
     assert not select(fields, pose, CentroidConfig()).confidence.any()
 
@@ -476,6 +538,15 @@ def test_weigh_anchors_by_hand():
     assert np.flatnonzero(got[0]).tolist() == [3, CENTRE]
     assert got[0, [3, CENTRE]].tolist() == [0.6, 8.0]
     assert got[1].tolist() == [0.6] * K + [0.7]
+
+
+@pytest.mark.parametrize("corner", [(1.0, 1.0), (126.0, 126.0), (126.0, 1.0), (1.0, 126.0)])
+def test_select_anchors_at_the_corners_of_the_image(corner):
+    points = np.tile(np.array(corner, np.float32), (A, 1))
+    points[1] = 64.0
+    fields = field_of(points)
+    got = select(fields, poses_of([points], 0.5), CentroidConfig())
+    np.testing.assert_allclose(got.confidence[0, :K], np.cbrt(0.5 * 0.9), rtol=1e-3)
 
 
 # --- pixels
@@ -589,3 +660,30 @@ def test_centroids_without_people():
         np.zeros(0, int),
     )  # fmt: skip
     assert len(none) == 0 and reach_boxes(none).shape == (0, 4)
+
+
+def test_build_people_box_of_keypoints_is_clipped_to_the_image():
+    pose = one_pose(0.5)
+    pose.xy[0, 3], pose.xy[0, 4] = (-5.0, 20.0), (70.0, 90.0)
+    none = InstanceMap(np.zeros((48, 64), np.uint16), np.array([1]), np.zeros(1, np.float32))
+    letterbox = Letterbox.fit((64, 48), 64, 16)
+    people = build_people(pose, one_person(), none, letterbox, ScoreConfig())
+    assert people.boxes.tolist() == [[0, 1, 63, 47]]
+
+
+def test_build_people_without_pixels_has_no_mask_score_at_any_min_mask():
+    none = InstanceMap(np.zeros((64, 64), np.uint16), np.array([1]), np.zeros(1, np.float32))
+    letterbox = Letterbox.fit((64, 64), 64, 64)
+    people = build_people(one_pose(), one_person(), none, letterbox, ScoreConfig(min_mask=0.0))
+    assert people.mask_score.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("at", "value"), [((100, 100), 3), ((-100, -100), 0), ((100, -100), 1), ((5.5, 100), 2.25)]
+)
+def test_sample_is_clamped_to_the_cells(at, value):
+    field = np.array([[0.0, 1.0], [2.0, 3.0]], np.float32)
+    np.testing.assert_allclose(sample(field, np.array([at], float), 8), [value])
+    both = np.stack([field, 10 * field])
+    got = sample(both, np.array([at, at], float), 8, np.array([1, 0]))
+    np.testing.assert_allclose(got, [10 * value, value])

@@ -28,7 +28,7 @@ from kdc_core.types import Centroids, Fields, Poses
 
 
 def blank(size=(64, 64), radius=16.0) -> Fields:
-    """Fields that say nothing, of a frame that is its own input."""
+    """Empty fields of a frame that has the size of its input."""
     h, w = size[1] // 8, size[0] // 8
     zeros = lambda *shape: np.zeros(shape, np.float32)  # noqa: E731
     return Fields(
@@ -39,7 +39,7 @@ def blank(size=(64, 64), radius=16.0) -> Fields:
     )  # fmt: skip
 
 
-def test_one_cell_votes_its_share_of_the_disk():
+def test_vote_of_one_cell_is_its_share_of_the_disk():
     fields = blank()
     fields.heat[3, 4, 5] = 1.0  # cell centre (43.5, 35.5)
     fields.short[3, :, 4, 5] = (2 / 16, -2 / 16)  # → (45.5, 33.5) = vote cell (11, 8)
@@ -49,14 +49,14 @@ def test_one_cell_votes_its_share_of_the_disk():
     assert votes.sum() == share
 
 
-def test_votes_outside_the_picture_are_dropped():
+def test_vote_outside_the_image_is_dropped():
     fields = blank()
     fields.heat[0, 0, 0] = 1.0
     fields.short[0, :, 0, 0] = (-3, -3)
     assert vote(fields, HoughConfig()).sum() == 0
 
 
-def test_smooth_keeps_the_centre_and_half_of_the_neighbours():
+def test_smooth_votes_keeps_the_centre_and_half_of_the_neighbours():
     votes = np.zeros((A, 5, 5), np.int32)
     votes[0, 2, 2] = 400
     heights = smooth_votes(votes)
@@ -65,7 +65,7 @@ def test_smooth_keeps_the_centre_and_half_of_the_neighbours():
     assert heights[0, 1, 1] == 100
 
 
-def test_peak_of_a_full_disk_has_score_one_and_sub_cell_place():
+def test_find_peaks_of_a_full_disk():
     fields = blank((128, 128))
     cells = np.stack(np.meshgrid(np.arange(16), np.arange(16)), -1) * 8 + 3.5
     target = np.array([61.0, 70.3])
@@ -89,7 +89,7 @@ def test_sample_between_cells():
 
 @given(st.integers(17, 90), st.integers(17, 90), st.integers(0, 2**31))
 @settings(max_examples=20, deadline=None)
-def test_spread_equals_point_sampling(width, height, seed):
+def test_frame_grid_spread_equals_point_sampling(width, height, seed):
     letterbox = Letterbox.fit((width, height), 96, 64)
     rng = np.random.default_rng(seed)
     grid = tuple(side // 8 for side in reversed(letterbox.input_size))
@@ -100,10 +100,10 @@ def test_spread_equals_point_sampling(width, height, seed):
     np.testing.assert_allclose(spread, expected, atol=1e-5)
 
 
-def test_phi_is_a_half_at_1_1774_sigma():
+def test_membership_is_a_half_at_1_1774_sigma():
     fields = blank()
     fields.seg[:] = 1
-    # every cell claims to belong to a centre that is 1.1774 σ right of the person's
+    # every cell points at a centre that is 1.1774 σ right of the person's
     cells = np.stack(np.meshgrid(np.arange(8), np.arange(8)), -1) * 8 + 3.5
     target = np.array([32.0 + 1.17741 * 10, 32.0])
     fields.anchor[CENTRE] = np.moveaxis(target - cells, -1, 0) / 16
@@ -111,7 +111,7 @@ def test_phi_is_a_half_at_1_1774_sigma():
     np.testing.assert_allclose(phi, 0.5, atol=1e-4)
 
 
-def test_eq_4_moves_the_centre_to_its_members():
+def test_mean_shift_moves_the_centre_to_its_members():
     fields = blank()
     fields.seg[:] = 1
     cells = np.stack(np.meshgrid(np.arange(8), np.arange(8)), -1) * 8 + 3.5
@@ -122,7 +122,7 @@ def test_eq_4_moves_the_centre_to_its_members():
     np.testing.assert_allclose(moved.xy[0, CENTRE], [36, 30], atol=1e-4)
 
 
-def test_pixels_go_to_the_nearer_centroid_and_only_where_a_person_is():
+def test_assign_pixels_to_the_nearer_centroid_on_the_foreground():
     fields = blank((128, 64))
     fields.seg[:, 8:] = 1  # input pixels x ≥ 16
     cells = np.stack(np.meshgrid(np.arange(16), np.arange(8)), -1) * 8 + 3.5
@@ -137,7 +137,7 @@ def test_pixels_go_to_the_nearer_centroid_and_only_where_a_person_is():
     assert (instances.labels[:, 68:] == 300).all()
 
 
-def test_gate_falls_back_when_no_keypoint_is_sure():
+def test_anchor_weights_fall_back_without_confident_keypoints():
     poses = one_pose(anchor_score=0.2)
     confidence = np.full((1, A), 0.2, np.float32)
     weight, primary = anchor_weights(confidence, poses, CentroidConfig())
@@ -146,20 +146,20 @@ def test_gate_falls_back_when_no_keypoint_is_sure():
     assert primary[0] == 0
 
 
-def test_gate_keeps_only_confident_keypoints_and_the_centre():
+def test_anchor_weights_keep_confident_keypoints_and_the_centre():
     confidence = np.full((1, A), 0.2, np.float32)
     confidence[0, [4, 9]] = 0.6, 0.9
     weight, primary = anchor_weights(confidence, one_pose(), CentroidConfig())
     assert np.flatnonzero(weight[0]).tolist() == [4, 9, CENTRE]
     assert weight[0, CENTRE] == pytest.approx(SEEN_CENTRE * 0.2)
-    assert primary[0] == 9  # a keypoint is what is reported
+    assert primary[0] == 9  # a keypoint is reported
     weight, _ = anchor_weights(confidence, one_pose(), CentroidConfig(mode="single"))
     assert np.flatnonzero(weight[0]).tolist() == [9]
 
 
 @given(seed=st.integers(0, 2**31), confident=st.floats(0, 1))
 @settings(max_examples=15, deadline=None)
-def test_any_field_decodes_without_a_crash(seed, confident):
+def test_decode_of_random_fields_does_not_fail(seed, confident):
     rng = np.random.default_rng(seed)
     fields = blank((160, 96))
     noisy = {
@@ -180,7 +180,7 @@ def test_any_field_decodes_without_a_crash(seed, confident):
 
 
 @pytest.mark.parametrize("kind", ["oks", "iou"])
-def test_scores_rise_with_every_kind_of_evidence(kind):
+def test_expected_score_rises_with_every_kind_of_evidence(kind):
     weights = getattr(ScoreConfig(), kind)
     clear, vague = ((0.9, 200.0, 0.5), (0.2, 20.0, 0.0))  # phi, size, votes; 0: a CENTRE alone
     sure, unsure = (float(expected(*map(np.array, case), weights)) for case in (clear, vague))
@@ -192,7 +192,7 @@ def test_scores_rise_with_every_kind_of_evidence(kind):
 
 
 def one_person(count: int = 1) -> Centroids:
-    """People at (32, 32) held by their CENTRE, σ = 10 px, s = 40 px."""
+    """People at (32, 32) with the CENTRE as only anchor, σ = 10 px, s = 40 px."""
     weight = np.zeros((count, A), np.float32)
     weight[:, CENTRE] = 1
     full = lambda value: np.full(count, value, np.float32)  # noqa: E731
@@ -211,13 +211,13 @@ def one_pose(anchor_score: float = 1.0) -> Poses:
     )  # fmt: skip
 
 
-def test_model_info_survives_the_metadata():
+def test_model_info_metadata_round_trip():
     info = ModelInfo(radius=24.0, stride=8, seg_stride=4)
     assert ModelInfo.from_metadata(info.to_metadata()) == info
     with pytest.raises(ValueError, match="not a KDC model"):
         ModelInfo.from_metadata({"kdc_preset": "lite"})
 
 
-def test_wrong_shapes_are_refused_with_both_shapes():
+def test_fields_refuse_wrong_shapes():
     with pytest.raises(ValueError, match=r"Fields.heat: expected shape \(18, 8, 8\), got \(17"):
         replace(blank(), heat=np.zeros((17, 8, 8), np.float32))

@@ -1,4 +1,4 @@
-"""A life full of accidents: people come, go and hide, camera and clock jump, frames drop."""
+"""Random events: people come, go and hide, camera and clock jump, frames drop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RATE = 15.0  # frames per second
 
 @dataclass
 class Life:
-    """What happened, and what was answered."""
+    """Counts of the events, and of what the decoder reported."""
 
     frames: int = 0
     dropped: int = 0
@@ -26,13 +26,13 @@ class Life:
     jumps: int = 0  # of the clock, back
     leaps: int = 0  # of the clock, forward
     turns: int = 0  # sudden, of the camera
-    most: int = 0  # people to be seen at once
+    most: int = 0  # people visible at once
     ids: set[int] = field(default_factory=set)
-    tracks: list[int] = field(default_factory=list)  # remembered after each frame
+    tracks: list[int] = field(default_factory=list)  # number of tracks after each frame
 
 
-def _somebody(rng: np.random.Generator, t: float, camera: float) -> tuple[float, Drawn]:
-    """Somebody who starts now, and the time until which they stay."""
+def _random_person(rng: np.random.Generator, t: float, camera: float) -> tuple[float, Drawn]:
+    """Return a person who appears now, and the time at which the person leaves."""
     speed, tall = rng.uniform(-60, 60), rng.uniform(50, 170)
     x, y = camera + rng.uniform(0, SIZE[0]), rng.uniform(120, 250)
     path = line(float(x - speed * t), float(y), float(speed))
@@ -40,7 +40,7 @@ def _somebody(rng: np.random.Generator, t: float, camera: float) -> tuple[float,
 
 
 def shots(seconds: float, rng: np.random.Generator, life: Life) -> Iterator[tuple[float, Clip]]:
-    """Stamps, and clips that show the moment; counts what happens in ``life``."""
+    """Yield stamps, clock errors and clips of one moment; count the events in ``life``."""
     here: list[tuple[float, Drawn]] = []
     wanted, camera, shift, walls = 3, 0.0, 0.0, []
     for t in np.arange(0, seconds, 1 / RATE).tolist():
@@ -48,7 +48,7 @@ def shots(seconds: float, rng: np.random.Generator, life: Life) -> Iterator[tupl
         if rng.random() < 0.003:
             wanted = int(rng.integers(0, MOST + 1))  # a bus arrives, or a door closes
         here = [one for one in here if one[0] > t][:wanted]
-        here += [_somebody(rng, t, camera) for _ in range(wanted - len(here))]
+        here += [_random_person(rng, t, camera) for _ in range(wanted - len(here))]
         if rng.random() < 0.01:
             camera, life.turns = camera + rng.uniform(-150, 150), life.turns + 1
         if rng.random() < 0.02:
@@ -69,7 +69,7 @@ def shots(seconds: float, rng: np.random.Generator, life: Life) -> Iterator[tupl
 
 
 def live(seconds: float, seed: int, watch=lambda t: None) -> Life:
-    """Play such a life to a decoder and check every answer; ``watch`` gets the clip's time."""
+    """Play random events to a decoder and check each result; ``watch`` gets the clip's time."""
     rng, life, decoder = np.random.default_rng(seed), Life(), VideoDecoder()
     forget, last, gone, dead = decoder.tracker.config.lifecycle.forget_after, None, {}, set()
     before: set[int] = set()
@@ -79,7 +79,7 @@ def live(seconds: float, seed: int, watch=lambda t: None) -> Life:
         life.most = max(life.most, int((shot.share > 0.05).sum()))
         life.frames += 1
         if last is not None and not last <= stamp <= last + forget:
-            dead |= life.ids  # nobody is known across such a jump
+            dead |= life.ids  # no track survives such a jump
             gone.clear()
         ids = people.ids.tolist()
         assert len(set(ids)) == len(ids) and not set(ids) & dead

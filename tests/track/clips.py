@@ -14,7 +14,7 @@ from tests.scenes import Scene
 
 
 def fields_of(shot: ComposedFrame, rng: np.random.Generator | None = None) -> Fields:
-    """What a perfect network says of a frame, or with ``rng`` a good one."""
+    """Return the output of a perfect network for a frame, or with ``rng`` of a good one."""
     seen = shot.seen()
     fields = Scene(seen.owner, seen.keypoints).fields()
     return fields if rng is None else noisy(fields, rng)
@@ -24,20 +24,20 @@ def play(
     clip: Clip, stamps: np.ndarray, decoder: VideoDecoder,
     rng: np.random.Generator | None = None,
 ) -> Iterator[tuple[float, ComposedFrame, People]]:  # fmt: skip
-    """Every frame's stamp, truth and answer."""
+    """Yield stamp, truth and result of every frame."""
     for t in stamps.tolist():
         shot = clip.at(t)
         yield t, shot, decoder(fields_of(shot, rng), t)
 
 
 def id_of(shot: ComposedFrame, people: People, figure: int) -> int:
-    """Id that most of a figure's visible pixels bear, 0 = none."""
+    """Return the id of most of a figure's visible pixels, 0 = none."""
     own = people.labels[shot.owner == figure + 1]
     return int(np.bincount(own).argmax()) if len(own) else 0
 
 
 def iou_of(shot: ComposedFrame, people: People, figure: int, identity: int) -> float:
-    """IoU of a figure's visible part and the pixels of an id."""
+    """Return the IoU of a figure's visible part and the pixels of an id."""
     mine, theirs = shot.owner == figure + 1, people.labels == identity
     return float((mine & theirs).sum() / max(1, (mine | theirs).sum()))
 

@@ -8,16 +8,16 @@ import numpy as np
 
 from kdc_core.config import CentroidMode
 from kdc_core.geometry import length
-from kdc_core.letterbox import cell_centres
-from kdc_core.skeleton import CENTRE, A, K
+from kdc_core.letterbox import Letterbox, cell_centres
+from kdc_core.skeleton import CENTRE, DIRECTED, A, K
 from kdc_core.track import TrackConfig
 from kdc_core.track.appearance import unknown_descriptors
 from kdc_core.track.observation import Cells, Observation
 from kdc_core.track.step import Step
 from kdc_core.track.tracks import Tracks
 from kdc_core.track.update import spawn
-from kdc_core.types import Centroids, Phase, Poses
-from kdc_lab.evaluate.composed_clips import STANDING
+from kdc_core.types import Centroids, Fields, Phase, Poses
+from kdc_lab.synth import STANDING
 
 GRID = (30, 40)  # cells of 8 pixels: an image of 320 x 240
 STRIDE = 8
@@ -63,3 +63,26 @@ def tracks(poses: Observation, /, **columns: object) -> Tracks:
     arrays = {name: np.broadcast_to(np.asarray(v), np.shape(getattr(made, name))).copy()
               for name, v in columns.items()}  # fmt: skip
     return replace(made, **arrays)
+
+
+def pointing(seen, target=None, sigma=0.2) -> Fields:
+    """Fields of an image in which the cells of each pose point exactly at its anchors.
+
+    ``target`` (P, 18, 2) replaces the anchors.
+    """
+    h, w = GRID
+    anchor = np.full((A, 2, h * w), 50.0, np.float32)  # points nowhere
+    xy = seen.poses.xy if target is None else target
+    for pose in range(len(seen)):
+        at = seen.cells.at[seen.cells.owner == pose]
+        where = seen.cells.xy[:, seen.cells.owner == pose]
+        anchor[:, :, at] = (xy[pose, :, :, None] - where) / 16
+    seg = np.zeros(h * w, np.float32)
+    seg[seen.cells.at] = 1
+    seg = np.kron(seg.reshape(h, w), np.ones((4, 4), np.float32))
+    zeros = lambda *shape: np.zeros(shape, np.float32)  # noqa: E731
+    return Fields(
+        heat=zeros(A, h, w), short=zeros(A, 2, h, w), mid=zeros(len(DIRECTED), 2, h, w),
+        anchor=anchor.reshape(A, 2, h, w), log_sigma=zeros(h, w), vis=zeros(K, h, w), seg=seg,
+        stride=STRIDE, seg_stride=2, radius=16.0, letterbox=Letterbox.fit(SIZE, 320, 16),
+    )  # fmt: skip

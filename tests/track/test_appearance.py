@@ -1,4 +1,4 @@
-"""Colours tell apart who meets."""
+"""Colour descriptors, and people who are told apart by them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RED, BLUE = (40, 40, 180), (170, 60, 40)  # BGR
 
 
 def colours(*bgr: tuple[int, int, int], cells: int = 60) -> np.ndarray:
-    """Looks (n, 2, 24) of people in one noisy colour each."""
+    """Descriptors (n, 2, 24) of people in one noisy colour each."""
     rng = np.random.default_rng(0)
     found = []
     for colour in bgr:
@@ -28,7 +28,7 @@ def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return appearance.descriptor_distance(a, b, AssociationConfig().colour_range)
 
 
-def test_clothes_differ_more_than_light():
+def test_descriptor_distance_of_clothes_exceeds_that_of_light():
     darker = tuple(round(0.8 * value) for value in RED)
     away = distance(colours(RED), colours(RED, darker, BLUE))
     assert away[0, 0] < 0.05
@@ -36,7 +36,7 @@ def test_clothes_differ_more_than_light():
     assert away[0, 2] == 1
 
 
-def test_unknown_halves_do_not_count():
+def test_descriptors_ignore_unknown_halves():
     known = colours(RED, BLUE)
     half = known.copy()
     half[:, 1] = np.nan  # legs are hidden
@@ -51,7 +51,7 @@ def test_unknown_halves_do_not_count():
     )
 
 
-def test_every_known_histogram_has_mass_one():
+def test_histograms_have_mass_one():
     rng = np.random.default_rng(1)
     lab = rng.integers(0, 256, (400, 3), dtype=np.uint8)
     found = appearance.histograms(lab, rng.integers(0, 5, 400), 6).reshape(6, 3, appearance.BINS)
@@ -60,7 +60,7 @@ def test_every_known_histogram_has_mass_one():
 
 
 @pytest.mark.parametrize(("with_picture", "kept"), [(True, True), (False, False)])
-def test_who_turns_round_out_of_sight_is_known_by_the_clothes(with_picture, kept):
+def test_video_decoder_recognises_people_by_their_clothes(with_picture, kept):
     pytest.importorskip("torch", reason="perfect fields are made by the training targets")
 
     def turning(x: float, speed: float):

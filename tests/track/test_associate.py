@@ -1,4 +1,4 @@
-"""Pairs, gates, and what a turning camera looks like."""
+"""Costs, gates and camera motion on drawn people."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONFIG = TrackConfig()
 
 
 def seen_and_tracks(*people):
-    """Poses of standing people (x, tall), and tracks begun on them."""
+    """Poses of standing people (x, tall), and tracks that start on them."""
     figures = tuple(Drawn(lambda t, x=x: (x, 225.0), tall, 0) for x, tall in people)
     fields = fields_of(Clip(figures).at(0.0))
     seen = observe(fields, *find_poses(fields, DecodeConfig()), CONFIG.association)
@@ -32,7 +32,7 @@ def seen_and_tracks(*people):
     return seen, tracks
 
 
-def test_everybody_is_most_like_himself():
+def test_match_costs_are_lowest_for_the_same_person():
     seen, tracks = seen_and_tracks((60, 120), (120, 150), (200, 140), (270, 170))
     cost = match_costs(tracks, seen, step(0.03, 0.03))
     assert np.diag(cost).max() < 0.05
@@ -41,14 +41,14 @@ def test_everybody_is_most_like_himself():
     assert rows.tolist() == columns.tolist() == [0, 1, 2, 3]
 
 
-def test_pairs_above_the_limit_are_dropped_even_if_forbidden_pairs_are_many():
+def test_solve_drops_pairs_above_the_limit():
     cost = np.array([[np.inf, np.inf, 0.2], [0.9, np.inf, np.inf]])
     rows, columns = solve(cost, 0.7)
     assert rows.tolist() == [0] and columns.tolist() == [2]
     assert [len(part) for part in solve(np.full((2, 2), np.inf), 0.7)] == [0, 0]
 
 
-def test_masks_move_with_the_body():
+def test_mask_iou_moves_masks_with_the_body():
     seen, tracks = seen_and_tracks((60, 120), (200, 150))
     np.testing.assert_allclose(np.diag(mask_iou(tracks, seen.cells, 2)), 1)
     away = compensate(
@@ -59,13 +59,13 @@ def test_masks_move_with_the_body():
 
 
 @pytest.mark.parametrize("by", [(35.0, 0.0), (-60.0, 10.0)])
-def test_a_shift_that_all_share_is_the_cameras(by):
+def test_common_shift_of_all_people_is_the_cameras(by):
     seen, tracks = seen_and_tracks((60, 120), (120, 150), (200, 140), (270, 170))
     turned = compensate(tracks, -np.array(by), step(dt=1.0))
     np.testing.assert_allclose(common_shift(turned, seen), by, atol=1.0)
 
 
-def test_one_person_who_jumps_is_not_the_camera():
+def test_common_shift_ignores_one_person_who_jumps():
     seen, tracks = seen_and_tracks((60, 120), (120, 150), (200, 140), (270, 170))
     xy = tracks.motion.xy.copy()
     xy[1] += 35
@@ -74,7 +74,7 @@ def test_one_person_who_jumps_is_not_the_camera():
     np.testing.assert_array_equal(common_shift(tracks[:1], seen), 0)
 
 
-def test_who_was_lost_comes_back_where_a_walk_leads_and_not_beyond():
+def test_revival_costs_allow_what_a_walk_can_reach():
     seen, tracks = seen_and_tracks((60, 150), (230, 150))
     tracks = tracks[:1]
     near = revival_costs(tracks, seen, step(1.0))
@@ -83,20 +83,20 @@ def test_who_was_lost_comes_back_where_a_walk_leads_and_not_beyond():
     assert np.isfinite(soon[0, 0]) and np.isinf(soon[0, 1])
 
 
-def test_a_child_is_not_an_adult():
+def test_costs_separate_a_child_from_an_adult():
     seen, _ = seen_and_tracks((160, 190))
     _, tracks = seen_and_tracks((160, 100))
     assert np.isinf(match_costs(tracks, seen, step(0.03, 0.03))).all()
     assert np.isinf(revival_costs(tracks, seen, step(2.0))).all()
 
 
-def test_who_turns_sideways_is_the_same_person():
+def test_match_costs_allow_a_person_who_turns():
     seen, tracks = seen_and_tracks((160, 190))
     narrow = replace(seen.centroids, scale=seen.centroids.scale / 1.9)
     assert np.isfinite(match_costs(tracks, replace(seen, centroids=narrow), step(0.2, 0.2)))
 
 
-def test_proportions_do_not_depend_on_the_distance_to_the_camera():
+def test_bone_distance_does_not_depend_on_the_scale():
     seen, tracks = seen_and_tracks((70, 100), (220, 200))
     learned = replace(tracks.body, learned=np.ones((2, 18)))
     alike = body.bone_distance(learned, seen.poses.xy, seen.centroids.confidence)

@@ -130,6 +130,21 @@ def test_mask_iou_by_hand():
     assert (mask_iou(outside, seen.cells, 2) == 0).all()
 
 
+@pytest.mark.parametrize(("dx", "dy"), [(40, 0), (-40, 0), (0, 30), (0, -30), (-1, 0), (0, -1)])
+def test_mask_iou_does_not_wrap_at_the_borders(dx, dy):
+    """The last mask is one cell in a corner; moved out of the image it meets nothing."""
+    seen = observation((160, 180))
+    everywhere = replace(
+        seen.cells, at=np.arange(1200), xy=np.zeros((2, 1200)), owner=np.zeros(1200, int)
+    )
+    one = tracks(seen)
+    one.cells[0] = np.array([0])
+    one = replace(one, cells_at=one.cells_at - 8.0 * np.array([[dx, dy]]))
+    assert mask_iou(one, everywhere, 1).tolist() == [[0]]
+    one = replace(one, cells_at=one.motion.xy[:, BODY])
+    assert mask_iou(one, everywhere, 1).tolist() == [[1 / 1200]]
+
+
 @pytest.mark.parametrize(
     ("x", "unseen", "allowed"),
     # (0.5 + 3 · unseen) scales of 66.7 pixels

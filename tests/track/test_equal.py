@@ -1,4 +1,4 @@
-"""What is computed for all people at once equals the plain rules for one after another."""
+"""Code for all people at once equals the plain rules for one after another."""
 
 from types import SimpleNamespace
 
@@ -26,7 +26,7 @@ def grid(fields) -> np.ndarray:
 
 @given(PEOPLE, SEEDS)
 @settings(max_examples=12, deadline=None)
-def test_silhouettes_and_last_labels(people, seed):
+def test_pixel_prior_equals_plain_rules(people, seed):
     rng = np.random.default_rng(seed)
     fields, _ = crowd(people, rng, *SIZE)
     ids = np.sort(rng.permutation(65535)[: people + 1] + 1)
@@ -82,7 +82,7 @@ def read(labels, x, y) -> np.ndarray:
 
 @given(PEOPLE, SEEDS, st.booleans(), st.floats(0, 1))
 @settings(max_examples=12, deadline=None)
-def test_phi_of_tracks_without_a_pose(people, seed, noise, seen):
+def test_track_phi_equals_plain_rules(people, seed, noise, seen):
     rng = np.random.default_rng(seed)
     fields, poses = (static if noise else crowd)(people, rng, *SIZE)
     at = np.flatnonzero(rng.random(fields.log_sigma.size) < 0.6)

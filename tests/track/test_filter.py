@@ -1,4 +1,4 @@
-"""Filters: time is time however it is cut, and noise is averaged away."""
+"""Kalman and One-Euro filters: independent of the frame rate, and less noisy than their input."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def some(people=3, seed=0):
 
 @settings(max_examples=50, deadline=None)
 @given(cuts=st.lists(st.floats(0.001, 0.2), min_size=1, max_size=6))
-def test_many_short_steps_equal_a_long_one(cuts):
+def test_kalman_predict_many_short_steps_equal_a_long_one(cuts):
     motion = stepped = some()
     density = np.full((3, POINTS), 900.0)
     for dt in cuts:
@@ -31,7 +31,7 @@ def test_many_short_steps_equal_a_long_one(cuts):
     np.testing.assert_allclose(stepped.variance, once.variance, rtol=1e-6)
 
 
-def test_a_walk_is_learned_from_noisy_places():
+def test_kalman_learns_a_walk_from_noisy_positions():
     rng, speed = np.random.default_rng(1), np.array([120.0, -30.0])
     motion = kalman.initiate(np.zeros((1, POINTS, 2)), np.full((1, POINTS), 3.0),
                           np.full((1, POINTS), 80.0))  # fmt: skip
@@ -44,7 +44,7 @@ def test_a_walk_is_learned_from_noisy_places():
     assert np.linalg.norm(motion.velocity[0] - speed, axis=1).mean() < 20
 
 
-def test_a_variance_stays_positive_and_what_is_not_measured_stays():
+def test_kalman_correct_keeps_variances_positive_and_unmeasured_points():
     motion = some()
     noise = np.full((3, POINTS), 1e-3)
     noise[:, 4] = np.inf
@@ -55,7 +55,7 @@ def test_a_variance_stays_positive_and_what_is_not_measured_stays():
     np.testing.assert_allclose(after.xy[:, 5], motion.xy[:, 5] + 5, atol=1e-3)
 
 
-def test_who_coasts_slows_down_and_keeps_the_shape():
+def test_kalman_coast_slows_down_and_keeps_the_shape():
     motion = some()
     motion.velocity[:] = 100.0
     shape = np.random.default_rng(3).uniform(-50, 50, (3, 18, 2))
@@ -67,7 +67,7 @@ def test_who_coasts_slows_down_and_keeps_the_shape():
     np.testing.assert_allclose(motion.xy[:, :18], body, atol=0.1)
 
 
-def test_published_keypoints_shake_less_and_follow_a_quick_arm():
+def test_one_euro_shakes_less_and_follows_a_quick_arm():
     rng, rate = np.random.default_rng(0), 30
     still = rng.normal(0, 0.02, (90, 1, 18, 2))
     state, shown = one_euro.initial_state(still[0]), []

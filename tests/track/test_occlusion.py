@@ -1,4 +1,4 @@
-"""The promise of the tracker on drawn clips: same person, same id, same mask."""
+"""Drawn clips: the same person keeps the same id and mask."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CROSSING = Clip((Drawn(line(70, 215, 80), 150), Drawn(line(250, 225, -80), 165, 
 
 
 def ids_seen(clip, times, decoder, rng=None, least=0.3):
-    """Ids that each figure bore in frames where at least a share of it was visible."""
+    """Return the ids of each figure in frames where at least the share ``least`` was visible."""
     ids = [set() for _ in clip.figures]
     for _, shot, people in play(clip, times, decoder, rng):
         for figure in np.flatnonzero(shot.share >= least):
@@ -48,7 +48,7 @@ def behind_pillar(gap, speed=0.0, start=0.6):
 
 
 @pytest.mark.parametrize("noise", [False, True])
-def test_two_people_cross_and_keep_their_ids(noise):
+def test_crossing_people_keep_their_ids(noise):
     rng = np.random.default_rng(1) if noise else None
     decoder, late = VideoDecoder(), []
     for t, shot, people in play(CROSSING, stamps(2.2), decoder, rng):
@@ -61,7 +61,7 @@ def test_two_people_cross_and_keep_their_ids(noise):
 
 @pytest.mark.parametrize("mode", ["weighted", "single"])
 def test_a_switch_of_the_centroid_changes_neither_id_nor_mask(mode):
-    # the same fields for two seconds; the confidence of whatever carries the person breaks away
+    # the same fields for two seconds, in which the primary anchor loses its confidence
     decoder = VideoDecoder(DecodeConfig(centroid=CentroidConfig(mode=mode)))
     fields = fields_of(Clip((standing(110), standing(230, 170))).at(0.0))
     before = decoder(fields, 0.0)
@@ -97,7 +97,7 @@ def test_the_visible_part_keeps_its_mask_until_four_fifths_are_hidden(side):
 
 @pytest.mark.parametrize("speed", [0.0, 60.0, 120.0])
 @pytest.mark.parametrize("gap", [0.3, 1.0, 2.0])
-def test_who_was_hidden_comes_back_with_the_same_id(gap, speed):
+def test_hidden_person_comes_back_with_the_same_id(gap, speed):
     clip, seconds = behind_pillar(gap, speed)
     decoder, hidden, ids = VideoDecoder(), 0, set()
     for _, shot, people in play(clip, stamps(seconds, 15), decoder):
@@ -108,7 +108,7 @@ def test_who_was_hidden_comes_back_with_the_same_id(gap, speed):
     assert ids == {1}
 
 
-def test_who_turns_back_behind_a_wall_has_not_left_though_the_prediction_has():
+def test_person_who_turns_back_behind_a_wall_keeps_the_id():
     def feet(t):
         return 40 + 140 * min(t, 1.2, max(0.0, 5.2 - t)), 215.0  # in, wait, and back
 
@@ -117,7 +117,7 @@ def test_who_turns_back_behind_a_wall_has_not_left_though_the_prediction_has():
     assert ids_seen(clip, stamps(5.2), VideoDecoder()) == [{1}]
 
 
-def test_two_who_pass_each_other_unseen_keep_their_ids():
+def test_people_who_pass_each_other_unseen_keep_their_ids():
     clip = Clip(
         (Drawn(line(30, 215, 80), 150), Drawn(line(290, 222, -80), 160, 1.1)),
         pillars=lambda t: [(90.0, 0.0, 230.0, 240.0)],
@@ -125,25 +125,25 @@ def test_two_who_pass_each_other_unseen_keep_their_ids():
     assert ids_seen(clip, stamps(3.2), VideoDecoder()) == [{1}, {2}]
 
 
-def test_hiding_for_longer_than_the_memory_makes_a_stranger():
+def test_person_hidden_for_too_long_gets_a_new_id():
     clip, seconds = behind_pillar(2.5)
     decoder = VideoDecoder(track=TrackConfig(lifecycle=LifecycleConfig(forget_after=1.5)))
     assert ids_seen(clip, stamps(seconds, 15), decoder) == [{1, 2}]
 
 
 @pytest.mark.parametrize("rate", [15.0, 60.0])
-def test_the_rate_of_the_camera_does_not_matter(rate):
+def test_ids_do_not_depend_on_the_frame_rate(rate):
     assert ids_seen(CROSSING, stamps(2.2, rate), VideoDecoder(), least=0.5) == [{1}, {2}]
 
 
-def test_every_second_frame_may_be_lost():
+def test_ids_survive_the_loss_of_half_of_the_frames():
     times = stamps(2.2)
     kept = np.sort(np.random.default_rng(5).choice(len(times), len(times) // 2, replace=False))
     assert ids_seen(CROSSING, times[kept], VideoDecoder(), least=0.5) == [{1}, {2}]
 
 
 @pytest.mark.parametrize("speed", [-150.0, 300.0])
-def test_a_camera_that_pans_changes_no_id(speed):
+def test_ids_survive_a_pan_of_the_camera(speed):
     figures = tuple(Drawn(line(110 + 80 * i, 200 + 10 * i, 15), 110 + 10 * i) for i in range(4))
 
     def camera(t):
@@ -164,12 +164,12 @@ def test_a_person_hidden_during_a_pan_is_found_again():
     assert ids == [{1}, {2}, {3}, {4}]
 
 
-def test_a_missed_pose_leaves_the_mask(monkeypatch):
+def test_mask_survives_missed_poses(monkeypatch):
     decoder = VideoDecoder()
     for _, shot, people in play(CROSSING, stamps(0.5), decoder):
         whole = [iou_of(shot, people, f, f + 1) for f in (0, 1)]
     update = decoder.tracker.update
-    monkeypatch.setattr(  # the decoder finds nobody at all
+    monkeypatch.setattr(  # the decoder finds no pose
         decoder.tracker, "update",
         lambda fields, poses, centroids, stamp, image, mode, prior: update(
             fields, poses[:0], replace(centroids, **{
@@ -185,7 +185,7 @@ def test_a_missed_pose_leaves_the_mask(monkeypatch):
             assert min(blind) > 0.9 * min(whole)
 
 
-def test_who_is_hidden_has_a_row_without_pixels_and_then_none():
+def test_hidden_person_has_a_row_without_pixels_and_then_none():
     clip, _ = behind_pillar(2.0)
     decoder, phases = VideoDecoder(), []
     for _, shot, people in play(clip, stamps(2.0, 15), decoder):
@@ -195,3 +195,24 @@ def test_who_is_hidden_has_a_row_without_pixels_and_then_none():
             assert all(score == 0 for score in people.mask_score)
     assert phases[0] == [Phase.CONFIRMED]
     assert [Phase.OCCLUDED] in phases and phases[-1] == []
+
+
+def out_and_in(t):
+    """Feet of a person who walks out on the right, and in again four seconds later."""
+    return (250 + 150 * min(t, 1.0) - 150 * float(np.clip(t - 4.0, 0, 1)), 220.0)
+
+
+@pytest.mark.parametrize(("hides", "same"), [(False, False), (True, True)])
+def test_video_decoder_remembers_hidden_people_longer_than_those_who_left(hides, same):
+    curtain = [(0.0, 0.0, 320.0, 240.0)]
+    clip = Clip(
+        (Drawn((lambda t: (160.0, 220.0)) if hides else out_and_in, 150),),
+        pillars=lambda t: curtain if hides and 0.5 <= t < 3.5 else [],
+    )
+    ids = [
+        people.ids.tolist()
+        for _, shot, people in play(clip, stamps(5.2, 15), VideoDecoder())
+        if (shot.owner == 1).sum() > 3000
+    ]
+    assert ids[0] == [1]
+    assert (ids[-1] == [1]) == same

@@ -1,4 +1,4 @@
-"""Who is reported, by hand-made scores."""
+"""People who are reported, by scores that are set by hand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def scored(seven: float, three: float):
     )  # fmt: skip
 
 
-def test_below_the_threshold_neither_row_nor_pixel_is_reported():
+def test_score_gate_removes_row_and_pixels_below_min_score():
     got = ScoreGate()(scored(0.2, 0.9), 0.5)
     assert got.ids.tolist() == [3] and not got.labels.any()
     got = ScoreGate()(scored(0.9, 0.2), 0.5)
@@ -26,7 +26,7 @@ def test_below_the_threshold_neither_row_nor_pixel_is_reported():
     assert len(ScoreGate()(scored(0.2, 0.2), 0.5)) == 0
 
 
-def test_who_was_reported_may_fade():
+def test_score_gate_keeps_people_who_passed_once():
     gate = ScoreGate()
     assert len(gate(scored(0.9, 0.2), 0.5)) == 1
     got = gate(scored(0.1, 0.2), 0.5)
@@ -34,14 +34,14 @@ def test_who_was_reported_may_fade():
     assert gate(scored(0.1, 0.6), 0.5).ids.tolist() == [7, 3]
 
 
-def test_another_threshold_is_asked_of_everybody():
+def test_score_gate_applies_a_new_min_score_to_all():
     gate = ScoreGate()
     assert len(gate(scored(0.6, 0.8), 0.5)) == 2
     assert gate(scored(0.6, 0.8), 0.7).ids.tolist() == [3]
     assert len(gate(scored(0.6, 0.8), 0.5)) == 2
 
 
-def test_who_stands_there_is_not_forgotten_for_newcomers():
+def test_score_gate_remembers_people_who_stay():
     gate = ScoreGate()
     for k in range(5 * REMEMBERED):
         first = 0.1 if k else 0.9
@@ -49,7 +49,7 @@ def test_who_stands_there_is_not_forgotten_for_newcomers():
         assert 7 in got.ids
 
 
-def test_what_is_remembered_is_bounded():
+def test_score_gate_memory_is_bounded():
     gate = ScoreGate()
     for k in range(5 * REMEMBERED):
         gate(replace(scored(1.0, 1.0), ids=np.array([7, 8 + k])), 0.5)

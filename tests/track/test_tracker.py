@@ -1,4 +1,4 @@
-"""Rules of the tracker: order, time, numbers, and a life full of accidents."""
+"""Rules of the tracker: order of poses, time, and ids."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def assert_same(a, b):
             np.testing.assert_array_equal(value, getattr(theirs, name), err_msg=name)
 
 
-def test_the_order_of_the_poses_does_not_matter(found):
+def test_tracker_does_not_depend_on_the_order_of_poses(found):
     rng, plain, mixed = np.random.default_rng(0), Tracker(), Tracker()
     for fields, poses, centroids, t in found:
         order = rng.permutation(len(poses))
@@ -56,7 +56,7 @@ def test_the_order_of_the_poses_does_not_matter(found):
         assert_same(plain.update(fields, poses, centroids, t), shuffled)
 
 
-def test_time_that_runs_backwards_starts_anew_with_new_ids(found, caplog):
+def test_tracker_restarts_when_time_runs_backwards(found, caplog):
     tracker = Tracker()
     for fields, poses, centroids, t in found[:4]:
         last = tracker.update(fields, poses, centroids, t)
@@ -67,7 +67,7 @@ def test_time_that_runs_backwards_starts_anew_with_new_ids(found, caplog):
     assert (anew.phase == Phase.CONFIRMED).all()
 
 
-def test_another_letterbox_starts_anew(found, caplog):
+def test_tracker_restarts_with_another_letterbox(found, caplog):
     tracker = Tracker()
     tracker.update(*found[0])
     wide = Clip(CROSSING.figures, size=(384, 256))
@@ -78,7 +78,7 @@ def test_another_letterbox_starts_anew(found, caplog):
     assert isinstance(fields.letterbox, Letterbox)
 
 
-def test_after_a_long_pause_nobody_is_recognised(found):
+def test_tracker_restarts_after_a_long_pause(found):
     tracker = Tracker(TrackConfig(lifecycle=LifecycleConfig(forget_after=2.0)))
     fields, poses, centroids, _ = found[0]
     tracker.update(fields, poses, centroids, 0.0)
@@ -86,7 +86,7 @@ def test_after_a_long_pause_nobody_is_recognised(found):
     assert sorted(tracker.update(fields, poses, centroids, 4.0).ids) == [3, 4]
 
 
-def test_the_same_stamp_twice_is_harmless(found):
+def test_tracker_accepts_a_repeated_stamp(found):
     tracker = Tracker()
     fields, poses, centroids, t = found[0]
     for stamp in (t, t, t + 0.1, t + 0.1):
@@ -95,7 +95,7 @@ def test_the_same_stamp_twice_is_harmless(found):
         assert all(np.isfinite(value).all() for value in columns(frame.centroids).values())
 
 
-def test_a_newcomer_is_tentative_for_a_tenth_of_a_second(found):
+def test_tracker_confirms_a_new_person_after_a_tenth_of_a_second(found):
     tracker = Tracker()
     for fields, poses, centroids, t in found[:6]:
         keep = left_most(poses, 1 if t < 0.1 else 2)
@@ -106,7 +106,7 @@ def test_a_newcomer_is_tentative_for_a_tenth_of_a_second(found):
             assert phase[2] == (Phase.TENTATIVE if t < 0.23 else Phase.CONFIRMED)
 
 
-def test_a_ghost_of_one_frame_leaves_nothing(found):
+def test_tracker_deletes_a_detection_of_one_frame(found):
     tracker = Tracker()
     seen = []
     for i, (fields, poses, centroids, t) in enumerate(found[:6]):
@@ -115,7 +115,7 @@ def test_a_ghost_of_one_frame_leaves_nothing(found):
     assert seen[1] == [1] and 2 in seen[2] and seen[-1] == [1]
 
 
-def test_a_double_pose_makes_no_second_person(found):
+def test_tracker_ignores_a_duplicate_pose(found):
     tracker = Tracker()
     for fields, poses, centroids, t in found[:4]:
         twice = np.array([0, 1, 0] if t else [0, 1])
@@ -123,7 +123,7 @@ def test_a_double_pose_makes_no_second_person(found):
         assert sorted(frame.ids) == [1, 2]
 
 
-def test_ids_start_anew_only_when_a_pixel_can_hold_no_more(found, caplog):
+def test_id_allocator_starts_anew_after_the_largest_id(found, caplog):
     config = TrackConfig()
     tracker = Tracker(config)
     tracker.update(*found[0])
@@ -144,7 +144,7 @@ def test_labels_are_track_ids_and_every_switch_belongs_to_a_row(found):
         assert all(event.before != event.after for event in decoder.switches)
 
 
-def test_a_shift_between_two_close_frames_tells_no_speed(found):
+def test_compensate_between_close_frames_adds_no_velocity(found):
     tracker = Tracker()
     tracker.update(*found[0])
     tracks = tracker.tracks
@@ -155,7 +155,7 @@ def test_a_shift_between_two_close_frames_tells_no_speed(found):
         np.testing.assert_allclose(gained, [[[speed, 0]] * 19] * len(tracks))
 
 
-def test_other_settings_act_on_the_next_frame(found):
+def test_video_decoder_config_acts_on_the_next_frame(found):
     decoder, (fields, *_, t) = (
         VideoDecoder(DecodeConfig(hough=HoughConfig(peak_threshold=1.0))),
         found[0],

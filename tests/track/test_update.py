@@ -6,13 +6,14 @@ import math
 from dataclasses import fields as columns_of
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 from kdc_core.config import CentroidMode
 from kdc_core.errors import InputError
 from kdc_core.letterbox import Letterbox
-from kdc_core.skeleton import CENTRE, DIRECTED, A, K
+from kdc_core.skeleton import CENTRE, A, K
 from kdc_core.track import (
     AssociationConfig,
     LifecycleConfig,
@@ -41,33 +42,10 @@ from kdc_core.track.update import (
     update_matched,
     update_unmatched,
 )
-from kdc_core.types import Fields, Phase
-from tests.track.steps import GRID, SIZE, STRIDE, observation, step, tracks
+from kdc_core.types import Phase
+from tests.track.steps import GRID, SIZE, STRIDE, observation, pointing, step, tracks
 
 EMPTY = np.zeros(0, int)
-
-
-def pointing(seen, target=None, sigma=0.2) -> Fields:
-    """Fields of an image in which the cells of each pose point exactly at its anchors.
-
-    ``target`` (P, 18, 2) replaces the anchors.
-    """
-    h, w = GRID
-    anchor = np.full((A, 2, h * w), 50.0, np.float32)  # points nowhere
-    xy = seen.poses.xy if target is None else target
-    for pose in range(len(seen)):
-        at = seen.cells.at[seen.cells.owner == pose]
-        where = seen.cells.xy[:, seen.cells.owner == pose]
-        anchor[:, :, at] = (xy[pose, :, :, None] - where) / 16
-    seg = np.zeros(h * w, np.float32)
-    seg[seen.cells.at] = 1
-    seg = np.kron(seg.reshape(h, w), np.ones((4, 4), np.float32))
-    zeros = lambda *shape: np.zeros(shape, np.float32)  # noqa: E731
-    return Fields(
-        heat=zeros(A, h, w), short=zeros(A, 2, h, w), mid=zeros(len(DIRECTED), 2, h, w),
-        anchor=anchor.reshape(A, 2, h, w), log_sigma=zeros(h, w), vis=zeros(K, h, w), seg=seg,
-        stride=STRIDE, seg_stride=2, radius=16.0, letterbox=Letterbox.fit(SIZE, 320, 16),
-    )  # fmt: skip
 
 
 # --- parameters
@@ -76,6 +54,7 @@ def pointing(seen, target=None, sigma=0.2) -> Fields:
 @pytest.mark.parametrize(
     ("part", "name", "value"),
     [
+        (MotionConfig, "overlap_noise", -0.1),
         (MotionConfig, "keypoint_noise", 0.0),
         (MotionConfig, "crowd", 0),
         (MotionConfig, "min_confidence", 1.5),
@@ -107,6 +86,22 @@ def test_config_checks_every_field(part):
             part(**{field.name: math.nan})
 
 
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        (MotionConfig, "overlap_noise", 0.0),
+        (MotionConfig, "pan_persistence", 1.0),
+        (MotionConfig, "crowd", 1),
+        (AssociationConfig, "strong", 0.0),
+        (AssociationConfig, "scale_ratio", 1.0),
+        (PixelConfig, "max_anchors", 18),
+        (VisibilityConfig, "off", 0.6),
+    ],
+)
+def test_config_accepts_the_limits(part, name, value):
+    assert getattr(part(**{name: value}), name) == value
+
+
 # --- motion
 
 
@@ -114,10 +109,11 @@ def test_predict_tracks_by_hand():
     one = tracks(observation((160, 180)))
     one.motion.velocity[:] = 10.0, -20.0
     scale = one.body.scale[0]
-    after = predict_tracks(one, step(dt=0.5)).motion
+    config = TrackConfig(motion=MotionConfig(limb_agility=3.0, body_agility=0.6))
+    after = predict_tracks(one, step(dt=0.5, config=config)).motion
     np.testing.assert_allclose(after.xy - one.motion.xy, [[[5, -10]] * POINTS], atol=1e-9)
     gained = after.variance[0, :, 2] - one.motion.variance[0, :, 2]
-    np.testing.assert_allclose(gained[:A], (2.0 * scale) ** 2 * 0.5)
+    np.testing.assert_allclose(gained[:A], (3.0 * scale) ** 2 * 0.5)
     np.testing.assert_allclose(gained[BODY], (0.6 * scale) ** 2 * 0.5)
 
 
@@ -309,6 +305,15 @@ def test_requery_cells_must_point_at_the_track(miss, found):
     np.testing.assert_allclose(got.xy, anchors, atol=1e-2)
 
 
+def test_requery_tracks_without_weights_use_their_centre():
+    seen = observation((60, 180), (260, 180))
+    two = tracks(seen)
+    two.visibility.weight[0] = 0.0
+    two.motion.xy[0, :CENTRE] += 12.0  # only the CENTRE is where the cells point
+    got = requery(pointing(seen), seen.cells, two, two[:0], None, PixelConfig())
+    np.testing.assert_allclose(got.share, [1.0, 1.0], rtol=0.05)
+
+
 def test_requery_cells_go_to_the_best_of_two_tracks():
     seen = observation((160, 180))
     two = tracks(observation((160, 180), (160, 180)))
@@ -445,6 +450,30 @@ def test_is_isolated_by_hand():
     assert body.is_isolated(origin, scale, 0.91).tolist() == [False, False, True]
 
 
+@pytest.mark.parametrize(
+    ("joint", "rigid"),
+    [(0, 1), (1, 1), (2, 1), (3, 1), (4, 1), (5, 2), (6, 2), (7, 0.7), (8, 0.7), (9, 0.2),
+     (10, 0.2), (11, 2), (12, 2), (13, 0.7), (14, 0.7), (15, 0.3), (16, 0.3)],
+)  # fmt: skip
+def test_locate_weight_of_each_joint(joint, rigid):
+    seen = observation((160, 180))
+    xy = seen.poses.xy.astype(float)
+    xy[0, joint, 0] += 16.8
+    origin, _ = body.locate(tracks(seen).body, xy, seen.centroids.confidence)
+    shift = origin[0, 0] - seen.position[0, 0]
+    np.testing.assert_allclose(shift, rigid, rtol=1e-3)  # the weights' sum is 16.8
+
+
+@pytest.mark.parametrize("joint", range(K))
+def test_bone_distance_depends_on_the_trunk_and_what_is_next_to_it(joint):
+    seen = observation((160, 180))
+    one = replace(tracks(seen).body, learned=np.ones((1, A)))
+    xy = seen.poses.xy.astype(float)
+    xy[0, joint] += (9.0, 4.0)
+    changed = body.bone_distance(one, xy, seen.centroids.confidence)[0, 0] > 1e-3
+    assert changed == (joint in (0, 5, 6, 11, 12, 13, 14))
+
+
 # --- filters
 
 
@@ -500,6 +529,19 @@ def test_update_visibility_hysteresis(state_on, value, above, on):
     shape = np.arange(2 * A).reshape(1, A, 2).astype(float)
     after = v.update_visibility(state, confidence, shape, 0.05, config)
     assert after.on.tolist() == [[on] * K]
+
+
+def test_update_visibility_averages_and_fades_by_hand():
+    config = VisibilityConfig(average_time=0.2, fade=0.1)
+    state = v.initial_visibility(np.full((1, A), 0.8), config)
+    confidence = np.full((1, A), 0.9)
+    after = v.update_visibility(state, confidence, np.zeros((1, A, 2)), 0.05, config)
+    value = 0.8 + 0.1 * (1 - np.exp(-0.25))
+    np.testing.assert_allclose(after.value, value)
+    np.testing.assert_allclose(after.above, 0.05)
+    rate = 1 - np.exp(-0.5)
+    np.testing.assert_allclose(after.weight[0, :K], 0.8 + rate * (value - 0.8))
+    np.testing.assert_allclose(after.weight[0, CENTRE], 16 * (0.8 + rate * 0.1))
 
 
 def test_initial_visibility_by_hand():
@@ -559,6 +601,20 @@ def test_apply_mode(mode, temporal, anchors):
     assert np.flatnonzero(after.weight[0]).tolist() == anchors
 
 
+def test_find_switches_by_hand():
+    config = VisibilityConfig()
+    before = v.initial_visibility(np.full((3, A), 0.8), config)
+    after = replace(before, primary=np.array([4, 0, CENTRE]))
+    before = replace(before, primary=np.array([0, 0, CENTRE - 1]))
+    first, second = v.find_switches(before, after, np.array([7, 8, 9]), 2.5)
+    assert (first.id, first.before, first.after, first.stamp) == (7, 0, 4, 2.5)
+    assert first.reason == "nose 0.80 -> 0.80, right_ear 0.80"
+    assert (second.id, second.after) == (9, CENTRE)
+    assert second.reason == "right_ankle 0.80 -> 0.80, no keypoint"
+    back = v.find_switches(after, before, np.array([7, 8, 9]), 2.5)
+    assert back[1].reason == "right_ankle 0.80"
+
+
 # --- camera
 
 
@@ -571,6 +627,11 @@ def test_common_shift_must_explain_two_people():
     one_moved.motion.xy[0] -= 30.0
     one_moved.motion.xy[1] += 100.0
     assert not common_shift(one_moved, seen).any()
+    four = observation((40, 180), (110, 190), (190, 170), (280, 180))
+    panned = tracks(four)
+    panned.motion.xy[:] -= (30.0, -12.0)
+    panned.motion.xy[1] += (47.0, 9.0)  # walks on its own
+    np.testing.assert_allclose(common_shift(panned, four), (30, -12), rtol=1e-4)
     near = tracks(seen)
     near.motion.xy[:] -= 5.0  # well within the predictions' error
     assert not common_shift(near, seen).any()
@@ -592,18 +653,32 @@ def test_describe_upper_and_lower_halves():
     seen = observation((160, 180))
     image = np.zeros((240, 320, 3), np.uint8)
     hips = int(seen.poses.xy[0, [11, 12], 1].mean())
-    image[:hips], image[hips:] = (40, 40, 180), (170, 60, 40)  # red above, blue below
+    image[:] = 0, 200, 0  # green around the person
+    left, right = (int(seen.cells.xy[0].min()) - 4, int(seen.cells.xy[0].max()) + 4)
+    image[:hips, left:right], image[hips:, left:right] = (40, 40, 180), (170, 60, 40)
     letterbox = Letterbox.fit(SIZE, 320, 16)
     found = appearance.describe(
         image, letterbox, STRIDE, seen.cells.at, seen.cells.owner, seen.poses
     )
     swapped = found[:, ::-1]
+    lab = cv2.cvtColor(np.uint8([[(40, 40, 180)] * 6]), cv2.COLOR_BGR2LAB)[0]
+    red = appearance.histograms(lab, np.zeros(6, int), 1)
+    np.testing.assert_allclose(found[0, 0], red[0], atol=0.2)  # red above, blue below
     assert appearance.descriptor_distance(found, found, 0.4)[0, 0] < 1e-6
     assert appearance.descriptor_distance(found, swapped, 0.4)[0, 0] == 1
     none = appearance.describe(
         image, letterbox, STRIDE, seen.cells.at, np.full(len(seen.cells.at), -1), seen.poses
     )
     assert np.isnan(none).all()
+
+
+def test_describe_ignores_cells_in_the_padding():
+    seen = observation((160, 180))
+    letterbox = Letterbox.fit((308, 232), 308, 16)  # in an input of 320 x 240
+    assert letterbox.input_size == SIZE
+    image, at = np.full((232, 308, 3), 90, np.uint8), np.arange(1200)
+    found = appearance.describe(image, letterbox, STRIDE, at, np.zeros(1200, int), seen.poses)
+    assert np.isfinite(found).all() and found.shape == (1, 2, 24)
 
 
 @pytest.mark.parametrize(("cells", "known"), [(5, False), (6, True)])

@@ -1,4 +1,4 @@
-"""The centroid is calm while confidences flicker, and quick when a part is hidden."""
+"""The primary anchor is stable while confidences flicker, and moves fast when it is hidden."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHAPE = np.repeat(np.concatenate([STANDING, [[0, -0.5]]])[None] * 1.8, PEOPLE, a
 
 
 def flicker(rate, rng, correlation=0.15):
-    """Confidences (n, T, 18) with noise of 0.1 and about 15 occlusions a minute; what is hidden."""
+    """Return confidences (n, T, 18) with noise of 0.1 and 15 occlusions a minute, and the truth."""
     n, step = round(SECONDS * rate), np.exp(-1 / rate / correlation)
     base = rng.uniform(0.75, 0.95, (PEOPLE, 17))
     noise = np.zeros((n, PEOPLE, 17))
@@ -37,7 +37,7 @@ def flicker(rate, rng, correlation=0.15):
 
 
 @pytest.mark.parametrize("rate", [15.0, 30.0, 60.0])
-def test_the_centroid_switches_about_as_often_as_something_is_hidden(rate):
+def test_primary_switches_about_as_often_as_something_is_hidden(rate):
     config = VisibilityConfig()
     confidence, hidden = flicker(rate, np.random.default_rng(4))
     state, switched, blind = v.initial_visibility(confidence[0], config), 0, 0
@@ -52,7 +52,7 @@ def test_the_centroid_switches_about_as_often_as_something_is_hidden(rate):
     assert blind / hidden[..., 0].size < 0.01
 
 
-def test_a_hidden_centroid_is_left_within_a_fifth_of_a_second_for_one_that_stays():
+def test_primary_leaves_a_hidden_keypoint_within_a_fifth_of_a_second():
     config, seen = VisibilityConfig(), np.full((1, 18), 0.8)
     seen[0, 5] = 0.95
     state = v.initial_visibility(seen, config)
@@ -68,7 +68,7 @@ def test_a_hidden_centroid_is_left_within_a_fifth_of_a_second_for_one_that_stays
     assert state.primary[0] == kept
 
 
-def test_one_lucky_frame_does_not_bring_a_keypoint_back():
+def test_keypoint_is_not_visible_after_one_good_frame():
     config, seen = VisibilityConfig(), np.full((1, 18), 0.8)
     seen[0, 9] = 0.0
     state = v.initial_visibility(seen, config)
@@ -79,7 +79,7 @@ def test_one_lucky_frame_does_not_bring_a_keypoint_back():
     assert not state.on[0, 9] and state.weight[0, 9] == 0
 
 
-def test_without_any_keypoint_the_centre_carries_the_person():
+def test_primary_is_the_centre_without_keypoints():
     config = VisibilityConfig()
     state = v.initial_visibility(np.full((1, 18), 0.9), config)
     for _ in range(30):
@@ -98,7 +98,7 @@ def test_weights_fade_in_and_their_sum_never_vanishes():
         assert (state.weight >= 0).all() and (state.weight.sum(axis=1) > 0).all()
 
 
-def test_an_event_says_what_happened():
+def test_find_switches_states_the_reason():
     config, seen = VisibilityConfig(), np.full((1, 18), 0.8)
     seen[0, 5] = 0.95
     before = after = v.initial_visibility(seen, config)
@@ -112,7 +112,7 @@ def test_an_event_says_what_happened():
         event.id = 8
 
 
-def test_what_carries_next_is_far_from_what_is_hidden():
+def test_primary_moves_far_from_hidden_keypoints():
     config, seen = VisibilityConfig(), np.full((1, 18), 0.8)
     seen[0, 11] = 0.95  # the left hip carries …
     state = v.initial_visibility(seen, config)

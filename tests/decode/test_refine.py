@@ -1,4 +1,4 @@
-"""Anchors without a peak: read again from close by, but only on the person's own pixels."""
+"""Refinement of anchors without a peak, which happens on the person's own pixels only."""
 
 from dataclasses import replace
 
@@ -19,14 +19,14 @@ LEGS = [13, 14, 15, 16]
 
 
 def legless(scene: Scene, stretch: float) -> Fields:
-    """No leg has a peak, and offsets to anchors are ``stretch`` times what they should be."""
+    """Fields without peaks of the legs; offsets to anchors are multiplied by ``stretch``."""
     fields = scene.fields()
     fields.heat[LEGS] = 0.01
     return replace(fields, anchor=fields.anchor * np.float32(stretch))
 
 
 def legs_miss(scene: Scene, fields: Fields, steps: int) -> np.ndarray:
-    """Pixels (4,) by which the first person's legs are missed."""
+    """Errors (4,) of the first person's legs, pixels."""
     config = DecodeConfig(group=GroupConfig(unmatched_steps=steps))
     poses, _ = find_poses(fields, config)
     nearest = np.linalg.norm(poses.xy[:, 0] - scene.keypoints[0, 0, :2], axis=1).argmin()
@@ -34,7 +34,7 @@ def legs_miss(scene: Scene, fields: Fields, steps: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("stretch", [0.8, 0.9])
-def test_every_step_takes_away_most_of_an_error_that_grows_with_the_distance(stretch):
+def test_refine_unmatched_removes_most_of_the_error_per_step(stretch):
     scene = draw([(300, 450)], [360])
     fields = legless(scene, stretch)
     before, once, twice = (legs_miss(scene, fields, steps) for steps in (0, 1, 2))
@@ -43,15 +43,15 @@ def test_every_step_takes_away_most_of_an_error_that_grows_with_the_distance(str
     assert twice.max() < 2
 
 
-def test_off_the_person_nothing_moves():
+def test_refine_unmatched_off_the_person_moves_nothing():
     scene = draw([(300, 450)], [360])
     fields = legless(scene, 0.8)
     fields = replace(fields, seg=np.zeros_like(fields.seg))
     np.testing.assert_array_equal(legs_miss(scene, fields, 0), legs_miss(scene, fields, 2))
 
 
-def test_on_a_neighbours_pixels_nothing_moves():
-    """There the field tells of the neighbour, whom it misses least."""
+def test_refine_unmatched_on_a_neighbour_moves_nothing():
+    """There the field fits the neighbour best."""
     scene = draw([(300, 450), (380, 450)], [360, 360])
     poses, _ = find_poses(scene.fields(), DecodeConfig())
     first, second = poses.xy[:, CENTRE, 0].argsort()
@@ -60,15 +60,15 @@ def test_on_a_neighbours_pixels_nothing_moves():
     matched[first, ankle] = False
     for there, moves in ((poses.xy[second, ankle], False), (poses.xy[first, ankle] + 3, True)):
         xy[first, ankle] = there
-        asked = replace(poses, matched=matched, xy=xy)
-        settled = refine_unmatched(scene.fields(), asked, GroupConfig())
-        assert bool((settled.xy != xy).any()) == moves
+        pose = replace(poses, matched=matched, xy=xy)
+        refined = refine_unmatched(scene.fields(), pose, GroupConfig())
+        assert bool((refined.xy != xy).any()) == moves
 
 
-def test_legs_below_the_picture_do_not_run_away():
-    """The field ends at the border: what it says there is said from there."""
+def test_refine_unmatched_below_the_image_stays_bounded():
+    """The field ends at the border: outside, the offsets of the border's cell are used."""
     scene = draw([(300, 450)], [360])
-    whole, rows = scene.fields(), 36  # the picture ends at 288, the knees are at 350 pixels
+    whole, rows = scene.fields(), 36  # the image ends at 288, the knees are at 350 pixels
     cut = {name: getattr(whole, name)[..., :rows, :] for name in
            ("heat", "short", "mid", "anchor", "log_sigma", "vis")}  # fmt: skip
     seg = whole.seg[: rows * whole.stride // whole.seg_stride]
