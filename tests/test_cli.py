@@ -157,7 +157,7 @@ def test_bad_annotations(
         (images, str(no_images), "it has no list `images`"),
         (images, str(tmp_path / "gone.json"), "no such annotation file"),
         (str(tmp_path / "gone"), good, "no such folder"),
-        (str(tmp_path), good, "3 of 3 pictures of annotations.json are missing"),
+        (str(tmp_path), good, "3 of 3 images of annotations.json are missing"),
     ):
         refused(capsys, [*argv, "--images", folder, "--annotations", file], message)
 
@@ -269,7 +269,7 @@ def test_options_of_a_network_that_does_not_run_are_refused(tmp_path: Path, caps
     assert main(["occlusion-bench", "--engine", "torch", "--flip"]) == 2
     assert "--engine, --flip: not allowed with --fields oracle" in capsys.readouterr().err
     assert main(["occlusion-bench", "--model", "m.onnx"]) == 2
-    assert "expected with --fields network" in capsys.readouterr().err
+    assert "only be used with --fields network" in capsys.readouterr().err
     assert main(["evaluate", "--images", ".", "--annotations", "a.json", "--worst", "w"]) == 2
     assert "w: expected one of .jpg" in capsys.readouterr().err
 

@@ -59,7 +59,7 @@ def test_a_replay_finds_pictures_and_truth_of_a_clip(one_short_clip, tmp_path, f
     assert len(pictures) == 6
     for index, message in enumerate(pictures):
         shot = clip.at(index / 10)
-        assert cdr_messages.picture(message).shape == shot.image.shape
+        assert cdr_messages.image_of(message).shape == shot.image.shape
         (person,) = known.find(camera, cdr_messages.stamp_of(message.header), index)
         assert person["area"] == (shot.owner == 1).sum() and not person["iscrowd"]
         assert person["track_id"] % 1000 == 1
@@ -79,11 +79,11 @@ def test_noise_is_a_number_from_0_on(level, capsys):
 def test_what_does_not_fit_is_said_in_one_line(one_short_clip, tmp_path):
     for argv, words in (
         (["--only", "nothing of this name"], "no clip"),
-        (["--people", "drawn", "--images", tmp_path], "without --images"),
-        (["--split", "tune"], "only annotated pictures"),
-        (["--images", tmp_path], "belong together"),
+        (["--people", "drawn", "--images", tmp_path], "--people cannot be used with --images"),
+        (["--split", "tune"], "--split can only be used with --images"),
+        (["--images", tmp_path], "can only be used together"),
         (["--backgrounds", tmp_path / "none"], "no such folder"),
-        (["--backgrounds", tmp_path], "no pictures"),
+        (["--backgrounds", tmp_path], "no images"),
     ):
         with pytest.raises(ValueError, match=words) as error:
             run(*argv)

@@ -1,4 +1,4 @@
-"""``kdc ablate``: the paper's tables and figures from one set of weights."""
+"""``kdc ablate``: measure the tables and figures of the paper on one set of weights."""
 
 from __future__ import annotations
 
@@ -14,40 +14,49 @@ from kdc_core.config import DecodeConfig
 from kdc_core.engines import Engine, open_engine
 
 STUDIES = {
-    "modes": "every way to choose the centroid (table IV)",
+    "modes": "all centroid modes (table IV)",
     "sigma": "both sigmas (figure 5)",
-    "time": "AP against time by input size (figure 4)",
+    "time": "AP against time, by input size (figure 4)",
     "keypoints": "predicted against annotated keypoints (table III)",
     "small": "with and without small people (table I)",
-    "hiding": "parts of every person covered",
+    "hiding": "a part of every person covered",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``kdc ablate``."""
+    """Add the arguments of ``kdc ablate``."""
     add_annotated(parser)
     parser.add_argument(
-        "--study", action="append", choices=(*STUDIES, "all"), metavar="NAME", default=[],
-        help="may be repeated: "
+        "--study",
+        action="append",
+        choices=(*STUDIES, "all"),
+        metavar="NAME",
+        default=[],
+        help="study to run, may be repeated: "
         + "; ".join(f"{name} - {line}" for name, line in STUDIES.items())
         + "; all. Default: modes",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--out", type=output, metavar="DIR",
-        help="gets ablation.md, ablation.json, a CSV per table and the plots",
-    )  # fmt: skip
+        "--out",
+        type=output,
+        metavar="DIR",
+        help="output folder for ablation.md, ablation.json, a CSV file per table and the plots",
+    )
     parser.add_argument(
-        "--bootstrap", type=natural, default=1000, metavar="N",
-        help="resamples of the images for the 95 %% intervals; default: %(default)s",
-    )  # fmt: skip
+        "--bootstrap",
+        type=natural,
+        default=1000,
+        metavar="N",
+        help="number of resamples of the images for 95 %% intervals; default: %(default)s",
+    )
     add_engine(parser)
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run the studies one after the other, and write what they say."""
+    """Run the studies one after the other, and write their tables."""
     from kdc_lab.evaluate import coco_variants, protocol
 
-    asked = [name for name in STUDIES if name in (args.study or ["modes"]) or "all" in args.study]
+    chosen = [name for name in STUDIES if name in (args.study or ["modes"]) or "all" in args.study]
     dataset, kind = coco_variants.load(args.images, args.annotations)
     if args.out:
         check_output(args.out / "ablation.json", dataset.reads)
@@ -56,18 +65,19 @@ def main(args: argparse.Namespace) -> int:
     config = DecodeConfig()
     start = time.perf_counter()
     modes: dict[str, Any] = {}
-    if "modes" in asked:
+    if "modes" in chosen:
         from kdc_lab.evaluate import ablate
 
         modes = ablate(dataset, engine, config, args.bootstrap)
-    tables = [_study(name, args, dataset, engine, config) for name in asked if name != "modes"]
+    tables = [_study(name, args, dataset, engine, config) for name in chosen if name != "modes"]
     seconds = time.perf_counter() - start
     conditions = {
-        **protocol(dataset, engine, config, seconds), "format": kind,
-    }  # fmt: skip
+        **protocol(dataset, engine, config, seconds),
+        "format": kind,
+    }
     engine.close()
     text = _text(modes, tables, conditions)
-    if args.out:  # before anything is printed: stdout may be closed
+    if args.out:  # first, because printing fails if stdout is closed
         _write(args.out, text, modes, tables, conditions)
     print(text)
     return 0
@@ -85,14 +95,16 @@ def _study(
 
         return studies.speed(dataset, at, config, args.bootstrap)
     run = {
-        "sigma": studies.sigma, "keypoints": studies.given_keypoints, "small": studies.small,
+        "sigma": studies.sigma,
+        "keypoints": studies.given_keypoints,
+        "small": studies.small,
         "hiding": studies.hiding,
-    }[name]  # fmt: skip
+    }[name]
     return run(dataset, engine, config, args.bootstrap)
 
 
 def _text(modes: dict[str, Any], tables: list[Any], conditions: dict[str, Any]) -> str:
-    """All tables as Markdown, the conditions last."""
+    """Return all tables as Markdown, followed by the conditions."""
     from kdc_core.io import table
     from kdc_lab.evaluate import markdown
 
@@ -100,8 +112,9 @@ def _text(modes: dict[str, Any], tables: list[Any], conditions: dict[str, Any]) 
     for one in tables:
         parts += [f"## {one.title}", table(one.header, one.rows), one.note]
     if modes:
-        return "\n\n".join([*parts, *(["## Centroids (table IV)"] if parts else []),
-                            markdown(modes, conditions)])  # fmt: skip
+        return "\n\n".join(
+            [*parts, *(["## Centroids (table IV)"] if parts else []), markdown(modes, conditions)]
+        )
     below = "; ".join(f"{k} {v}" for k, v in conditions.items() if k != "seconds")
     return "\n\n".join([*parts, f"Protocol: {below}.\n"])
 
@@ -117,12 +130,26 @@ def _write(
     (out / "ablation.md").write_text(text, encoding="utf-8")
     if modes:
         rows = [
-            [mode, *(figures["segm"][n] for n in ("AP", "AP50", "AP75", "APS", "APM", "APL")),
-             *figures["segm"].get("AP_gain_95", (None, None)), figures["keypoints"]["AP"]]
+            [
+                mode,
+                *(figures["segm"][n] for n in ("AP", "AP50", "AP75", "APS", "APM", "APL")),
+                *figures["segm"].get("AP_gain_95", (None, None)),
+                figures["keypoints"]["AP"],
+            ]
             for mode, figures in modes.items()
-        ]  # fmt: skip
-        header = ["centroid", "mask AP", "AP50", "AP75", "small", "medium", "large", "gain low",
-                  "gain high", "keypoint AP"]  # fmt: skip
+        ]
+        header = [
+            "centroid",
+            "mask AP",
+            "AP50",
+            "AP75",
+            "small",
+            "medium",
+            "large",
+            "gain low",
+            "gain high",
+            "keypoint AP",
+        ]
         _write_csv(out / "modes.csv", header, rows)
     for one in tables:
         _write_csv(out / f"{one.name}.csv", one.header, one.rows)

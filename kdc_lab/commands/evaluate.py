@@ -1,4 +1,4 @@
-"""``kdc evaluate``: AP of masks and keypoints, or what a perfect network would get."""
+"""``kdc evaluate``: measure AP of masks and keypoints on annotated images."""
 
 from __future__ import annotations
 
@@ -26,30 +26,38 @@ from kdc_lab.evaluate import Dataset
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``kdc evaluate``."""
+    """Add the arguments of ``kdc evaluate``."""
     add_annotated(parser)
     parser.add_argument(
-        "--oracle", action="store_true",
-        help="fields made from the annotations instead of a network, and the decoder's constants "
-        "for fields without error: the ceiling at the input size and strides of --model, else of "
-        "the default preset",
-    )  # fmt: skip
-    parser.add_argument("--json", type=output, metavar="FILE", help="write figures and protocol")
+        "--oracle",
+        action="store_true",
+        help="make the fields from the annotations instead of a network, and use the decoder's "
+        "constants for fields without error: the ceiling at the input size and strides of --model, "
+        "or of the default preset",
+    )
     parser.add_argument(
-        "--bootstrap", type=natural, default=0, metavar="N",
-        help="95 %% intervals of AP from N resamples of the images",
-    )  # fmt: skip
+        "--json", type=output, metavar="FILE", help="write figures and protocol to a file"
+    )
     parser.add_argument(
-        "--worst", type=output, metavar="FILE",
-        help="a picture of the 40 worst pictures, annotations beside predictions, and a table of "
-        "the kinds of errors by size of person",
-    )  # fmt: skip
+        "--bootstrap",
+        type=natural,
+        default=0,
+        metavar="N",
+        help="compute 95 %% intervals of AP from N resamples of the images",
+    )
+    parser.add_argument(
+        "--worst",
+        type=output,
+        metavar="FILE",
+        help="write an image file of the 40 worst images, annotations beside predictions, and "
+        "print the kinds of errors by size of person",
+    )
     add_engine(parser)
     add_decoder(parser, min_score=0.0)
 
 
 def main(args: argparse.Namespace) -> int:
-    """Evaluate, print a short table, write the JSON."""
+    """Evaluate, write the files, and print a short table."""
     from kdc_core.io import write_json
     from kdc_lab.evaluate import (
         Errors,
@@ -72,34 +80,34 @@ def main(args: argparse.Namespace) -> int:
     pipeline = Pipeline(_engine(args, dataset), config)
     start = time.perf_counter()
     made: list[Errors] = []
-    worst = FailureGallery(dataset)
+    gallery = FailureGallery(dataset)
 
-    def judge(image: int, frame: Frame, people: People) -> None:
+    def classify(image: int, frame: Frame, people: People) -> None:
         made.append(errors(dataset, image, people))
-        worst.add(image, frame, people, made[-1])
+        gallery.add(image, frame, people, made[-1])
 
     results = predictions(
         dataset,
         lambda frame: drop_below(pipeline(frame), args.min_score),
-        look=judge if args.worst else None,
+        on_frame=classify if args.worst else None,
     )
     seconds = time.perf_counter() - start
     summary = results.summary(args.bootstrap)
     conditions = protocol(dataset, pipeline.engine, pipeline.config, seconds, args.min_score)
     pipeline.close()
-    if args.json:  # before anything is printed: stdout may be closed
+    if args.json:  # first, because printing fails if stdout is closed
         write_json(args.json, {**summary, "protocol": conditions})
-    shown = worst.write(args.worst) if args.worst else 0
+    shown = gallery.write(args.worst) if args.worst else 0
     print(figures(summary))
     print(
         f"{len(dataset)} images of {dataset.file.name}, {conditions['engine']}, longest side "
         f"{conditions['longest_side']}, centroid {conditions['centroid']}, {seconds:.0f} s"
     )
     pseudo = conditions["masks_not_drawn_by_people"]
-    print(f"masks: {conditions['masks']}, of them {pseudo} not drawn by people")
+    print(f"masks: {conditions['masks']}, {pseudo} of them made by a network")
     if args.worst:
         print(error_table(made))
-        print(f"{shown} pictures: {args.worst}")
+        print(f"{shown} images: {args.worst}")
     return 0
 
 

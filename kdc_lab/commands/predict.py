@@ -1,4 +1,4 @@
-"""``kdc predict``: COCO result files, for pycocotools or an evaluation server."""
+"""``kdc predict``: write COCO result files for pycocotools or an evaluation server."""
 
 from __future__ import annotations
 
@@ -12,22 +12,26 @@ from kdc_core.track import drop_below
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``kdc predict``."""
+    """Add the arguments of ``kdc predict``."""
     add_annotated(parser)
     parser.add_argument(
-        "--out", type=output, required=True, metavar="DIR",
-        help="gets keypoints.json, segm.json (RLE at the pictures' own size) and protocol.json",
-    )  # fmt: skip
+        "--out",
+        type=output,
+        required=True,
+        metavar="DIR",
+        help="output folder for keypoints.json, segm.json (RLE at the size of the images) and "
+        "protocol.json",
+    )
     add_engine(parser)
     add_decoder(parser, min_score=0.0)
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run over the pictures and write the files."""
+    """Predict the people of every image and write the files."""
     from kdc_core.io import write_json
     from kdc_lab.evaluate import load, predictions, protocol
 
-    dataset = load(args.images, args.annotations, nobody=True)
+    dataset = load(args.images, args.annotations, allow_empty=True)
     for name in ("keypoints", "segm", "protocol"):
         check_output(args.out / f"{name}.json", (*dataset.reads, args.model))
     dataset = dataset.first(args.limit)
@@ -46,7 +50,7 @@ def main(args: argparse.Namespace) -> int:
     write_json(args.out / "protocol.json", conditions)
     pipeline.close()
     print(
-        f"{len(dataset)} pictures, {len(results.keypoints)} skeletons, {len(results.segm)} masks "
+        f"{len(dataset)} images, {len(results.keypoints)} skeletons, {len(results.segm)} masks "
         f"in {seconds:.0f} s: {args.out}"
     )
     return 0

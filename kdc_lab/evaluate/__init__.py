@@ -1,4 +1,4 @@
-"""Judging people against annotations: COCO's figures, ablations, reports."""
+"""Evaluate people against annotations: COCO metrics, ablations, the occlusion benchmark, plots."""
 
 from __future__ import annotations
 

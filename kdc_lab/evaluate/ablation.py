@@ -1,4 +1,4 @@
-"""Static against dynamic centroids, from one set of weights: the comparison of the paper."""
+"""Compare static with dynamic centroids on one set of weights, as table IV of the paper does."""
 
 from __future__ import annotations
 
@@ -16,22 +16,26 @@ from kdc_lab.evaluate.coco_metrics import Results
 from kdc_lab.evaluate.studies import variants
 
 TITLES = {
-    "static": "SM_c, static", "single": "DM_c, single", "nearest": "DM_c, nearest",
-    "weighted": "DM_c, weighted", "all": "all keypoints",
-}  # fmt: skip
+    "static": "SM_c, static",
+    "single": "DM_c, single",
+    "nearest": "DM_c, nearest",
+    "weighted": "DM_c, weighted",
+    "all": "all keypoints",
+}
 
 
 def ablate(
     dataset: Dataset, engine: Engine, config: DecodeConfig, bootstrap: int = 1000
 ) -> dict[str, dict[str, Any]]:
-    """Figures of every centroid mode; the network runs once per picture.
+    """Return the figures of every centroid mode; the network runs once per image.
 
-    Every mode but "static" gets ``segm["AP_gain"]``, its mask AP minus that of "static", and
-    ``segm["AP_gain_95"]``: both are computed on the same resamples of the images, so what the
-    images have in common cancels.
+    Every mode except "static" gets ``segm["AP_gain"]``, its mask AP minus that of "static", and
+    ``segm["AP_gain_95"]``, the 95 % interval. Both modes are evaluated on the same ``bootstrap``
+    resamples of the images, so the variance that they share cancels.
     """
-    modes = {mode: replace(config, centroid=replace(config.centroid, mode=mode))
-             for mode in CentroidMode}  # fmt: skip
+    modes = {
+        mode: replace(config, centroid=replace(config.centroid, mode=mode)) for mode in CentroidMode
+    }
     results = variants(dataset, engine, modes, "ablate")
     figures = {mode: found.summary() for mode, found in results.items()}
     if figures["static"]["segm"]["AP"] is not None and bootstrap:
@@ -56,9 +60,19 @@ def _add_gains(
 
 
 def markdown(figures: dict[str, dict[str, Any]], conditions: dict[str, Any]) -> str:
-    """The ablation as a Markdown table with the conditions below it."""
-    header = ["centroid", "mask AP", "AP50", "AP75", "small", "medium", "large",
-              "against SM_c (95 %)", "keypoint AP", "same person"]  # fmt: skip
+    """Return the ablation as a Markdown table with the conditions below it."""
+    header = [
+        "centroid",
+        "mask AP",
+        "AP50",
+        "AP75",
+        "small",
+        "medium",
+        "large",
+        "gain over SM_c (95 %)",
+        "keypoint AP",
+        "same person",
+    ]
     rows = []
     for mode, result in figures.items():
         segm = result["segm"]
@@ -67,9 +81,14 @@ def markdown(figures: dict[str, dict[str, Any]], conditions: dict[str, Any]) -> 
             low, high = segm["AP_gain_95"]
             gain = f"{segm['AP_gain']:+.3f} ({low:+.3f} to {high:+.3f})"
         rows.append(
-            [TITLES[mode], *(segm[n] for n in ("AP", "AP50", "AP75", "APS", "APM", "APL")), gain,
-             result["keypoints"]["AP"], result["same_person"]["share"]]
-        )  # fmt: skip
-    hidden = ("centroid", "seconds")  # the table has every mode; all shared one run
+            [
+                TITLES[mode],
+                *(segm[n] for n in ("AP", "AP50", "AP75", "APS", "APM", "APL")),
+                gain,
+                result["keypoints"]["AP"],
+                result["same_person"]["share"],
+            ]
+        )
+    hidden = ("centroid", "seconds")  # the table lists the modes; they share one run
     below = "; ".join(f"{k} {v}" for k, v in conditions.items() if k not in hidden)
     return f"{table(header, rows)}\n\nProtocol: {below}.\n"

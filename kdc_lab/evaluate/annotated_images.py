@@ -1,4 +1,4 @@
-"""Pictures and a COCO annotation file, checked and completed before anything is computed."""
+"""Load images with a COCO annotation file; check and complete it before anything is computed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from kdc_core.types import Frame
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pictures in the file's order and every annotation of a person.
+    """Images in the order of the file, and all annotations of people.
 
-    Annotations have ``iscrowd``, ``keypoints``, ``num_keypoints`` and ``area`` filled in;
-    ``segmentation`` is ``[]`` where there is no mask: unknown, not background. ``pseudo_mask`` says
-    that nobody drew it: a network did.
+    Annotations have ``iscrowd``, ``keypoints``, ``num_keypoints`` and ``area`` filled in. A
+    ``segmentation`` of ``[]`` means that the mask is unknown, not that it is empty. ``pseudo_mask``
+    is True if a network made the mask.
     """
 
     folder: Path
@@ -36,14 +36,14 @@ class Dataset:
 
     @property
     def reads(self) -> tuple[Path, ...]:
-        """The annotation file and the pictures."""
+        """Return the annotation file and the images."""
         return (self.file, *(self.folder / entry["file_name"] for entry in self.images))
 
     def frames(self) -> Iterator[tuple[int, Frame]]:
-        """(image id, frame) of every picture; the frame's ``frame_id`` is its file name.
+        """Yield (image id, frame) of every image; ``frame_id`` of the frame is the file name.
 
         Raises:
-            ValueError: a picture cannot be read or is not of the size that the file says.
+            InputError: an image cannot be read, or its size differs from the annotation file's.
         """
         for index, entry in enumerate(self.images):
             path = self.folder / entry["file_name"]
@@ -56,11 +56,11 @@ class Dataset:
             yield entry["id"], Frame(image, float(index), entry["file_name"])
 
     def first(self, count: int) -> Dataset:
-        """The first ``count`` pictures alone (all if ``count`` is 0)."""
+        """Return a dataset of the first ``count`` images (all if ``count`` is 0)."""
         return self._with(self.images[:count] if count else self.images)
 
     def only(self, ids: Collection[int]) -> Dataset:
-        """The pictures with the given ids alone."""
+        """Return a dataset of the images with the given ids."""
         kept = set(ids)
         return self._with([entry for entry in self.images if entry["id"] in kept])
 
@@ -69,46 +69,46 @@ class Dataset:
         return Dataset(self.folder, self.file, self.person, images, people)
 
 
-def load(folder: Path, file: Path, nobody: bool = False) -> Dataset:
-    """Read an annotation file and check that its pictures are there.
+def load(folder: Path, file: Path, allow_empty: bool = False) -> Dataset:
+    """Read an annotation file and check that its images exist.
 
     Args:
-        folder: of the pictures.
+        folder: of the images.
         file: annotations in COCO's format.
-        nobody: whether it may have no people: there is nothing to judge by.
+        allow_empty: accept a file without annotated people, which cannot be evaluated.
 
     Raises:
-        ValueError: with one line, for whatever is missing or malformed.
+        InputError: a file or an entry is missing or malformed.
     """
     content = read_annotations(file)
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of pictures")
+        raise InputError(f"{folder}: no such folder of images")
     try:
         images = [_image(entry) for entry in content["images"]]
         person = person_category(content)
         sizes = {entry["id"]: (entry["height"], entry["width"]) for entry in images}
-        if len(sizes) < len(images):  # else its predictions would count twice, its people once
+        if len(sizes) < len(images):  # else its predictions would count twice, but its people once
             twice = next(i for i, count in Counter(e["id"] for e in images).items() if count > 1)
-            raise InputError(f"picture id {twice} is given twice")
+            raise InputError(f"image id {twice} is given twice")
         people: dict[int, list[dict[str, Any]]] = {number: [] for number in sizes}
         for entry in content["annotations"]:
             if int(entry["category_id"]) == person and (n := int(entry["image_id"])) in people:
                 people[n].append(_annotation(entry, sizes[n]))
     except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise InputError(
-            f"{file}: an entry is not as in COCO: {type(error).__name__} {error}"
+            f"{file}: an entry does not have COCO's format: {type(error).__name__} {error}"
         ) from None
     except ValueError as error:
         raise InputError(f"{file}: {error}") from None
-    if not nobody and not any(people.values()):
+    if not allow_empty and not any(people.values()):
         raise InputError(
-            f"{file}: expected people to judge by, none of its {len(content['annotations'])} "
-            f"annotations has category_id {person} and the image_id of one of its pictures"
+            f"{file}: expected annotated people; none of its {len(content['annotations'])} "
+            f"annotations has category_id {person} and the image_id of one of its images"
         )
     missing = [e["file_name"] for e in images if not (folder / e["file_name"]).is_file()]
     if missing:
         raise InputError(
-            f"{folder}: {len(missing)} of {len(images)} pictures of {file.name} are missing, "
+            f"{folder}: {len(missing)} of {len(images)} images of {file.name} are missing, "
             f"e.g. {missing[0]}"
         )
     return Dataset(folder, file, person, images, people)
@@ -116,9 +116,11 @@ def load(folder: Path, file: Path, nobody: bool = False) -> Dataset:
 
 def _image(entry: dict[str, Any]) -> dict[str, Any]:
     return {
-        "id": int(entry["id"]), "file_name": str(entry["file_name"]),
-        "width": int(entry["width"]), "height": int(entry["height"]),
-    }  # fmt: skip
+        "id": int(entry["id"]),
+        "file_name": str(entry["file_name"]),
+        "width": int(entry["width"]),
+        "height": int(entry["height"]),
+    }
 
 
 def _annotation(entry: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
@@ -129,9 +131,13 @@ def _annotation(entry: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
         )
     keypoints = _finite(entry, "keypoints", keypoints)
     x, y, width, height = _finite(entry, "bbox", entry["bbox"])
+    try:
+        corners([x, y, x + width, y + height])
+    except InputError as error:
+        raise InputError(f"annotation {entry['id']}: bbox: {error}") from None
     (area,) = _finite(entry, "area", [entry.get("area") or width * height])
-    if area < 0:  # belongs to no size of people, so whoever finds it is wrong
-        raise InputError(f"annotation {entry['id']}: area: expected a number from 0 on, got {area}")
+    if area < 0:  # it would belong to no size of people, and every match would be wrong
+        raise InputError(f"annotation {entry['id']}: area: expected 0 or more, got {area}")
     labelled = int(np.count_nonzero(np.array(keypoints[2::3]) > 0))
     return {
         "id": int(entry["id"]),
@@ -155,7 +161,7 @@ def _finite(entry: dict[str, Any], name: str, values: Iterable[Any]) -> list[flo
 
 
 def _segmentation(entry: dict[str, Any], size: tuple[int, int]) -> Any:
-    """An RLE as it is; polygons of at least three corners; ``[]`` for anything else: unknown."""
+    """Return an RLE unchanged, polygons with at least three corners, ``[]`` (unknown) otherwise."""
     value = entry.get("segmentation")
     try:
         if isinstance(value, dict) and "counts" in value and "size" in value:

@@ -1,4 +1,4 @@
-"""How sure a figure is: average precision over resampled images, from matches made once."""
+"""Bootstrap intervals: average precision over resampled images, from matches made once."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ RECALLS = np.linspace(0, 1, 101)  # COCO's recall points
 
 @dataclass(frozen=True)
 class Matches:
-    """Every detection of a run with what COCO's matching said of it, best score first."""
+    """All detections of a run with the result of COCO's matching, best score first."""
 
     image: np.ndarray  # (D,) index of the detection's image
     hit: np.ndarray  # (10, D) bool: matched at each IoU or OKS threshold
-    counted: np.ndarray  # (10, D) bool: neither on a crowd nor on an ignored person
+    counted: np.ndarray  # (10, D) bool: not matched with a crowd or an ignored person
     truth: np.ndarray  # (I,) people to be found in each image
 
     @classmethod
     def of(cls, coco_eval: Any) -> Matches:
-        """Read a ``COCOeval`` after ``evaluate()``: all areas, the largest ``maxDets``."""
+        """Read a ``COCOeval`` after ``evaluate()``, for all areas and the largest ``maxDets``."""
         count = len(coco_eval.params.imgIds)
         found = list(enumerate(coco_eval.evalImgs[:count]))  # the first area range is "all"
         found = [(image, entry) for image, entry in found if entry is not None]
@@ -46,10 +46,10 @@ class Matches:
 
 
 def average_precision(matches: Matches, times: np.ndarray | None = None) -> float:
-    """COCO's AP with every image taken ``times`` (I,) times; once each by default.
+    """Return COCO's AP with every image taken ``times`` (I,) times, once by default.
 
     Returns:
-        Mean of the precision over 101 recalls and 10 thresholds; NaN if nobody is to be found.
+        Mean of the precision over 101 recalls and 10 thresholds; NaN without annotated people.
     """
     if times is None:
         times = np.ones(len(matches.truth), np.int64)
@@ -62,7 +62,7 @@ def average_precision(matches: Matches, times: np.ndarray | None = None) -> floa
     recall = right / people
     precision = right / np.maximum(right + wrong, np.spacing(1))
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    precision = np.pad(precision, ((0, 0), (0, 1)))  # recalls that are never reached: 0
+    precision = np.pad(precision, ((0, 0), (0, 1)))  # 0 at recalls that are not reached
     total = 0.0
     for row, reached in zip(precision, recall, strict=True):
         total += row[np.searchsorted(reached, RECALLS, side="left")].mean()
@@ -70,13 +70,13 @@ def average_precision(matches: Matches, times: np.ndarray | None = None) -> floa
 
 
 def resamples(images: int, draws: int, seed: int = 0) -> np.ndarray:
-    """(draws, I) how often each image is in each resample; the same seed pairs two runs."""
+    """Return how often each image is in each resample (draws, I); equal seeds pair two runs."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(images, np.full(images, 1 / images), size=draws)
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
-    """The central 95 % of resampled values."""
+    """Return the central 95 % of resampled values."""
     low, high = np.nanquantile(values, (0.025, 0.975))
     return float(low), float(high)
 
@@ -84,10 +84,18 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 def grouped(
     lists: list[list[float]], draws: int, of: Callable[[Any], Any]
 ) -> tuple[float | None, float | None, float | None]:
-    """A figure over all values, and the 95 % interval of their mean over the lists.
+    """Return a figure over all values, and the 95 % interval of their mean over the lists.
 
-    Values of one list, such as the people of an image, are drawn together, as they are not
-    independent. None without values; without ``draws`` there is no interval.
+    Values of one list, such as the people of an image, are drawn together, because they are not
+    independent.
+
+    Args:
+        lists: lists of values.
+        draws: number of resamples; 0: no interval.
+        of: computes the figure from all values.
+
+    Returns:
+        (figure, low, high); None where there are no values or no interval.
     """
     every = [value for values in lists for value in values]
     if not every:

@@ -1,4 +1,4 @@
-"""The baseline of the occlusion benchmark: stills, and a SORT-like tracker of their boxes."""
+"""Baseline of the occlusion benchmark: single frames and a SORT-like tracker of their boxes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from kdc_core.track import drop_below, kalman
 from kdc_core.types import Fields, People, Phase
 
 MIN_IOU = 0.3  # as in SORT
-MAX_AGE = 1.0  # seconds unseen until a box is forgotten; SORT's own is one frame
-NOISE, AGILITY, SPEED = 0.05, 0.6, 1.0  # of a box's height: error, wander, first speed
+MAX_AGE = 1.0  # seconds after which an unmatched track is deleted; in SORT it is one frame
+#: as shares of a box's height: measurement error, process noise, deviation of the first speed
+NOISE, AGILITY, SPEED = 0.05, 0.6, 1.0
 
 
 class BoxTracker:
-    """Constant-velocity boxes paired by IoU (Bewley et al., 2016), masks as of the still image."""
+    """Matches constant-velocity boxes by IoU (Bewley et al., 2016); masks come from each frame."""
 
     def __init__(self, config: DecodeConfig | None = None, min_score: float = 0.0) -> None:
+        """Create a tracker without tracks; people below ``min_score`` are dropped."""
         self.config = config or DecodeConfig()
         self.min_score = min_score
         self._motion = kalman.initiate(np.zeros((0, 2, 2)), np.zeros((0, 2)), np.zeros((0, 2)))
@@ -28,7 +30,7 @@ class BoxTracker:
         self._stamp, self._last = 0.0, 0
 
     def __call__(self, fields: Fields, stamp: float) -> People:
-        """People of the frame with the ids of their boxes' tracks."""
+        """Return the people of a frame with the ids of their tracks; ``stamp`` is in seconds."""
         people = drop_below(decode(fields, self.config), self.min_score)
         corners = people.boxes.reshape(-1, 2, 2).astype(float)
         tall = np.maximum(corners[:, 1, 1] - corners[:, 0, 1], 8.0)[:, None]
@@ -66,7 +68,7 @@ def _renamed(people: People, ids: np.ndarray) -> People:
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """IoU (T, P) of boxes (T, 2, 2) and (P, 2, 2), as top left and bottom right corners."""
+    """Return the IoU (T, P) of boxes (T, 2, 2) and (P, 2, 2): top left and bottom right corners."""
     low = np.maximum(a[:, None, 0], b[None, :, 0])
     high = np.minimum(a[:, None, 1], b[None, :, 1])
     common = np.maximum(high - low, 0).prod(axis=2)

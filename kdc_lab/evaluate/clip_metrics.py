@@ -1,4 +1,4 @@
-"""What is written down of every frame of a clip, and the figures made of it."""
+"""Record ground truth and prediction of every frame of a clip, and compute figures from them."""
 
 from __future__ import annotations
 
@@ -13,33 +13,34 @@ from kdc_core.types import People
 from kdc_lab.evaluate import identity_metrics
 from kdc_lab.evaluate.composed_clips import ComposedFrame
 
-SEEN = 0.05  # visible share from which a figure is to be found
+SEEN = 0.05  # visible share from which a figure must be found
 GONE, BACK = 0.10, 0.30  # visible shares that begin and end a gap
-REGAIN = 0.5  # seconds within which somebody who is back has to bear the old id
+REGAIN = 0.5  # seconds after a gap within which a person must have its old id again
 HIDDEN_BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.95)
 HALF = 0.5  # hidden share above which a person counts as mostly hidden
 GAP_BINS = (0.0, 0.5, 1.0, 2.0, 5.5)  # seconds
 AROUND = 3  # frames around a switch of the centroid
-EVEN = 0.1  # share by which two steps of time may differ that jitter is measured over
+EVEN = 0.1  # jitter is measured where two time steps differ by at most this share
 
 
 class ClipRecord:
-    """Truth and answer of one clip under one method."""
+    """Ground truth and prediction of one clip by one method."""
 
     def __init__(self) -> None:
+        """Create an empty record."""
         self.frames: list[identity_metrics.Frame] = []
         self.stamps: list[float] = []
         self.shares: list[np.ndarray] = []
-        self.moves: list[dict[int, int]] = []  # per frame: id → anchor it went to
-        self.carried = self.blind = 0  # frames with a keypoint as centroid; with a hidden one
+        self.moves: list[dict[int, int]] = []  # per frame: id → new centroid
+        self.carried = self.blind = 0  # frames whose centroid is a keypoint; a hidden one
         self.flicker = self.border = 0  # pixels
         self._anchor: dict[int, int] = {}
         self._labels: list[np.ndarray] = []
-        self._points: dict[int, list[np.ndarray]] = {}  # of the last frames, by id
+        self._points: dict[int, list[np.ndarray]] = {}  # keypoints of the last three frames, by id
         self.jitter: list[float] = []
 
     def add(self, stamp: float, shot: ComposedFrame, people: People) -> None:
-        """Write one frame down."""
+        """Add one frame; ``stamp`` is in seconds."""
         frame = _compare(shot, people)
         self.frames.append(frame)
         self.stamps.append(stamp)
@@ -55,7 +56,7 @@ class ClipRecord:
         self.moves.append({i: a for i, a in now.items() if self._anchor.get(i, a) != a})
         self._anchor = {**self._anchor, **now}
         for figure in frame.truth:
-            anchor = now.get(_bears(frame, figure), CENTRE)
+            anchor = now.get(_matched_id(frame, figure), CENTRE)
             if anchor != CENTRE:
                 self.carried += 1
                 self.blind += bool(shot.keypoints[figure, anchor, 2] < 2)
@@ -69,7 +70,7 @@ class ClipRecord:
             self.border += int(np.count_nonzero(inner != c))
 
     def _jitter(self, people: People) -> None:
-        """Second differences over three frames in a row; across a gap they would be motion."""
+        """Add second differences over three frames in a row; across a gap they would be motion."""
         steps = np.diff(self.stamps[-3:])
         even = len(steps) == 2 and abs(steps[1] - steps[0]) <= EVEN * steps.max()
         before, self._points = self._points, {}
@@ -84,7 +85,7 @@ class ClipRecord:
 
 
 def _compare(shot: ComposedFrame, people: People) -> identity_metrics.Frame:
-    """Mask IoU of the visible parts of all figures with all ids that have pixels."""
+    """Return the mask IoU of the visible parts of all figures with all ids that have pixels."""
     truth = np.flatnonzero(shot.share >= SEEN)
     sizes = np.bincount(people.labels.ravel(), minlength=1)
     inside = people.ids[people.ids < len(sizes)]
@@ -98,66 +99,66 @@ def _compare(shot: ComposedFrame, people: People) -> identity_metrics.Frame:
     return identity_metrics.Frame(truth, answer, common / np.maximum(union, 1))
 
 
-def summary(ledgers: list[ClipRecord]) -> dict[str, Any]:
-    """All figures of one method over all clips."""
+def summary(records: list[ClipRecord]) -> dict[str, Any]:
+    """Return all figures of one method over all clips."""
     frames = [
         identity_metrics.Frame(f.truth + 1000 * clip, f.answer + 100_000 * clip, f.similarity)
-        for clip, ledger in enumerate(ledgers)
-        for f in ledger.frames
+        for clip, record in enumerate(records)
+        for f in record.frames
     ]
     idf1, _ = identity_metrics.idf1(frames)
-    minutes = sum(_minutes(ledger) for ledger in ledgers)
-    moves = sum(len(moved) for ledger in ledgers for moved in ledger.moves)
-    lost = [identity_metrics.switches(ledger.frames) for ledger in ledgers]
-    jitter = np.concatenate([np.array(ledger.jitter) for ledger in ledgers])
-    border = sum(ledger.border for ledger in ledgers)
+    minutes = sum(_minutes(record) for record in records)
+    moves = sum(len(moved) for record in records for moved in record.moves)
+    lost = [identity_metrics.switches(record.frames) for record in records]
+    jitter = np.concatenate([np.array(record.jitter) for record in records])
+    border = sum(record.border for record in records)
     return {
         **{name: round(value, 4) for name, value in identity_metrics.hota(frames).items()},
         "IDF1": round(idf1, 4),
         "id_switches": sum(len(events) for events in lost),
         "id_switches_at_centroid_switch": sum(
-            _near(ledger, events) for ledger, events in zip(ledgers, lost, strict=True)
+            _near(record, events) for record, events in zip(records, lost, strict=True)
         ),
         "centroid_switches_per_minute": round(moves / max(minutes, 1e-9), 1),
-        "centroid_on_hidden": _share(ledgers),
-        **_visible_iou(ledgers),
-        "regained": _regained(ledgers),
+        "centroid_on_hidden": _share(records),
+        **_visible_iou(records),
+        "regained": _regained(records),
         "jitter": round(float(np.sqrt(jitter.mean())) if len(jitter) else 0.0, 5),
-        "flicker_per_1000": round(1000 * sum(x.flicker for x in ledgers) / max(1, border), 2),
+        "flicker_per_1000": round(1000 * sum(x.flicker for x in records) / max(1, border), 2),
     }
 
 
-def _minutes(ledger: ClipRecord) -> float:
-    """Minutes that people were to be seen."""
-    if len(ledger.stamps) < 2:
+def _minutes(record: ClipRecord) -> float:
+    """Return the minutes during which people are visible, summed over people."""
+    if len(record.stamps) < 2:
         return 0.0
-    step = (ledger.stamps[-1] - ledger.stamps[0]) / (len(ledger.stamps) - 1)
-    return step * sum(len(frame.truth) for frame in ledger.frames) / 60
+    step = (record.stamps[-1] - record.stamps[0]) / (len(record.stamps) - 1)
+    return step * sum(len(frame.truth) for frame in record.frames) / 60
 
 
-def _near(ledger: ClipRecord, events: list[tuple[int, int]]) -> int:
-    """Identity switches that happened within a few frames of a centroid switch of that id."""
+def _near(record: ClipRecord, events: list[tuple[int, int]]) -> int:
+    """Count identity switches within ``AROUND`` frames of a centroid switch of that id."""
     count = 0
     for index, truth in events:
-        frame = ledger.frames[index]
+        frame = record.frames[index]
         row = int(np.flatnonzero(frame.truth == truth)[0])
         name = int(frame.answer[frame.similarity[row].argmax()])
-        around = ledger.moves[max(0, index - AROUND) : index + AROUND + 1]
+        around = record.moves[max(0, index - AROUND) : index + AROUND + 1]
         count += any(name in moved for moved in around)
     return count
 
 
-def _share(ledgers: list[ClipRecord]) -> float:
-    carried = sum(ledger.carried for ledger in ledgers)
-    return round(sum(ledger.blind for ledger in ledgers) / max(1, carried), 4)
+def _share(records: list[ClipRecord]) -> float:
+    carried = sum(record.carried for record in records)
+    return round(sum(record.blind for record in records) / max(1, carried), 4)
 
 
-def _visible_iou(ledgers: list[ClipRecord]) -> dict[str, Any]:
-    """Mean IoU of a figure's visible part with the id that is its own, by hidden share."""
+def _visible_iou(records: list[ClipRecord]) -> dict[str, Any]:
+    """Return the mean IoU of a figure's visible part with its own id, by hidden share."""
     hidden, iou = [], []
-    for ledger in ledgers:
-        _, names = identity_metrics.idf1(ledger.frames)
-        for frame, share in zip(ledger.frames, ledger.shares, strict=True):
+    for record in records:
+        _, names = identity_metrics.idf1(record.frames)
+        for frame, share in zip(record.frames, record.shares, strict=True):
             for row, truth in enumerate(frame.truth.tolist()):
                 own = frame.answer == names.get(truth, -1)
                 hidden.append(1 - share[truth])
@@ -174,12 +175,12 @@ def _visible_iou(ledgers: list[ClipRecord]) -> dict[str, Any]:
     }
 
 
-def _regained(ledgers: list[ClipRecord]) -> dict[str, dict[str, float | int | None]]:
-    """By length of the gap: how many people came back, with the old id, and how soon."""
+def _regained(records: list[ClipRecord]) -> dict[str, dict[str, float | int | None]]:
+    """Return the share of people that regain their id after a gap, and the delay, by length."""
     found: list[tuple[float, float]] = []  # length of the gap, seconds until regained or inf
-    for ledger in ledgers:
-        for figure in range(len(ledger.shares[0])):
-            found += _gaps(ledger, figure)
+    for record in records:
+        for figure in range(len(record.shares[0])):
+            found += _gaps(record, figure)
     result: dict[str, dict[str, float | int | None]] = {}
     for low, high in pairwise(GAP_BINS):
         waits = np.array([wait for gap, wait in found if low < gap <= high])
@@ -192,35 +193,35 @@ def _regained(ledgers: list[ClipRecord]) -> dict[str, dict[str, float | int | No
     return result
 
 
-def _gaps(ledger: ClipRecord, figure: int) -> list[tuple[float, float]]:
-    share = np.array([shares[figure] for shares in ledger.shares])
+def _gaps(record: ClipRecord, figure: int) -> list[tuple[float, float]]:
+    share = np.array([shares[figure] for shares in record.shares])
     found, start, before = [], None, -1
     for i, now in enumerate(share):
         if now < GONE and before >= 0 and start is None:
             start = i
         elif now >= BACK:
             if start is not None:
-                gap = ledger.stamps[i] - ledger.stamps[start]
-                found.append((gap, _wait(ledger, figure, i, before)))
+                gap = record.stamps[i] - record.stamps[start]
+                found.append((gap, _wait(record, figure, i, before)))
                 start = None
-            name = _bears(ledger.frames[i], figure)
+            name = _matched_id(record.frames[i], figure)
             before = name if name >= 0 else before
     return found
 
 
-def _wait(ledger: ClipRecord, figure: int, back: int, name: int) -> float:
-    """Seconds after coming back until the figure bears the id ``name``; inf if too late."""
-    for i in range(back, len(ledger.frames)):
-        wait = ledger.stamps[i] - ledger.stamps[back]
+def _wait(record: ClipRecord, figure: int, back: int, name: int) -> float:
+    """Return the seconds until the figure has the id ``name`` again; inf after ``REGAIN``."""
+    for i in range(back, len(record.frames)):
+        wait = record.stamps[i] - record.stamps[back]
         if wait > REGAIN:
             break
-        if _bears(ledger.frames[i], figure) == name:
+        if _matched_id(record.frames[i], figure) == name:
             return wait
     return float("inf")
 
 
-def _bears(frame: identity_metrics.Frame, figure: int) -> int:
-    """Id that fits a figure in a frame, -1 = none."""
+def _matched_id(frame: identity_metrics.Frame, figure: int) -> int:
+    """Return the id that matches a figure in a frame, -1 if none does."""
     row = np.flatnonzero(frame.truth == figure)
     if not len(row) or not len(frame.answer):
         return -1

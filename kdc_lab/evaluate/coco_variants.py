@@ -1,4 +1,4 @@
-"""Annotation formats that are nearly COCO's: OCHuman's own, CrowdPose, subsets as Pose2Seg's."""
+"""Load annotation formats that are close to COCO's: OCHuman, CrowdPose, Pose2Seg's subsets."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from kdc_core.skeleton import KEYPOINTS, K
 from kdc_lab.evaluate import annotated_images
 from kdc_lab.evaluate.annotated_images import Dataset
 
-#: OCHuman's visibility → COCO's: hidden by oneself counts as seen, as in OCHuman's own conversion
+#: OCHuman's visibility → COCO's: self-occluded counts as visible, as in OCHuman's own conversion
 OCHUMAN_SEEN = {0: 0, 1: 2, 2: 2, 3: 1}
 SMALL = 32**2  # pixels², COCO's bound of small people
 
 
 def load(folder: Path, file: Path) -> tuple[Dataset, str]:
-    """A dataset in any of the formats, and the format's name.
+    """Load a dataset in any of the formats, and return it with the format's name.
 
-    COCO and Pose2Seg's subsets of it are read as they are. OCHuman's own file and CrowdPose are
-    converted: keypoints that COCO does not have are left out, and COCO's that they do not have are
+    COCO and Pose2Seg's subsets of it are read without conversion. OCHuman's own file and CrowdPose
+    are converted: keypoints that COCO lacks are left out, and keypoints that only COCO has are
     unlabelled. CrowdPose has no masks.
 
     Raises:
-        ValueError: with one line, for whatever is missing or malformed.
+        InputError: a file or an entry is missing or malformed.
     """
     content = _read(file)
     convert = {"OCHuman": _ochuman, "CrowdPose": _crowdpose}.get(kind := _kind(content))
@@ -38,9 +38,9 @@ def load(folder: Path, file: Path) -> tuple[Dataset, str]:
         return annotated_images.load(folder, file), kind
     try:
         converted = convert(content)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise InputError(
-            f"{file}: an entry is not as in {kind}: {type(error).__name__} {error}"
+            f"{file}: an entry does not have the format of {kind}: {type(error).__name__} {error}"
         ) from None
     with tempfile.TemporaryDirectory() as place:
         coco = Path(place) / file.name
@@ -49,9 +49,9 @@ def load(folder: Path, file: Path) -> tuple[Dataset, str]:
 
 
 def without_small(people: Dataset) -> Dataset:
-    """The same pictures with only people who have keypoints and are not small, as COCOPersons.
+    """Return the dataset with only people that have keypoints and are not small, as COCOPersons.
 
-    The others stay as regions where a prediction is neither right nor wrong.
+    The others become regions where a prediction is neither right nor wrong.
     """
     chosen = {
         image: [_ignored_if_small(entry) for entry in entries]
@@ -66,11 +66,11 @@ def _ignored_if_small(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """As ``read_annotations``, for files that keep annotations inside their images too."""
+    """Read as ``read_annotations`` does, also files whose annotations are inside their images."""
     if file.is_file():
         try:
             content = json.loads(file.read_bytes())
-        except ValueError:
+        except (ValueError, RecursionError):
             content = None
         if isinstance(content, dict) and "keypoint_names" in content:
             if not isinstance(content.get("images"), list):
@@ -90,7 +90,8 @@ def _names(content: dict[str, Any]) -> list[str]:
     categories = content.get("categories")
     first = categories[0] if isinstance(categories, list) and categories else {}
     first = first if isinstance(first, dict) else {}
-    return list(first.get("keypoints") or [])
+    names = first.get("keypoints")
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _crowdpose(content: dict[str, Any]) -> dict[str, Any]:
@@ -98,12 +99,18 @@ def _crowdpose(content: dict[str, Any]) -> dict[str, Any]:
     annotations = []
     for entry in content["annotations"]:
         x, y, width, height = entry["bbox"]
-        annotations.append({
-            "id": entry["id"], "image_id": entry["image_id"], "category_id": 1,
-            "bbox": [x, y, width, height], "iscrowd": entry.get("iscrowd", 0),
-            "area": entry.get("area") or width * height, "segmentation": [],
-            "keypoints": _by_name(entry["keypoints"], names, {0: 0, 1: 1, 2: 2}),
-        })  # fmt: skip
+        annotations.append(
+            {
+                "id": entry["id"],
+                "image_id": entry["image_id"],
+                "category_id": 1,
+                "bbox": [x, y, width, height],
+                "iscrowd": entry.get("iscrowd", 0),
+                "area": entry.get("area") or width * height,
+                "segmentation": [],
+                "keypoints": _by_name(entry["keypoints"], names, {0: 0, 1: 1, 2: 2}),
+            }
+        )
     return {"images": content["images"], "annotations": annotations, "categories": _PERSON}
 
 
@@ -117,16 +124,23 @@ def _ochuman(content: dict[str, Any]) -> dict[str, Any]:
             points = [0] * (3 * K)
             if entry.get("keypoints"):
                 points = _by_name(entry["keypoints"], names, OCHUMAN_SEEN)
-            annotations.append({
-                "id": len(annotations) + 1, "image_id": number, "category_id": 1, "iscrowd": 0,
-                "bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1),
-                "segmentation": _ochuman_mask(entry.get("segms")), "keypoints": points,
-            })  # fmt: skip
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": 1,
+                    "iscrowd": 0,
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                    "area": (x2 - x1) * (y2 - y1),
+                    "segmentation": _ochuman_mask(entry.get("segms")),
+                    "keypoints": points,
+                }
+            )
     return {"images": images, "annotations": annotations, "categories": _PERSON}
 
 
 def _ochuman_mask(shape: dict[str, Any] | None) -> Any:
-    """Outer polygons without inner ones, as an RLE that JSON can hold; [] for none."""
+    """Return outer minus inner polygons as an RLE that JSON can hold; [] for none."""
     if not shape or not shape["outer"]:
         return []
     size = (int(shape["height"]), int(shape["width"]))
@@ -139,7 +153,7 @@ def _ochuman_mask(shape: dict[str, Any] | None) -> Any:
 
 
 def _by_name(points: list[float], names: list[str], seen: dict[int, int]) -> list[float]:
-    """COCO's keypoints from a list with other names; what is not there is 0, 0, 0."""
+    """Return COCO's keypoints from a list with other names; missing ones are 0, 0, 0."""
     found: list[float] = []
     for name in KEYPOINTS:
         at = 3 * names.index(name) if name in names else -1

@@ -1,7 +1,7 @@
-"""Clips whose truth is known: people walk, pass each other, and hide behind pillars.
+"""Compose clips with known ground truth: people walk, cross, and pass behind pillars.
 
-Every figure is a layer: pixels, mask and keypoints at a time. A clip stacks its layers, so exact
-masks, visibility and ids of every frame are known, whatever the figures are made of.
+Every figure is a layer: image, mask and keypoints at a time. A clip stacks its layers, so exact
+masks, visibility and ids of every frame are known for every kind of figure.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ Box = tuple[float, float, float, float]  # x0, y0, x1, y1, scene pixels
 
 
 class Figure(Protocol):
-    """Somebody in a clip."""
+    """A person in a clip."""
 
     def layer(self, t: float, camera: np.ndarray, size: tuple[int, int]) -> Layer:
-        """The figure alone at ``t`` seconds, for a picture whose corner is at ``camera``."""
+        """Return the figure at ``t`` seconds; ``camera`` is the top left corner of the image."""
         ...
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One figure alone in the picture."""
+    """One figure without the others."""
 
     mask: np.ndarray  # (H, W) bool
     keypoints: np.ndarray  # (17, 3) x, y, v: 0 unknown, 1 hidden by the figure itself, 2 visible
@@ -38,7 +38,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A stick figure with a body, whose every keypoint is visible when it is alone."""
+    """A drawn figure whose keypoints are all visible unless something is in front of it."""
 
     feet: Path
     tall: float = 150.0  # pixels
@@ -59,15 +59,15 @@ class Drawn:
 
 @dataclass(frozen=True)
 class ComposedFrame:
-    """Truth of one frame; row w is figure w."""
+    """Ground truth of one frame; row w is figure w."""
 
-    owner: np.ndarray  # (H, W) uint8, figure + 1, 0 = nobody
-    keypoints: np.ndarray  # (W, 17, 3) v = 1 where hidden by anything, 0 outside the picture
+    owner: np.ndarray  # (H, W) uint8, figure + 1, 0 = background
+    keypoints: np.ndarray  # (W, 17, 3) v = 1 where hidden by anything, 0 outside the image
     share: np.ndarray  # (W,) visible share of each figure's body, 0…1
     image: np.ndarray  # (H, W, 3) uint8 BGR
 
     def seen(self, least: float = 0.05) -> ComposedFrame:
-        """Only the figures of whom somebody who labels pictures would see enough."""
+        """Return only the figures that are visible enough to be annotated: a share of ``least``."""
         rows = np.flatnonzero(self.share >= least)
         value = np.zeros(len(self.share) + 1, np.uint8)
         value[rows + 1] = np.arange(1, len(rows) + 1)
@@ -76,7 +76,7 @@ class ComposedFrame:
 
 @dataclass(frozen=True)
 class Clip:
-    """Figures, later ones in front; pillars in front of them all; a camera that may pan."""
+    """Figures, later ones in front; pillars in front of all of them; a camera that may pan."""
 
     figures: tuple[Figure, ...]
     size: tuple[int, int] = (320, 240)  # (width, height), pixels
@@ -85,7 +85,7 @@ class Clip:
     background: np.ndarray | None = None  # at least (H, W, 3) uint8 BGR, moves with the camera
 
     def at(self, t: float) -> ComposedFrame:
-        """The frame at ``t`` seconds."""
+        """Return the frame at ``t`` seconds."""
         width, height = self.size
         camera = np.array(self.camera(t), float)
         owner, image = np.zeros((height, width), np.uint8), self._behind(camera)
@@ -109,13 +109,13 @@ class Clip:
         x = np.arange(width) + round(camera[0])
         y = np.arange(height) + round(camera[1])
         tall, wide = self.background.shape[:2]
-        # beyond its border the background is mirrored, so that a pan never runs out of it
+        # the background is mirrored at its border, so that a pan never leaves it
         x, y = _mirrored(x, wide), _mirrored(y, tall)
         return self.background[y[:, None], x]
 
 
 def line(x: float, y: float, speed: float) -> Path:
-    """A walk along x, to the right for positive speeds, pixels per second."""
+    """Return a walk along x; ``speed`` is in pixels per second, positive to the right."""
     return lambda t: (x + speed * t, y)
 
 

@@ -1,4 +1,4 @@
-"""Figures with their protocol, as JSON and as short tables: no number without its conditions."""
+"""Print figures with the conditions under which they were measured."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kdc_lab.evaluate.annotated_images import Dataset
 def protocol(
     dataset: Dataset, engine: Engine, config: DecodeConfig, seconds: float, min_score: float = 0.0
 ) -> dict[str, Any]:
-    """Under which conditions figures were measured.
+    """Return the conditions under which figures were measured.
 
     ``seconds`` is the wall time of network and decoder over all images, reading included.
     """
@@ -48,21 +48,25 @@ def protocol(
 
 
 def figures(results: dict[str, Any]) -> str:
-    """The result of ``evaluate`` as a short table."""
+    """Return the result of ``kdc evaluate`` as a short table."""
     segm, keypoints, same = results["segm"], results["keypoints"], results["same_person"]
     header = ["", "AP", "AP50", "AP75", "small", "medium", "large", "AR"]
     rows = [
         ["masks", *(segm[n] for n in ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR100"))],
-        ["keypoints", *(keypoints[n] for n in ("AP", "AP50", "AP75")), "",
-         *(keypoints[n] for n in ("APM", "APL", "AR"))],
-    ]  # fmt: skip
+        [
+            "keypoints",
+            *(keypoints[n] for n in ("AP", "AP50", "AP75")),
+            "",
+            *(keypoints[n] for n in ("APM", "APL", "AR")),
+        ],
+    ]
     lines = [table(header, rows)]
     for name, values in (("mask", segm), ("keypoint", keypoints)):
         if "AP_95" in values:
             low, high = values["AP_95"]
             lines.append(f"95 % interval of {name} AP over images: {low:.3f} to {high:.3f}")
     lines.append(
-        f"same person: {same['same']} of {same['found_both_ways']} people found by mask and by "
-        f"skeleton were found by one prediction ({same['people']} people have both)"
+        f"same person: one prediction matches both mask and skeleton of {same['same']} of the "
+        f"{same['found_both_ways']} people found by both ({same['people']} people have both)"
     )
     return "\n".join(lines)

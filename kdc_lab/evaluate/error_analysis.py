@@ -1,9 +1,10 @@
-"""What goes wrong: annotated people by kind of error and size, and predictions of nobody."""
+"""Classify errors: annotated people by kind of error and size, and false predictions."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as rle
@@ -13,26 +14,26 @@ from kdc_core.types import People
 from kdc_lab.evaluate.annotated_images import Dataset
 from kdc_lab.evaluate.coco_metrics import as_rle
 
-SURE = 0.25  # larger of a prediction's scores from which it counts: a robot's threshold
+MIN_SCORE = 0.25  # of the larger of a prediction's scores: the default on a robot
 FOUND = 0.5  # IoU
-CLOSE = 0.1  # IoU, or share of a prediction's pixels, below which two have nothing in common
+CLOSE = 0.1  # IoU below which a prediction and a person do not overlap
 SIZES = {"small": 32**2, "medium": 96**2, "large": np.inf}  # COCO: pixels² below which
-#: what can be said of an annotated person with a mask
+#: classes of annotated people with a mask
 KINDS = ("found", "localisation", "merged", "split", "missed")
-#: … and of a prediction that is nobody's best
+#: classes of predictions that are no person's best
 FALSE = ("duplicate", "background")
 
 
 @dataclass(frozen=True)
 class Errors:
-    """One picture's people by (size, kind), and its predictions that are nobody's best by kind."""
+    """Errors of one image: people by (size, kind), and false predictions by kind."""
 
     people: Counter[tuple[str, str]]
     predictions: Counter[str]
 
     @property
     def badness(self) -> int:
-        """Errors that a robot would notice: people above the small ones, and false predictions."""
+        """Return the number of errors that matter: without small people, with false predictions."""
         wrong = sum(
             n for (size, kind), n in self.people.items() if kind != "found" and size != "small"
         )
@@ -40,16 +41,16 @@ class Errors:
 
 
 def errors(dataset: Dataset, image: int, people: People) -> Errors:
-    """Judge the masks of one picture.
+    """Classify the errors of the masks of one image.
 
-    A person is *found* by its best prediction at IoU 0.5 or more, if that is no other person's
-    best. One that is not is *merged* if a prediction of another person covers half of it; *split*
-    if two or more predictions that lie in it would find it together; a *localisation* error if its
-    best prediction overlaps by 0.1 or more; else *missed*. A prediction that is nobody's best is a
-    *duplicate* on a person, or *background*. Crowd regions and people without a mask ask for
-    nothing, and excuse what lies on them.
+    A person is *found* if its best prediction has an IoU of 0.5 or more and belongs to no other
+    person. Otherwise it is *merged* if a prediction of another person covers half of it; *split* if
+    two or more predictions inside it would find it together; a *localisation* error if its best
+    prediction has an IoU of 0.1 or more; else *missed*. A prediction that is no person's best is a
+    *duplicate* on a person, else *background*. Crowd regions and people without a mask are not
+    classified, and predictions on them are ignored.
     """
-    people = people[np.maximum(people.score, people.mask_score) >= SURE]
+    people = people[np.maximum(people.score, people.mask_score) >= MIN_SCORE]
     size = people.labels.shape
     annotated = dataset.people[image]
     truth = [a for a in annotated if a["segmentation"] and not a["iscrowd"]]
@@ -66,22 +67,29 @@ def errors(dataset: Dataset, image: int, people: People) -> Errors:
         _kind(j, best[j], iou, shared, area, own, whose, found, masks) for j in range(len(masks))
     ]
     sizes = [next(name for name, limit in SIZES.items() if a["area"] < limit) for a in truth]
-    wanted = (
+    matched = (
         {int(best[j]) for j in range(len(masks)) if iou[j, best[j]] >= CLOSE} if found else {-1}
     )
-    excused = _excused(annotated, size)
+    ignored = _ignored(annotated, size)
     false = Counter(
         "duplicate" if whose[k] >= 0 or shared[:, k].sum() >= 0.5 * own[k] else "background"
         for k in range(len(found))
-        if k not in wanted and own[k] and np.count_nonzero(found[k] & excused) < 0.5 * own[k]
+        if k not in matched and own[k] and np.count_nonzero(found[k] & ignored) < 0.5 * own[k]
     )
     return Errors(Counter(zip(sizes, kinds, strict=True)), false)
 
 
 def _kind(
-    j: int, best: int, iou: np.ndarray, shared: np.ndarray, area: np.ndarray, own: np.ndarray,
-    whose: np.ndarray, found: list[np.ndarray], masks: list[np.ndarray],
-) -> str:  # fmt: skip
+    j: int,
+    best: int,
+    iou: np.ndarray,
+    shared: np.ndarray,
+    area: np.ndarray,
+    own: np.ndarray,
+    whose: np.ndarray,
+    found: list[np.ndarray],
+    masks: list[np.ndarray],
+) -> str:
     if not iou.shape[1]:
         return "missed"
     if iou[j, best] >= FOUND and whose[best] == j:
@@ -102,8 +110,8 @@ def _argmax(iou: np.ndarray, axis: int) -> np.ndarray:
     return iou.argmax(axis=axis) if iou.size else np.zeros(other, np.intp)
 
 
-def _excused(annotated: list[dict], size: tuple[int, ...]) -> np.ndarray:
-    """Pixels of crowds, and boxes of people without a mask."""
+def _ignored(annotated: list[dict[str, Any]], size: tuple[int, ...]) -> np.ndarray:
+    """Return the pixels of crowds and the boxes of people without a mask."""
     there = np.zeros(size, bool)
     for entry in annotated:
         if entry["iscrowd"] and entry["segmentation"]:
@@ -115,7 +123,7 @@ def _excused(annotated: list[dict], size: tuple[int, ...]) -> np.ndarray:
 
 
 def error_table(all_errors: list[Errors]) -> str:
-    """Counts over all pictures in Markdown."""
+    """Return the counts over all images as a Markdown table."""
     people: Counter[tuple[str, str]] = Counter()
     predictions: Counter[str] = Counter()
     for one in all_errors:
@@ -124,5 +132,5 @@ def error_table(all_errors: list[Errors]) -> str:
     rows = [[size, *(people[size, kind] for kind in KINDS)] for size in SIZES]
     false = ", ".join(f"{predictions[kind]} {kind}" for kind in FALSE)
     return (
-        f"{table(['people', *KINDS], rows)}\npredictions of nobody (score {SURE} or more): {false}"
+        f"{table(['people', *KINDS], rows)}\nfalse predictions (score {MIN_SCORE} or more): {false}"
     )

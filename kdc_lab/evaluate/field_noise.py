@@ -1,4 +1,4 @@
-"""Fields as a network might give them, made from perfect ones."""
+"""Add the errors of a network to perfect fields."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from kdc_core.types import Fields
 
 HEAT, SEG, VIS = 0.05, 0.10, 0.15  # standard deviations of probabilities
-NEAR, FAR = 0.04, 0.06  # of offsets: in R, and as a share of their length
-SHARED = 0.7  # correlation of the errors of neighbouring cells: a network errs in patches
+NEAR, FAR = 0.04, 0.06  # deviation of offsets: in R, and as a share of their length
+SHARED = 0.7  # correlation of the errors of neighbouring cells: errors of a network are patchy
 PATCH = 4  # cells
 
 
 def noisy(fields: Fields, rng: np.random.Generator, level: float = 1.0) -> Fields:
-    """A copy with new errors in every frame; offsets err more the longer they are."""
+    """Return a copy with errors; longer offsets have larger errors."""
 
     def unsure(values: np.ndarray, deviation: float) -> np.ndarray:
         noise = rng.standard_normal(values.shape, np.float32) * np.float32(deviation * level)
@@ -28,14 +28,18 @@ def noisy(fields: Fields, rng: np.random.Generator, level: float = 1.0) -> Field
         return offsets + size * _patchy(rng, offsets.shape)
 
     return replace(
-        fields, heat=unsure(fields.heat, HEAT), seg=unsure(fields.seg, SEG),
-        vis=unsure(fields.vis, VIS), short=wrong(fields.short), mid=wrong(fields.mid),
+        fields,
+        heat=unsure(fields.heat, HEAT),
+        seg=unsure(fields.seg, SEG),
+        vis=unsure(fields.vis, VIS),
+        short=wrong(fields.short),
+        mid=wrong(fields.mid),
         anchor=wrong(fields.anchor),
-    )  # fmt: skip
+    )
 
 
 def _patchy(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Noise (N, 2, h, w) of variance about 1, alike in neighbouring cells."""
+    """Return noise (N, 2, h, w) of variance about 1, correlated between neighbouring cells."""
     height, width = shape[2:]
     single = rng.standard_normal(shape, np.float32)
     coarse = rng.standard_normal(

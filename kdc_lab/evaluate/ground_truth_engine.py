@@ -1,6 +1,7 @@
-"""A perfect network: fields made from a picture's annotations, for the real decoder.
+"""Engine that makes fields from annotations instead of a network, for the real decoder.
 
-It shows what targets, strides and decoder allow, and that they agree on coordinates.
+Its figures are the ceiling for targets, strides and decoder, and show that they agree on
+coordinates.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import torch
 from pycocotools import mask as rle
 
 from kdc_core.config import ModelInfo
-from kdc_core.errors import InputError
 from kdc_core.letterbox import Letterbox
 from kdc_core.skeleton import K
 from kdc_core.types import Fields, Frame
@@ -23,33 +23,36 @@ from kdc_lab.training import MAX_PEOPLE, OVERLAP, POSE_UNKNOWN, SEG_UNKNOWN, Bat
 
 
 class GroundTruthEngine:
-    """An engine that answers with the annotations of the frame named by its ``frame_id``."""
+    """Makes fields from the annotations of the frame that ``frame_id`` names."""
 
     name = "oracle: fields from annotations"
     model = None
 
     def __init__(self, dataset: Dataset, info: ModelInfo) -> None:
+        """Create an engine for the images of a dataset; ``info`` gives input size and strides."""
         self.info = info
         self._people = {e["file_name"]: dataset.people[e["id"]] for e in dataset.images}
 
     def __call__(self, frame: Frame) -> Fields:
-        """Targets of the letterboxed picture, as fields.
+        """Return the targets of the letterboxed image as fields.
 
         Raises:
-            ValueError: the frame is not one of the dataset's.
+            ValueError: the frame is not in the dataset.
         """
         if frame.frame_id not in self._people:
-            raise InputError(f"oracle: no annotations for {frame.frame_id!r}")
+            raise ValueError(f"oracle: no annotations for {frame.frame_id!r}")
         letterbox = Letterbox.fit(frame.size, self.info.longest, self.info.multiple)
-        batch = as_batch(frame.image, self._people[frame.frame_id], letterbox)
+        batch = annotation_batch(frame.image, self._people[frame.frame_id], letterbox)
         return oracle_fields(batch, self.info, letterbox)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resource is held."""
 
 
-def as_batch(image: np.ndarray, people: list[dict[str, Any]], letterbox: Letterbox) -> Batch:
-    """One picture with its annotations, letterboxed as at inference, as a training batch."""
+def annotation_batch(
+    image: np.ndarray, people: list[dict[str, Any]], letterbox: Letterbox
+) -> Batch:
+    """Return an image with its annotations, letterboxed as at inference, as a training batch."""
     persons = [p for p in people if not p["iscrowd"]][:MAX_PEOPLE]
     width, height = letterbox.input_size
     owner = np.zeros((height, width), np.uint8)
@@ -75,7 +78,7 @@ def as_batch(image: np.ndarray, people: list[dict[str, Any]], letterbox: Letterb
 
 
 def _region(person: dict[str, Any], letterbox: Letterbox) -> np.ndarray:
-    """Where a person or crowd is: its mask, or its box where the mask is unknown."""
+    """Return the pixels of a person or crowd: its mask, or its box if the mask is unknown."""
     if person["segmentation"]:
         return _mask(person, letterbox)
     x, y, width, height = person["bbox"]
@@ -84,7 +87,7 @@ def _region(person: dict[str, Any], letterbox: Letterbox) -> np.ndarray:
 
 
 def _mask(person: dict[str, Any], letterbox: Letterbox) -> np.ndarray:
-    """A mask (H, W) bool in the network's input; polygons are scaled before they are filled."""
+    """Return a mask (H, W) bool in the network's input. Polygons are scaled, then filled."""
     width, height = letterbox.input_size
     shape = person["segmentation"]
     if not shape:
@@ -92,7 +95,7 @@ def _mask(person: dict[str, Any], letterbox: Letterbox) -> np.ndarray:
     inner, frame = letterbox.inner_size, letterbox.frame_size
     if isinstance(shape, list):
         factors = (inner[0] / frame[0], inner[1] / frame[1])
-        # polygons count from the picture's corner, not from a pixel's centre: no half pixel here
+        # polygons start at the image's corner, not at a pixel's centre: no half pixel here
         scaled = [(np.reshape(p, (-1, 2)) * factors).ravel().tolist() for p in shape]
         return rle.decode(as_rle(scaled, (height, width))).astype(bool)
     mask = np.zeros((height, width), bool)

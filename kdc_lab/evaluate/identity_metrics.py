@@ -1,7 +1,7 @@
-"""How well identities are kept: HOTA, IDF1 and CLEAR on similarity matrices.
+"""Tracking metrics HOTA, IDF1 and CLEAR on similarity matrices.
 
-A sequence is a list of frames, each with the ids of the truth (G,), the ids of the answer (P,) and
-their similarity (G, P) in 0…1, such as mask IoU.
+A sequence is a list of frames, each with the ids of the ground truth (G,), the ids of the
+prediction (P,) and their similarity (G, P) in 0…1, such as mask IoU.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ _EPS = 1e-9
 
 @dataclass(frozen=True)
 class Frame:
-    """Truth and answer of one frame."""
+    """Ground truth and prediction of one frame."""
 
     truth: np.ndarray  # (G,) int ids
     answer: np.ndarray  # (P,) int ids
     similarity: np.ndarray  # (G, P)
 
 
-def anybody(frames: Sequence[Frame]) -> bool:
-    """Whether somebody is there or was found: else HOTA and IDF1 are shares of nothing."""
+def has_people(frames: Sequence[Frame]) -> bool:
+    """Return True if a person is annotated or found; otherwise HOTA and IDF1 are undefined."""
     return any(len(frame.truth) or len(frame.answer) for frame in frames)
 
 
 def hota(frames: Sequence[Frame]) -> dict[str, float]:
-    """HOTA, DetA and AssA, mean over ``ALPHAS``, 0 for nobody. Luiten et al., IJCV 2021."""
+    """Return HOTA, DetA and AssA: means over ``ALPHAS``, 0 without people. Luiten et al., 2021."""
     truths, answers = _numbered(frames)
     seen, given = _totals(truths), _totals(answers)
     if not len(seen) or not len(given):
@@ -58,7 +58,7 @@ def hota(frames: Sequence[Frame]) -> dict[str, float]:
 
 
 def idf1(frames: Sequence[Frame]) -> tuple[float, dict[int, int]]:
-    """IDF1, and the one-to-one naming behind it (truth id → answer id). Ristani et al., 2016."""
+    """Return IDF1 and its one-to-one matching (truth id → predicted id). Ristani et al., 2016."""
     truths, answers = _numbered(frames)
     seen, given = _totals(truths), _totals(answers)
     together = np.zeros((len(seen), len(given)))
@@ -69,32 +69,35 @@ def idf1(frames: Sequence[Frame]) -> tuple[float, dict[int, int]]:
     hits = together[rows, columns]
     total = seen.sum() + given.sum()
     names = _names(frames, truths, "truth"), _names(frames, answers, "answer")
-    naming = {int(names[0][r]): int(names[1][c]) for r, c in zip(rows, columns, strict=True)
-              if together[r, c]}  # fmt: skip
+    naming = {
+        int(names[0][r]): int(names[1][c])
+        for r, c in zip(rows, columns, strict=True)
+        if together[r, c]
+    }
     return float(2 * hits.sum() / max(1, total)), naming
 
 
 def switches(frames: Sequence[Frame]) -> list[tuple[int, int]]:
-    """CLEAR's identity switches: (frame, truth id) where a person's matched id changed."""
-    bears: dict[int, int] = {}
+    """Return CLEAR's identity switches: (frame, truth id) where a person's matched id changed."""
+    matched: dict[int, int] = {}
     events = []
     for index, frame in enumerate(frames):
         score = np.where(frame.similarity >= SAME, frame.similarity, 0)
-        for row, truth in enumerate(frame.truth):  # who bears an id keeps it while it fits
-            held = frame.answer == bears.get(int(truth), -1)
+        for row, truth in enumerate(frame.truth):  # a matched pair stays while it is similar
+            held = frame.answer == matched.get(int(truth), -1)
             score[row, held & (score[row] > 0)] += 1000
         for row, column in zip(*linear_sum_assignment(score, maximize=True), strict=True):
             if score[row, column] <= 0:
                 continue
             truth, answer = int(frame.truth[row]), int(frame.answer[column])
-            if bears.get(truth, answer) != answer:
+            if matched.get(truth, answer) != answer:
                 events.append((index, truth))
-            bears[truth] = answer
+            matched[truth] = answer
     return events
 
 
 def _numbered(frames: Sequence[Frame]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Ids as 0…n-1, for truths and answers."""
+    """Return the ids as 0…n-1, for ground truth and prediction."""
     columns = []
     for name in ("truth", "answer"):
         ids = [getattr(frame, name) for frame in frames]
@@ -112,15 +115,18 @@ def _names(frames: Sequence[Frame], numbered: list[np.ndarray], name: str) -> di
 
 
 def _totals(numbered: list[np.ndarray]) -> np.ndarray:
-    """Frames in which each number occurs."""
+    """Return the number of frames in which each number occurs."""
     return np.bincount(np.concatenate([*numbered, np.zeros(0, np.intp)])).astype(float)
 
 
 def _alignment(
-    frames: Sequence[Frame], truths: list[np.ndarray], answers: list[np.ndarray],
-    seen: np.ndarray, given: np.ndarray,
-) -> np.ndarray:  # fmt: skip
-    """How much each truth and each answer belong together over the whole sequence."""
+    frames: Sequence[Frame],
+    truths: list[np.ndarray],
+    answers: list[np.ndarray],
+    seen: np.ndarray,
+    given: np.ndarray,
+) -> np.ndarray:
+    """Return HOTA's global alignment score of each pair of ids."""
     potential = np.zeros((len(seen), len(given)))
     for frame, truth, answer in zip(frames, truths, answers, strict=True):
         value = frame.similarity

@@ -1,4 +1,4 @@
-"""The occlusion benchmark: every way to carry a person through occlusion, on the same fields."""
+"""The occlusion benchmark: compare methods of tracking through occlusion on the same fields."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from kdc_lab.evaluate.plots import Series, curves
 from kdc_lab.evaluate.scenarios import Scenario
 from kdc_lab.training import Batch, oracle_fields
 
-Look = Callable[[ComposedFrame, float], Fields]
-MIN_SCORE = 0.25  # as on a robot: what is published, not what is ranked for AP
+RenderFields = Callable[[ComposedFrame, float], Fields]
+MIN_SCORE = 0.25  # the default on a robot; AP would rank all predictions
 DEFAULT = "weighted, temporal"
 CAST = " #"  # between a clip's name and the number of its cast
 GAINS = {"HOTA": "HOTA", "iou_half_hidden": "IoU above half hidden"}
-DRAWS = 4000  # resamples
+DRAWS = 4000  # number of resamples
 
 
 def methods() -> dict[str, VideoDecoder | BoxTracker]:
-    """A fresh decoder for every row of the table."""
+    """Return a new decoder for every row of the table."""
 
     def config(mode: str) -> DecodeConfig:
         return DecodeConfig(centroid=CentroidConfig(mode=mode))
@@ -51,21 +51,21 @@ def methods() -> dict[str, VideoDecoder | BoxTracker]:
     }
 
 
-def oracle(info: ModelInfo, rng: np.random.Generator, noise: float) -> Look:
-    """Fields from the truth, with the errors of a network times ``noise``."""
+def ground_truth_fields(info: ModelInfo, rng: np.random.Generator, noise: float) -> RenderFields:
+    """Make fields from the ground truth, with the errors of a network times ``noise``."""
 
-    def look(shot: ComposedFrame, stamp: float) -> Fields:
+    def render_fields(shot: ComposedFrame, stamp: float) -> Fields:
         seen = shot.seen()
         height, width = seen.owner.shape
         letterbox = Letterbox.fit((width, height), width, info.multiple)
         fields = oracle_fields(_batch(seen), info, letterbox)
         return noisy(fields, rng, noise) if noise else fields
 
-    return look
+    return render_fields
 
 
-def network(engine: Engine) -> Look:
-    """Fields from the pictures."""
+def network_fields(engine: Engine) -> RenderFields:
+    """Make fields from the images with a network."""
     return lambda shot, stamp: engine(Frame(shot.image, stamp))
 
 
@@ -83,29 +83,41 @@ def _batch(shot: ComposedFrame) -> Batch:
 
 
 def play(
-    scenario: Scenario, look: Look, rng: np.random.Generator,
-    show: Callable[[float, ComposedFrame, People], None] = lambda stamp, shot, people: None,
-) -> dict[str, ClipRecord]:  # fmt: skip
-    """One clip under every method; ``show`` gets each frame as the default answers it."""
+    scenario: Scenario,
+    render_fields: RenderFields,
+    rng: np.random.Generator,
+    on_frame: Callable[[float, ComposedFrame, People], None] = lambda stamp, shot, people: None,
+) -> dict[str, ClipRecord]:
+    """Process one clip with every method.
+
+    Args:
+        scenario: the clip.
+        render_fields: makes the fields of a frame.
+        rng: chooses the frames that are dropped.
+        on_frame: is called with stamp, ground truth and people of the default method.
+    """
     decoders = methods()
-    ledgers = {name: ClipRecord() for name in decoders}
+    records = {name: ClipRecord() for name in decoders}
     for stamp in scenario.stamps(rng).tolist():
         shot = scenario.clip.at(stamp)
-        fields = look(shot, stamp)
+        fields = render_fields(shot, stamp)
         found = find_poses(fields, keep_duplicates(decoders[DEFAULT].config))
         for name, decoder in decoders.items():
-            people = _answer(decoder, fields, found, stamp, shot.image)
-            ledgers[name].add(stamp, shot, people)
+            people = _people(decoder, fields, found, stamp, shot.image)
+            records[name].add(stamp, shot, people)
             if name == DEFAULT:
-                show(stamp, shot, people)
-    return ledgers
+                on_frame(stamp, shot, people)
+    return records
 
 
-def _answer(
-    decoder: VideoDecoder | BoxTracker, fields: Fields, found: tuple[Poses, Centroids],
-    stamp: float, image: np.ndarray,
-) -> People:  # fmt: skip
-    """People of a frame whose skeletons are known: they are the same in every centroid mode."""
+def _people(
+    decoder: VideoDecoder | BoxTracker,
+    fields: Fields,
+    found: tuple[Poses, Centroids],
+    stamp: float,
+    image: np.ndarray,
+) -> People:
+    """Return the people of a frame; the skeletons are the same in every centroid mode."""
     if isinstance(decoder, BoxTracker):
         return decoder(fields, stamp)
     poses, centroids = found
@@ -115,24 +127,24 @@ def _answer(
 
 
 def figures(played: dict[str, dict[str, ClipRecord]]) -> dict[str, Any]:
-    """Figures of every method over all clips, and per clip; ``played`` is by scenario."""
+    """Return the figures of every method over all clips and per clip; ``played`` is by clip."""
     names = list(next(iter(played.values())))
     clips = {
-        clip: {name: summary([ledger]) for name, ledger in ledgers.items()}
-        for clip, ledgers in played.items()
+        clip: {name: summary([record]) for name, record in records.items()}
+        for clip, records in played.items()
     }
     return {
-        "all": {name: summary([ledgers[name] for ledgers in played.values()]) for name in names},
+        "all": {name: summary([records[name] for records in played.values()]) for name in names},
         "gains": {name: gains(clips, name) for name in names if name != DEFAULT},
         "clips": clips,
     }
 
 
 def gains(clips: dict[str, dict[str, Any]], method: str) -> dict[str, list[float] | None]:
-    """By how much the default is better than a method: mean over clips, and its 95 % interval.
+    """Return the gain of the default over a method: mean over clips, and its 95 % interval.
 
-    Clips that differ in the cast alone are resampled together, as they are not independent; None
-    where fewer than two kinds of clips have the figure.
+    Clips that differ only in the cast are resampled together, because they are not independent.
+    The gain is None if fewer than two kinds of clips have the figure.
     """
     found: dict[str, list[float] | None] = {}
     for figure in GAINS:
@@ -147,16 +159,35 @@ def gains(clips: dict[str, dict[str, Any]], method: str) -> dict[str, list[float
 
 
 def markdown(result: dict[str, Any], title: str) -> str:
-    """The tables of the benchmark."""
+    """Return the tables of the benchmark as Markdown."""
     every = result["all"]
-    head = ["method", "HOTA", "AssA", "IDF1", "id sw.", "at centroid sw.", "centroid sw./min",
-            "on hidden", "jitter", "flicker"]  # fmt: skip
+    head = [
+        "method",
+        "HOTA",
+        "AssA",
+        "IDF1",
+        "id sw.",
+        "at centroid sw.",
+        "centroid sw./min",
+        "on hidden",
+        "jitter",
+        "flicker",
+    ]
     rows = [
-        [name, f["HOTA"], f["AssA"], f["IDF1"], f["id_switches"],
-         f["id_switches_at_centroid_switch"], f["centroid_switches_per_minute"],
-         f["centroid_on_hidden"], f["jitter"], f["flicker_per_1000"]]
+        [
+            name,
+            f["HOTA"],
+            f["AssA"],
+            f["IDF1"],
+            f["id_switches"],
+            f["id_switches_at_centroid_switch"],
+            f["centroid_switches_per_minute"],
+            f["centroid_on_hidden"],
+            f["jitter"],
+            f["flicker_per_1000"],
+        ]
         for name, f in every.items()
-    ]  # fmt: skip
+    ]
     bins = list(next(iter(every.values()))["iou_by_hidden"])
     iou = [
         [name, *(f["iou_by_hidden"][part] for part in bins), f["iou_half_hidden"]]
@@ -166,27 +197,30 @@ def markdown(result: dict[str, Any], title: str) -> str:
     back = [[name, *(_of(f["regained"][gap]) for gap in gaps)] for name, f in every.items()]
     better = [[name, *map(_gain, of.values())] for name, of in result["gains"].items()]
     parts = [
-        f"# {title}", table(head, rows),
-        "Mask IoU of the visible part with the person's own id, by hidden share", 
+        f"# {title}",
+        table(head, rows),
+        "Mask IoU of the visible part with the person's own id, by hidden share",
         table(["method", *bins, "above 0.50"], iou),
-        "Regained with the old id within 0.5 s, by length of the gap", 
+        "People that regain their id within 0.5 s after a gap, by its length",
         table(["method", *gaps], back),
-        "The default's gain over each, mean of clips (95 % interval over kinds of clips)",
+        "Gain of the default over each method, mean over clips (95 % interval over kinds of clips)",
         table(["method", *GAINS.values()], better),
-    ]  # fmt: skip
+    ]
     return "\n\n".join(parts) + "\n"
 
 
 def drawings(result: dict[str, Any]) -> dict[str, str]:
-    """Plots as SVG by file name: what the tables say, without the rows that would hide others."""
+    """Return plots as SVG by file name, without the rows that would hide others."""
     every = {name.partition(" (")[0]: figures for name, figures in result["all"].items()}
     every = {name: figures for name, figures in every.items() if name != "single, temporal"}
     return {
-        "iou_by_hidden.svg": _plot(every, "iou_by_hidden", HIDDEN_BINS, "hidden share",
-                                   "IoU of the visible part"),
-        "regained_by_gap.svg": _plot(every, "regained", GAP_BINS, "seconds out of sight",
-                                     "regained with the old id"),
-    }  # fmt: skip
+        "iou_by_hidden.svg": _plot(
+            every, "iou_by_hidden", HIDDEN_BINS, "hidden share", "IoU of the visible part"
+        ),
+        "regained_by_gap.svg": _plot(
+            every, "regained", GAP_BINS, "length of the gap, seconds", "share that regains its id"
+        ),
+    }
 
 
 def _plot(every: dict[str, Any], name: str, edges: tuple[float, ...], x: str, y: str) -> str:

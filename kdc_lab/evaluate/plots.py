@@ -1,4 +1,4 @@
-"""Plots as SVG text: no library, the same bytes on every machine, at home in HTML and Markdown."""
+"""Draw plots as SVG text, without a library and with the same bytes on every machine."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Series:
     y: Sequence[float]
     low: Sequence[float] = ()
     high: Sequence[float] = ()
-    steps: bool = False  # a value holds until the next one
-    words: Sequence[str] = ()  # beside the points
+    steps: bool = False  # a value lasts until the next one
+    words: Sequence[str] = ()  # labels of the points
 
 
 def curves(series: Sequence[Series], x: str, y: str, points: bool = False) -> str:
-    """Curves over common axes, with a legend where there are several."""
+    """Return curves over common axes, with a legend if there are several."""
     xs = np.concatenate([np.asarray(s.x, float) for s in series])
     ys = np.concatenate([np.asarray([*s.y, *s.low, *s.high], float) for s in series])
     axes = _Axes(_span(xs), _span(np.append(ys, 0.0) if ys.min() >= 0 and not points else ys))
@@ -41,38 +41,42 @@ def curves(series: Sequence[Series], x: str, y: str, points: bool = False) -> st
         parts.append(_curve(one, axes, COLOURS[number % len(COLOURS)], points))
         if len(series) > 1:
             at = LEFT + 10 + 150 * number
-            parts.append(f'<rect x="{at}" y="2" width="10" height="10" '
-                         f'fill="{COLOURS[number % len(COLOURS)]}"/>'
-                         f'<text x="{at + 15}" y="11">{escape(one.name)}</text>')  # fmt: skip
+            parts.append(
+                f'<rect x="{at}" y="2" width="10" height="10" '
+                f'fill="{COLOURS[number % len(COLOURS)]}"/>'
+                f'<text x="{at + 15}" y="11">{escape(one.name)}</text>'
+            )
     return _svg(parts, HEIGHT)
 
 
 def histogram(values: Sequence[float], x: str, y: str, bins: int = 40) -> str:
-    """How often values occur."""
+    """Return a histogram of values."""
     counts, edges = np.histogram(values, bins)
     axes = _Axes((float(edges[0]), float(edges[-1])), (0.0, float(counts.max())))
     bars = []
     for count, left, right in zip(counts.tolist(), edges[:-1], edges[1:], strict=True):
         at, top = axes.place(left, count)
         wide = axes.place(right, 0)[0] - at
-        bars.append(f'<rect x="{at:.1f}" y="{top:.1f}" width="{max(wide - 1, 0.5):.1f}" '
-                    f'height="{HEIGHT - BELOW - top:.1f}" fill="{COLOURS[0]}"/>')  # fmt: skip
+        bars.append(
+            f'<rect x="{at:.1f}" y="{top:.1f}" width="{max(wide - 1, 0.5):.1f}" '
+            f'height="{HEIGHT - BELOW - top:.1f}" fill="{COLOURS[0]}"/>'
+        )
     return _svg([axes.frame(x, y), *bars], HEIGHT)
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A piece of a timeline."""
+    """A bar of a timeline."""
 
     row: str
     first: float
     last: float
     colour: str
-    text: str  # shown under the pointer
+    text: str  # tooltip
 
 
 def timeline(bars: Sequence[Bar], marks: Sequence[tuple[str, float, str]], x: str) -> str:
-    """Rows of bars over time; ``marks`` are ticks (row, time, text)."""
+    """Return rows of bars over time; ``marks`` are ticks (row, time, text)."""
     rows = list(dict.fromkeys(bar.row for bar in bars))
     tall = 16
     height = TOP + tall * len(rows) + BELOW
@@ -84,19 +88,23 @@ def timeline(bars: Sequence[Bar], marks: Sequence[tuple[str, float, str]], x: st
         parts.append(f'<text x="{LEFT - 6}" y="{y + 12}" text-anchor="end">{escape(row)}</text>')
     for bar in bars:
         left, right = axes.place(bar.first, 0)[0], axes.place(bar.last, 0)[0]
-        parts.append(f'<rect x="{left:.1f}" y="{TOP + tall * rows.index(bar.row) + 3}" '
-                     f'width="{max(right - left, 1.5):.1f}" height="{tall - 6}" '
-                     f'fill="{bar.colour}"><title>{escape(bar.text)}</title></rect>')  # fmt: skip
+        parts.append(
+            f'<rect x="{left:.1f}" y="{TOP + tall * rows.index(bar.row) + 3}" '
+            f'width="{max(right - left, 1.5):.1f}" height="{tall - 6}" '
+            f'fill="{bar.colour}"><title>{escape(bar.text)}</title></rect>'
+        )
     for row, time, text in marks:
         if row in rows:
             at, y = axes.place(time, 0)[0], TOP + tall * rows.index(row)
-            parts.append(f'<path d="M{at:.1f} {y + 1}v{tall - 2}" stroke="#111" stroke-width="1.4">'
-                         f"<title>{escape(text)}</title></path>")  # fmt: skip
+            parts.append(
+                f'<path d="M{at:.1f} {y + 1}v{tall - 2}" stroke="#111" stroke-width="1.4">'
+                f"<title>{escape(text)}</title></path>"
+            )
     return _svg(parts, height)
 
 
 class _Axes:
-    """Values to pixels."""
+    """Transforms values to pixels."""
 
     def __init__(
         self, x: tuple[float, float], y: tuple[float, float], height: float = HEIGHT
@@ -110,19 +118,23 @@ class _Axes:
         return LEFT + across * wide, TOP + (1 - up) * tall
 
     def frame(self, x: str, y: str, horizontal: bool = True) -> str:
-        """Axes, ticks, and what they mean."""
+        """Return axes, ticks and labels."""
         bottom = self.height - BELOW
         parts = []
         for value in _ticks(*self.x):
             at = self.place(value, 0)[0]
-            parts.append(f'<path class="grid" d="M{at:.1f} {TOP}V{bottom}"/>'
-                         f'<text x="{at:.1f}" y="{bottom + 16}" text-anchor="middle">'
-                         f"{value:g}</text>")  # fmt: skip
+            parts.append(
+                f'<path class="grid" d="M{at:.1f} {TOP}V{bottom}"/>'
+                f'<text x="{at:.1f}" y="{bottom + 16}" text-anchor="middle">'
+                f"{value:g}</text>"
+            )
         for value in _ticks(*self.y) if horizontal else ():
             at = self.place(0, value)[1]
-            parts.append(f'<path class="grid" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>'
-                         f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">'
-                         f"{value:g}</text>")  # fmt: skip
+            parts.append(
+                f'<path class="grid" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>'
+                f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">'
+                f"{value:g}</text>"
+            )
         middle = (TOP + bottom) / 2
         parts += [
             f'<path class="axis" d="M{LEFT} {TOP}V{bottom}H{WIDTH - RIGHT}"/>',
@@ -130,7 +142,7 @@ class _Axes:
             f'text-anchor="middle">{escape(x)}</text>',
             f'<text x="14" y="{middle}" text-anchor="middle" '
             f'transform="rotate(-90 14 {middle})">{escape(y)}</text>',
-        ]  # fmt: skip
+        ]
         return "".join(parts)
 
 
@@ -142,8 +154,10 @@ def _curve(one: Series, axes: _Axes, colour: str, points: bool) -> str:
     parts = []
     for x, low, high in zip(one.x, one.low, one.high, strict=False):
         (at, bottom), (_, top) = axes.place(x, low), axes.place(x, high)
-        parts.append(f'<path d="M{at:.1f} {bottom:.1f}V{top:.1f}" stroke="{colour}" '
-                     'stroke-opacity=".45" stroke-width="5"/>')  # fmt: skip
+        parts.append(
+            f'<path d="M{at:.1f} {bottom:.1f}V{top:.1f}" stroke="{colour}" '
+            'stroke-opacity=".45" stroke-width="5"/>'
+        )
     parts.append(f'<path class="line" d="{path}" stroke="{colour}"/>')
     if points:
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>' for x, y in places]
@@ -158,7 +172,7 @@ def _span(values: np.ndarray) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """About five round values inside."""
+    """Return about five round values between ``low`` and ``high``."""
     step = (high - low) / 5
     size = 10.0 ** math.floor(math.log10(step))
     step = min((s * size for s in (1, 2, 5, 10) if s * size >= step * 0.999), default=10 * size)

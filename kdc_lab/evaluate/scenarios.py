@@ -1,4 +1,4 @@
-"""What happens in the occlusion benchmark: crossings, pillars, gaps, pans, dropped frames."""
+"""Scenarios of the occlusion benchmark: crossings, pillars, gaps, pans, dropped frames."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import numpy as np
 from kdc_lab.evaluate.composed_clips import Box, Clip, Drawn, Figure, Path, line
 from kdc_lab.evaluate.cutouts import Cutout, Walker
 
-Cast = Callable[[Path, float, float], Figure]  # way, height in pixels, steps per second
-GAPS = (0.3, 1.0, 2.0, 5.0)  # seconds out of sight
+Cast = Callable[[Path, float, float], Figure]  # path, height in pixels, steps per second
+GAPS = (0.3, 1.0, 2.0, 5.0)  # seconds during which people are hidden
 SIZE = (640, 480)
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A clip, and how it is filmed."""
+    """A clip, its length and its frame rate."""
 
     name: str
     clip: Clip
     seconds: float
     rate: float = 30.0  # frames per second
-    dropped: float = 0.0  # share of frames that never arrive
+    dropped: float = 0.0  # share of frames that are dropped
 
     def stamps(self, rng: np.random.Generator) -> np.ndarray:
-        """Stamps of the frames that arrive, seconds."""
+        """Return the stamps of the frames that are not dropped, in seconds."""
         stamps = np.arange(round(self.seconds * self.rate)) / self.rate
         kept = np.sort(rng.permutation(len(stamps))[: round(len(stamps) * (1 - self.dropped))])
         return stamps[kept]
 
 
 def drawn(rng: np.random.Generator) -> Cast:
-    """Every figure is a drawing in a colour of its own."""
+    """Return a cast of drawn figures in random colours."""
 
     def cast(feet: Path, tall: float, pace: float) -> Figure:
         colour = tuple(int(value) for value in rng.integers(80, 255, 3))
@@ -43,13 +43,13 @@ def drawn(rng: np.random.Generator) -> Cast:
 
 
 def real(people: Sequence[Cutout | Walker], rng: np.random.Generator) -> Cast:
-    """Every figure is another cut-out, in random order."""
+    """Return a cast of cut-out people in random order."""
     order = iter(np.tile(rng.permutation(len(people)), 50).tolist())
     return lambda feet, tall, pace: people[next(order)].walking(feet, tall, pace)
 
 
 def scenarios(cast: Cast, backgrounds: list[np.ndarray | None]) -> list[Scenario]:
-    """The benchmark; figures and backgrounds as they come."""
+    """Return the scenarios of the benchmark with these figures and backgrounds."""
     scenery = iter(backgrounds * 50)
 
     def clip(figures: list[Figure], **more: object) -> Clip:
@@ -80,7 +80,7 @@ def scenarios(cast: Cast, backgrounds: list[np.ndarray | None]) -> list[Scenario
         )
         walk = [cast(line(90 - 90.0, 450, 90), 260, 1.0)]
         hidden = [(150.0, 0.0, 150 + 90 * gap + 120, 480.0)]
-        if hidden[0][2] < 560:  # longer ways do not fit into the picture
+        if hidden[0][2] < 560:  # longer paths do not fit into the image
             film = clip(walk, pillars=lambda t, boxes=hidden: boxes)
             found.append(Scenario(f"walk behind, gap {gap} s", film, 6.0, rate=15))
     return found
@@ -110,7 +110,7 @@ def _stander(cast: Cast, x: float, tall: float) -> Figure:
 
 
 def _wall(t: float) -> list[Box]:
-    """Covers a person from the feet to the hair in three seconds, and sinks again."""
+    """Cover a person from the feet to the hair within three seconds, then uncover it again."""
     return [(200.0, 455 - 310 * (1 - abs(t / 3 - 1)), 440.0, 480.0)]
 
 

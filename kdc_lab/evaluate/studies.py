@@ -1,4 +1,4 @@
-"""The paper's tables and figures from one set of weights: sigma, time, given keypoints, hiding."""
+"""Tables and figures of the paper on one set of weights: sigma, time, keypoints, occlusion."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from kdc_core.skeleton import A, K
 from kdc_core.types import Fields, People, Poses
 from kdc_lab.evaluate.annotated_images import Dataset
 from kdc_lab.evaluate.bootstrap import grouped
-from kdc_lab.evaluate.coco_metrics import Results, as_rle, judged, progress
+from kdc_lab.evaluate.coco_metrics import Results, as_rle, evaluate_results, progress
 from kdc_lab.evaluate.coco_variants import SMALL, without_small
 from kdc_lab.evaluate.plots import Series, curves
 
 IGO = (0.0, 0.1, 0.3, 0.5, 1.0, 2.0, 4.0)  # sigma of the Gaussian on the masks, pixels
 FIXED = (0.1, 0.15, 0.212, 0.3, 0.45)  # sigma of eq. 3 as a share of the person's scale
-#: longest side of the network's input, pixels: multiples of what three octaves need for a flip test
+#: longest side of the network's input, pixels; multiples of what a flip test at three scales needs
 SIDES = (256, 384, 512, 640, 768)
 HIDDEN = (0.0, 0.3, 0.5, 0.7, 0.9)  # share of every mask that is covered
 COMPARED = ("static", "single", "weighted")
@@ -33,9 +33,9 @@ COMPARED = ("static", "single", "weighted")
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the report, with a plot where there is something to see."""
+    """A table of the report, optionally with a plot."""
 
-    name: str  # of its files
+    name: str  # of the files
     title: str
     header: list[str]
     rows: list[list[Any]]
@@ -46,7 +46,7 @@ class Table:
 def variants(
     dataset: Dataset, engine: Engine, configs: dict[str, DecodeConfig], verb: str
 ) -> dict[str, Results]:
-    """Results of several decoders on the same fields: the network runs once per picture."""
+    """Return the results of several decoders on the same fields: one network run per image."""
     results = {name: Results(dataset) for name in configs}
     for image, frame in progress(dataset, verb):
         fields = engine(frame)
@@ -56,14 +56,20 @@ def variants(
 
 
 def sigma(dataset: Dataset, engine: Engine, config: DecodeConfig, draws: int) -> Table:
-    """Mask AP against both sigmas: of the Gaussian, and of eq. 3. Figure 5 of the paper."""
+    """Measure mask AP against both sigmas: of the Gaussian, and of eq. 3. Figure 5 of the paper."""
     configs = {
-        **{f"Gaussian {s:g}": replace(config, assign=replace(config.assign, igo_sigma=s))
-           for s in IGO},
-        **{f"eq. 3, {f:g} s": replace(config, centroid=replace(config.centroid, sigma_range=(f, f)))
-           for f in FIXED},
+        **{
+            f"Gaussian {s:g}": replace(config, assign=replace(config.assign, igo_sigma=s))
+            for s in IGO
+        },
+        **{
+            f"eq. 3, {f:g} s": replace(
+                config, centroid=replace(config.centroid, sigma_range=(f, f))
+            )
+            for f in FIXED
+        },
         "eq. 3, learned": config,
-    }  # fmt: skip
+    }
     rows = []
     for name, found in variants(dataset, engine, configs, "sigma").items():
         segm = found.summary(draws)["segm"]
@@ -71,18 +77,24 @@ def sigma(dataset: Dataset, engine: Engine, config: DecodeConfig, draws: int) ->
     head = ["sigma", "mask AP", "low", "high", "AP50", "AP75"]
     note = (
         "Gaussian: standard deviation in pixels of the filter on the masks (IGO); up to 0.12 it is "
-        "the identity. eq. 3: sigma as a share of the person's scale, or as the network says."
+        "the identity. eq. 3: sigma as a share of the person's scale, or as predicted."
     )
     part = rows[: len(IGO)]
     curve = Series("Gaussian", IGO, [r[1] or 0 for r in part], *_bounds(part))
-    return Table("sigma", "Sigma (figure 5)", head, rows, note,
-                 curves([curve], "sigma, pixels", "mask AP", points=True))  # fmt: skip
+    return Table(
+        "sigma",
+        "Sigma (figure 5)",
+        head,
+        rows,
+        note,
+        curves([curve], "sigma, pixels", "mask AP", points=True),
+    )
 
 
 def speed(
     dataset: Dataset, open_at: Callable[[int], Engine], config: DecodeConfig, draws: int
 ) -> Table:
-    """Mask AP against time per picture, by input size. Figure 4 of the paper."""
+    """Measure mask AP against time per image, by input size. Figure 4 of the paper."""
     rows = []
     for side in SIDES:
         engine = open_at(side)
@@ -96,21 +108,44 @@ def speed(
         summary = results.summary(draws)
         segm = summary["segm"]
         p50, p95 = np.percentile(spent[1:] or spent, (50, 95))
-        rows.append([side, round(float(p50), 1), round(float(p95), 1), segm["AP"],
-                     *_interval(segm), summary["keypoints"]["AP"]])  # fmt: skip
-    curve = Series("", [r[1] for r in rows], [r[3] or 0 for r in rows],
-                   *_bounds(rows, 4), words=[f"{r[0]} px" for r in rows])  # fmt: skip
+        rows.append(
+            [
+                side,
+                round(float(p50), 1),
+                round(float(p95), 1),
+                segm["AP"],
+                *_interval(segm),
+                summary["keypoints"]["AP"],
+            ]
+        )
+    curve = Series(
+        "",
+        [r[1] for r in rows],
+        [r[3] or 0 for r in rows],
+        *_bounds(rows, 4),
+        words=[f"{r[0]} px" for r in rows],
+    )
     head = ["longest side", "ms p50", "ms p95", "mask AP", "low", "high", "keypoint AP"]
-    note = "Time: network and decoder, batch 1, on this machine; the first picture is not counted."
-    return Table("time", "AP against time (figure 4)", head, rows, note,
-                 curves([curve], "ms per picture", "mask AP", points=True))  # fmt: skip
+    note = "Time: network and decoder, batch 1, on this machine; the first image is not counted."
+    return Table(
+        "time",
+        "AP against time (figure 4)",
+        head,
+        rows,
+        note,
+        curves([curve], "ms per image", "mask AP", points=True),
+    )
 
 
 def given_keypoints(dataset: Dataset, engine: Engine, config: DecodeConfig, draws: int) -> Table:
-    """Masks from predicted and from annotated keypoints. Table III's protocols, told apart."""
-    marked = replace(dataset, people={
-        image: [_ignored(entry) for entry in entries] for image, entries in dataset.people.items()
-    })  # fmt: skip
+    """Compare masks from predicted and from annotated keypoints: the two protocols of table III."""
+    marked = replace(
+        dataset,
+        people={
+            image: [_ignored(entry) for entry in entries]
+            for image, entries in dataset.people.items()
+        },
+    )
     results = {"predicted": Results(marked), "from annotations": Results(marked)}
     for image, frame in progress(marked, "keypoints"):
         fields = engine(frame)
@@ -120,18 +155,19 @@ def given_keypoints(dataset: Dataset, engine: Engine, config: DecodeConfig, draw
     rows = []
     for name, found in results.items():
         segm = found.summary(draws)["segm"]
-        rows.append([name, segm["AP"], *_interval(segm), *(segm[n] for n in
-                     ("AP50", "AP75", "APM", "APL"))])  # fmt: skip
+        rows.append(
+            [name, segm["AP"], *_interval(segm), *(segm[n] for n in ("AP50", "AP75", "APM", "APL"))]
+        )
     head = ["keypoints", "mask AP", "low", "high", "AP50", "AP75", "medium", "large"]
     note = (
         "People without labelled keypoints are regions where a prediction is neither right nor "
-        "wrong. From annotations: skeletons are given, so the row shows the masks alone."
+        "wrong. From annotations: skeletons are given, so the row measures the masks only."
     )
-    return Table("keypoints", "Whose keypoints (table III)", head, rows, note)
+    return Table("keypoints", "Source of the keypoints (table III)", head, rows, note)
 
 
 def from_keypoints(fields: Fields, persons: list[dict[str, Any]], config: DecodeConfig) -> People:
-    """People whose anchors are the annotated keypoints; everything else is the network's."""
+    """Return people whose anchors are the annotated keypoints; all other fields are predicted."""
     points = np.array([p["keypoints"] for p in persons], np.float32).reshape(-1, K, 3)
     known = points[..., 2] > 0
     middle = (points[..., :2] * known[..., None]).sum(axis=1) / known.sum(axis=1)[:, None]
@@ -143,9 +179,11 @@ def from_keypoints(fields: Fields, persons: list[dict[str, Any]], config: Decode
     vis[:, :K] = np.where(points[..., 2] == 2, 1.0, 0.5) * known
     poses = Poses(
         xy=fields.letterbox.to_input(xy).astype(np.float32),
-        anchor_score=matched.astype(np.float32), vis=vis, matched=matched,
+        anchor_score=matched.astype(np.float32),
+        vis=vis,
+        matched=matched,
         score=np.ones(len(xy), np.float32),
-    )  # fmt: skip
+    )
     centroids = select(fields, poses, config.centroid)
     ids = np.arange(1, len(xy) + 1)
     instances = assign(fields, centroids, ids, config.assign, config.centroid.mode)
@@ -153,14 +191,22 @@ def from_keypoints(fields: Fields, persons: list[dict[str, Any]], config: Decode
 
 
 def small(dataset: Dataset, engine: Engine, config: DecodeConfig, draws: int) -> Table:
-    """The same predictions judged with and without small people. Table I's protocol."""
+    """Evaluate the same predictions with and without small people: the protocol of table I."""
     found = variants(dataset, engine, {"": config}, "protocols")[""]
     rows = []
     for name, truth in (("all people", dataset), ("without small people", without_small(dataset))):
         for kind, entries in (("segm", found.segm), ("keypoints", found.keypoints)):
-            figures, _ = judged(truth, kind, entries, draws)
-            rows.append([name, "masks" if kind == "segm" else "keypoints", figures["AP"],
-                         *_interval(figures), figures["AP50"], figures["AP75"]])  # fmt: skip
+            figures, _ = evaluate_results(truth, kind, entries, draws)
+            rows.append(
+                [
+                    name,
+                    "masks" if kind == "segm" else "keypoints",
+                    figures["AP"],
+                    *_interval(figures),
+                    figures["AP50"],
+                    figures["AP75"],
+                ]
+            )
     head = ["protocol", "", "AP", "low", "high", "AP50", "AP75"]
     note = (
         f"Without small people: those below {SMALL} pixels² or without labelled keypoints are "
@@ -170,21 +216,21 @@ def small(dataset: Dataset, engine: Engine, config: DecodeConfig, draws: int) ->
 
 
 def hiding(dataset: Dataset, engine: Engine, config: DecodeConfig, draws: int) -> Table:
-    """IoU of what remains visible, and recall, when a share of everybody is covered."""
+    """Measure IoU of the visible rest, and recall, when a share of every person is covered."""
     seen: dict[tuple[str, float], list[list[float]]] = {}  # per image: IoU of each person
     really: dict[float, list[float]] = {share: [] for share in HIDDEN}  # hidden share of each
     for share in HIDDEN:
-        rng = np.random.default_rng(0)  # every share covers from the same sides
+        rng = np.random.default_rng(0)  # the same sides are covered for every share
         for image, frame in progress(dataset, f"hide {share:.0%}"):
             persons = [e for e in dataset.people[image] if _coverable(e)]
-            masks = [_mask(entry, frame.image.shape[:2]) for entry in persons]
+            masks = [annotation_mask(entry, frame.image.shape[:2]) for entry in persons]
             picture, rest = covered(frame.image, masks, share, rng)
             for mask, left in zip(masks, rest, strict=True):
                 really[share].append(1 - float(left.sum()) / max(1, int(mask.sum())))
             fields = engine(replace(frame, image=picture))
             for mode in COMPARED:
                 chosen = replace(config, centroid=replace(config.centroid, mode=mode))
-                values = _overlaps(rest, decode(fields, chosen))
+                values = best_overlaps(rest, decode(fields, chosen))
                 seen.setdefault((mode, share), []).append(values)
     gone = {share: sum(value == 1 for value in values) for share, values in really.items()}
     mean_of = {share: _mean_below_one(values) for share, values in really.items()}
@@ -199,21 +245,36 @@ def hiding(dataset: Dataset, engine: Engine, config: DecodeConfig, draws: int) -
         rows += part
         x = [row[2] or 0 for row in part]
         series.append(Series(mode, x, [row[3] or 0 for row in part], *_bounds(part, 4)))
-    head = ["centroid", "cover", "hidden share", "IoU of the rest", "low", "high",
-            "recall at IoU 0.5", "wholly hidden"]  # fmt: skip
+    head = [
+        "centroid",
+        "cover",
+        "hidden share",
+        "IoU of the rest",
+        "low",
+        "high",
+        "recall at IoU 0.5",
+        "fully hidden",
+    ]
     note = (
-        f"Every person of {SMALL} pixels² or more with a mask is covered from one side by texture, "
-        "and by the covers of those beside; hidden share: what that comes to in the mean. IoU with "
-        "the visible rest, 0 for people who are not found; who is wholly hidden is left out."
+        f"Every person of {SMALL} pixels² or more with a mask is covered from one side by texture. "
+        "Covers of neighbours hide it as well: hidden share is the mean of the actual shares. IoU "
+        "is measured with the visible rest and is 0 for people that are not found; fully hidden "
+        "people are left out."
     )
-    return Table("hiding", "Hidden parts", head, rows, note,
-                 curves(series, "hidden share", "IoU of the rest"))  # fmt: skip
+    return Table(
+        "hiding",
+        "Hidden parts",
+        head,
+        rows,
+        note,
+        curves(series, "hidden share", "IoU of the rest"),
+    )
 
 
 def covered(
     image: np.ndarray, masks: list[np.ndarray], share: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """A copy of the picture where ``share`` of each mask lies behind texture, and what is left."""
+    """Cover ``share`` of each mask with texture; return the image and the visible masks."""
     painted, behind = image.copy(), np.zeros(image.shape[:2], bool)
     for mask in masks:
         side = int(rng.integers(4))  # below, above, left, right
@@ -225,7 +286,7 @@ def covered(
         border = np.quantile(along, share)
         y, x = np.mgrid[: mask.shape[0], : mask.shape[1]]
         here = (-y, y, x, -x)[side] <= border
-        pad = 4  # pixels: a cover has no outline of the person
+        pad = 4  # pixels: the cover must not show the outline of the person
         here &= (y >= rows.min() - pad) & (y <= rows.max() + pad)
         here &= (x >= columns.min() - pad) & (x <= columns.max() + pad)
         texture = cv2.resize(coarse, image.shape[1::-1], interpolation=cv2.INTER_CUBIC)
@@ -234,11 +295,11 @@ def covered(
     return painted, [mask & ~behind for mask in masks]
 
 
-def _overlaps(masks: list[np.ndarray], found: People) -> list[float]:
-    """IoU of each mask that is left with the prediction that is its own, 0 without one."""
+def best_overlaps(masks: list[np.ndarray], found: People) -> list[float]:
+    """Return the IoU of each visible mask with its matched prediction, 0 without one."""
     masks = [mask for mask in masks if mask.any()]
-    answers = [found.labels == identity for identity in found.ids]
-    iou = np.array([[(m & a).sum() / max(1, (m | a).sum()) for a in answers] for m in masks])
+    predicted = [found.labels == identity for identity in found.ids]
+    iou = np.array([[(m & a).sum() / max(1, (m | a).sum()) for a in predicted] for m in masks])
     values = np.zeros(len(masks))
     if iou.size:
         rows, columns = linear_sum_assignment(iou, maximize=True)
@@ -247,7 +308,7 @@ def _overlaps(masks: list[np.ndarray], found: People) -> list[float]:
 
 
 def _mean_below_one(values: list[float]) -> float | None:
-    """Mean hidden share of those of whom something is left."""
+    """Return the mean hidden share of people that are not fully hidden."""
     left = [value for value in values if value < 1]
     return round(float(np.mean(left)), 4) if left else None
 
@@ -256,7 +317,8 @@ def _coverable(entry: dict[str, Any]) -> bool:
     return bool(entry["segmentation"]) and not entry["iscrowd"] and entry["area"] >= SMALL
 
 
-def _mask(entry: dict[str, Any], size: tuple[int, ...]) -> np.ndarray:
+def annotation_mask(entry: dict[str, Any], size: tuple[int, ...]) -> np.ndarray:
+    """Return the mask (H, W) bool of an annotation."""
     return rle.decode(as_rle(entry["segmentation"], size)).astype(bool)
 
 
@@ -269,7 +331,7 @@ def _interval(figures: dict[str, Any]) -> list[float | None]:
 
 
 def _bounds(rows: list[list[Any]], at: int = 2) -> tuple[list[float], list[float]]:
-    """The columns ``low`` and ``high`` for a plot; nothing where there are none."""
+    """Return the columns ``low`` and ``high`` for a plot; empty if there are none."""
     if any(row[at] is None for row in rows):
         return [], []
     return [row[at] for row in rows], [row[at + 1] for row in rows]

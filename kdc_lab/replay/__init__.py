@@ -8,7 +8,7 @@ from kdc_core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from kdc_lab.replay import baseline, parallel_replay
-    from kdc_lab.replay.bag import bags_in
+    from kdc_lab.replay.bag import bags_in, printable
     from kdc_lab.replay.camera_stats import describe_stamps
     from kdc_lab.replay.clip_files import Recording
     from kdc_lab.replay.comparison import compare
@@ -20,7 +20,7 @@ __getattr__, __all__ = lazy_exports(
     {
         "baseline": (),
         "parallel_replay": (),
-        "bag": ("bags_in",),
+        "bag": ("bags_in", "printable"),
         "camera_stats": ("describe_stamps",),
         "clip_files": ("Recording",),
         "comparison": ("compare",),

@@ -1,4 +1,4 @@
-"""Which topics of a recording are cameras, and when their pictures are worked on."""
+"""Choose the cameras of a recording, their output topics, and the frames that a robot sees."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from kdc_lab.replay.bag import Bag, Message
 from kdc_lab.replay.cdr_messages import COMPRESSED, IMAGE
 
 NODE = "/kdc"  # name of the node that is replayed
-#: last words of topics that hold pictures, but not a camera's
+#: last parts of the names of image topics that are no cameras
 NO_CAMERA = ("mask", "overlay", "depth", "compressedDepth", "theora", "label", "heatmap")
 
 
-def choose(bag: Bag, asked: list[str]) -> list[str]:
-    """Topics to replay: those asked for, else every camera of the recording.
+def choose(bag: Bag, requested: list[str]) -> list[str]:
+    """Return the topics to replay: the requested ones, else every camera of the recording.
 
-    A topic that is asked for and not there, or has no pictures, is skipped and counted.
+    A requested topic that is missing or has no images is skipped and counted.
 
     Raises:
-        ValueError: there is none.
+        InputError: there is no such topic.
     """
-    kinds = (IMAGE, COMPRESSED)
-    pictures = sorted(name for name, kind in bag.topics.items() if kind in kinds)
-    for name in asked:
+    images = _image_topics(bag)
+    for name in requested:
         if name not in bag.topics:
             bag.skipped.add(name, "not in the recording")
-        elif name not in pictures:
+        elif name not in images:
             count = bag.counts[name]
             for _ in range(count):
-                bag.skipped.add(name, f"not a picture: {bag.topics[name]}")
-    chosen = [name for name in asked if name in pictures]
-    if not asked:
+                bag.skipped.add(name, f"not an image: {bag.topics[name]}")
+    chosen = [name for name in requested if name in images]
+    if not requested:
         chosen = recorded_cameras(bag)
     if not chosen:
-        wanted = f"no pictures on {', '.join(asked)}" if asked else "no camera in it"
-        there = ", ".join(pictures) or "none"
-        raise InputError(f"{bag.path}: {wanted}; topics with pictures: {there}")
+        missing = f"no images on {', '.join(requested)}" if requested else "it has no camera"
+        raise InputError(
+            f"{bag.path}: {missing}; topics with images: {', '.join(images) or 'none'}"
+        )
     return chosen
 
 
 def recorded_cameras(bag: Bag) -> list[str]:
     """Return the image topics of all cameras of a recording."""
-    pictures = sorted(name for name, kind in bag.topics.items() if kind in (IMAGE, COMPRESSED))
-    return [name for name in pictures if _is_camera(name, pictures)]
+    images = _image_topics(bag)
+    return [name for name in images if _is_camera(name, images)]
 
 
 def prefixes(topics: list[str], recorded: Sequence[str] = ()) -> dict[str, str]:
@@ -64,13 +64,23 @@ def prefixes(topics: list[str], recorded: Sequence[str] = ()) -> dict[str, str]:
 
 
 def paced(
-    messages: Iterator[Message], rate: float, dropped: Callable[[Message], None],
-    clock: Callable[[], float] = time.perf_counter, sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[tuple[Message, float]]:  # fmt: skip
-    """Messages as a live node gets to work on them: only the newest of each topic.
+    messages: Iterator[Message],
+    rate: float,
+    drop: Callable[[Message], None],
+    clock: Callable[[], float] = time.perf_counter,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[tuple[Message, float]]:
+    """Yield the messages that a live node processes: only the newest of each topic.
 
-    A message arrives when it was recorded, ``rate`` times as fast. Whoever takes long misses what
-    is replaced by a newer message meanwhile. The topic that waits longest comes first.
+    Messages arrive at the times of the recording, ``rate`` times as fast. While one is processed,
+    a newer message replaces an older one of its topic. The topic that waits longest comes first.
+
+    Args:
+        messages: in the order of recording.
+        rate: speed relative to the recording.
+        drop: is called with each message that is replaced.
+        clock: returns seconds.
+        sleep: waits for a number of seconds of ``clock``.
 
     Yields:
         A message and when it arrived, in seconds of ``clock``.
@@ -87,14 +97,18 @@ def paced(
             if early > 0:
                 sleep(early)
             if upcoming.topic in waiting:
-                dropped(waiting[upcoming.topic][0])
+                drop(waiting[upcoming.topic][0])
             waiting[upcoming.topic] = (upcoming, due)  # keeps its turn
             upcoming = next(messages, None)
         yield waiting.pop(next(iter(waiting)))
 
 
-def _is_camera(name: str, pictures: list[str]) -> bool:
+def _image_topics(bag: Bag) -> list[str]:
+    return sorted(name for name, kind in bag.topics.items() if kind in (IMAGE, COMPRESSED))
+
+
+def _is_camera(name: str, images: list[str]) -> bool:
     raw = name.removesuffix("/compressed")
     words = raw.split("/")
-    twice = raw != name and raw in pictures  # the same camera, compressed
+    twice = raw != name and raw in images  # the same camera, compressed
     return not twice and words[-1] not in NO_CAMERA and "depth" not in words and "kdc" not in words

@@ -1,4 +1,4 @@
-"""ROS messages without ROS: the types, people and pictures as they lie in recordings."""
+"""Encode and decode ROS messages without ROS: people, images and their types."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NS = 1_000_000_000
 
 @lru_cache(maxsize=1)
 def store() -> Typestore:
-    """ROS 2's own types and kdc_msgs."""
+    """Return the message types of ROS 2 and of kdc_msgs."""
     types = get_typestore(Stores.ROS2_JAZZY)
     for file in sorted((Path(__file__).parent / "msg").glob("*.msg")):
         types.register(get_types_from_msg(file.read_text("utf-8"), f"kdc_msgs/msg/{file.stem}"))
@@ -33,77 +33,81 @@ def store() -> Typestore:
 
 
 def decode(data: bytes, kind: str) -> Any:
-    """A message from its CDR data.
+    """Decode a message of type ``kind`` from CDR data.
 
     Raises:
-        ValueError: no data, or they are not of this type.
+        InputError: there are no data, or they are not of this type.
     """
     if not data:
         raise InputError("zero-length message")
     try:
         return store().deserialize_cdr(data, kind)
-    except Exception as error:  # broken data make it raise all kinds
+    except Exception as error:  # rosbags raises many kinds on broken data
         raise InputError(f"message does not decode: {type(error).__name__} {error}") from None
 
 
 def encode(message: Any) -> bytes:
-    """CDR data of a message."""
+    """Encode a message as CDR data."""
     return bytes(store().serialize_cdr(message, message.__msgtype__))
 
 
-def picture(message: Any) -> np.ndarray:
-    """(H, W, 3) uint8 BGR of an Image or CompressedImage; ValueError if it has none."""
+def image_of(message: Any) -> np.ndarray:
+    """Return the image (H, W, 3) uint8 BGR of an Image or CompressedImage.
+
+    Raises:
+        InputError: the encoding is unknown, or the data are broken.
+    """
     if message.__msgtype__ == COMPRESSED:
         return ros_image.compressed_to_bgr(message)
     return ros_image.to_bgr(message)
 
 
 def stamp_of(header: Any) -> int:
-    """Nanoseconds of a header's stamp."""
+    """Return a header's stamp in nanoseconds; 0 means that there is none."""
     return int(header.stamp.sec) * NS + int(header.stamp.nanosec)
 
 
 def header(stamp: int, frame_id: str) -> Any:
-    """std_msgs/Header of a stamp in ns."""
+    """Return a std_msgs/Header with a stamp in ns."""
     time = _type("builtin_interfaces/msg/Time")(stamp // NS, stamp % NS)
     return _type("std_msgs/msg/Header")(time, frame_id)
 
 
 def person_array(people: People, head: Any) -> Any:
-    """kdc_msgs/PersonArray of everybody in one frame, best score first."""
+    """Return a kdc_msgs/PersonArray of the people in a frame, best score first."""
     height, width = people.labels.shape
     persons = [_person(row) for row in person_rows(people)]
     return _type(PERSONS)(head, height, width, persons)
 
 
 def label_image(labels: np.ndarray, head: Any) -> Any:
-    """sensor_msgs/Image, mono16: pixel = id, 0 = nobody."""
+    """Return a sensor_msgs/Image, mono16: pixel = id, 0 = background."""
     height, width = labels.shape
     data = np.ascontiguousarray(labels, "<u2").view(np.uint8).ravel()
     return _type(IMAGE)(head, height, width, "mono16", 0, 2 * width, data)
 
 
 def image_message(image: np.ndarray, head: Any) -> Any:
-    """sensor_msgs/Image, bgr8."""
+    """Return a sensor_msgs/Image, bgr8."""
     height, width = image.shape[:2]
     return _type(IMAGE)(head, height, width, "bgr8", 0, 3 * width, image.ravel())
 
 
 def compressed_message(data: np.ndarray, form: str, head: Any) -> Any:
-    """sensor_msgs/CompressedImage of encoded data (N,) uint8; ``form`` is jpeg or png."""
+    """Return a sensor_msgs/CompressedImage of data (N,) uint8; ``form`` is jpeg or png."""
     return _type(COMPRESSED)(head, form, data)
 
 
 def switch_message(identity: int, before: int, after: int, reason: str, head: Any) -> Any:
-    """kdc_msgs/CentroidSwitch."""
+    """Return a kdc_msgs/CentroidSwitch."""
     return _type(SWITCH)(head, identity, before, after, reason)
 
 
 def labels_of(message: Any) -> np.ndarray:
-    """(H, W) uint16 of a label image, mono8 or mono16.
+    """Return a label image (H, W) uint16 from a message, mono8 or mono16.
 
     Raises:
-        ValueError: another encoding, or size and data do not fit together.
+        InputError: the encoding is another one, or size and data do not fit together.
     """
     kinds = {"mono8": "u1", "8UC1": "u1", "mono16": "u2", "16UC1": "u2"}
     if message.encoding not in kinds:
@@ -112,29 +116,51 @@ def labels_of(message: Any) -> np.ndarray:
 
 
 def people_of(message: Any, labels: np.ndarray | None) -> People:
-    """The inverse of ``person_array``; without a label image, nobody has pixels."""
-    people = message.people
-    count = len(people)
+    """Return the people of a PersonArray: the inverse of ``person_array``.
+
+    Args:
+        message: the PersonArray.
+        labels: (H, W) uint16 label image; None = unknown: no person has pixels.
+
+    Raises:
+        InputError: sizes or numbers cannot be those of people in an image.
+    """
     shape = (int(message.height), int(message.width))
-    points = [[(k.x, k.y, k.confidence) for k in one.keypoints] for one in people]
+    if labels is None:
+        if max(shape) > ros_image.MAX_SIDE or shape[0] * shape[1] > ros_image.MAX_PIXELS:
+            raise InputError(f"PersonArray: {shape[1]}x{shape[0]} pixels are too many")
+        labels = np.zeros(shape, np.uint16)
+    elif labels.shape != shape:
+        raise InputError(
+            f"PersonArray: expected a label image of {shape[1]}x{shape[0]} pixels, got "
+            f"{labels.shape[1]}x{labels.shape[0]}"
+        )
+    try:
+        return _people(message.people, labels)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError(f"PersonArray: {error}") from None
+
+
+def _people(people: list[Any], labels: np.ndarray) -> People:
+    count = len(people)
+    points = [[(k.x, k.y, k.confidence) for k in person.keypoints] for person in people]
     boxes = [
         (b.x_offset, b.y_offset, b.x_offset + b.width, b.y_offset + b.height)
-        for b in (one.box for one in people)
+        for b in (person.box for person in people)
     ]
-    places = [(one.centroid_x, one.centroid_y) for one in people]
+    visible = [[k.visible for k in person.keypoints] for person in people]
+    centroids = [(person.centroid_x, person.centroid_y) for person in people]
     return People(
-        ids=np.array([one.id for one in people], int),
-        score=np.array([one.score for one in people], np.float32),
-        mask_score=np.array([one.mask_score for one in people], np.float32),
+        ids=np.array([person.id for person in people], int),
+        score=np.array([person.score for person in people], np.float32),
+        mask_score=np.array([person.mask_score for person in people], np.float32),
         keypoints=np.array(points, np.float32).reshape(count, K, 3),
-        visible=np.array([[k.visible for k in one.keypoints] for one in people], bool).reshape(
-            count, K
-        ),
+        visible=np.array(visible, bool).reshape(count, K),
         boxes=np.array(boxes, np.float32).reshape(count, 4),
-        centroid=np.array([one.centroid for one in people], int),
-        centroid_xy=np.array(places, np.float32).reshape(count, 2),
-        labels=np.zeros(shape, np.uint16) if labels is None else labels,
-        phase=np.array([one.phase for one in people], np.uint8),
+        centroid=np.array([person.centroid for person in people], int),
+        centroid_xy=np.array(centroids, np.float32).reshape(count, 2),
+        labels=labels,
+        phase=np.array([person.phase for person in people], np.uint8),
     )
 
 
@@ -162,7 +188,7 @@ def _type(name: str) -> Any:
 
 
 def _blank(name: str) -> dict[str, Any]:
-    """Every field of a message, empty: for those that only some nodes fill in."""
+    """Return a message's fields with empty values, for fields that only some nodes set."""
     empty: dict[str, Any] = {}
     for field, (node, kind) in store().fielddefs[name][1]:
         if node == Nodetype.NAME:

@@ -1,6 +1,6 @@
-"""A clip with its truth on disk: video, bag, COCO by stamp and MOTS text.
+"""Write a clip with its ground truth: video, bag, COCO file with stamps, and MOTS text.
 
-These are the forms in which ``kdc replay`` reads a truth.
+``kdc replay`` reads the ground truth in each of these forms.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from kdc_lab.replay.result_files import BagWriter
 from kdc_lab.synth import CATEGORY
 
 CAMERA = "/camera/image_raw"
-TRUTH = "/camera/truth"  # where ``kdc replay`` looks for the truth of this camera
+TRUTH = "/camera/truth"  # namespace of the ground truth that ``kdc replay`` reads by default
 FRAME_ID = "camera"
 
 
 @dataclass(frozen=True)
 class ClipFiles:
-    """Where the parts of a clip go."""
+    """Paths of the parts of a clip."""
 
     video: Path
     bag: Path  # a folder
@@ -39,10 +39,10 @@ class ClipFiles:
 
 
 class ClipWriter:
-    """Writes a clip frame by frame; the truth's texts are there after ``close``."""
+    """Writes a clip frame by frame. ``close`` writes the COCO file and the MOTS text."""
 
     def __init__(self, files: ClipFiles, rate: float, topic: str = CAMERA) -> None:
-        """``topic`` gets the pictures."""
+        """Create the files; ``rate`` in fps is that of the video, ``topic`` that of the images."""
         self.frames = 0
         self._files, self._topic = files, topic
         self._video, self._bag = VideoSink(files.video, rate), BagWriter(files.bag, "mcap")
@@ -50,17 +50,21 @@ class ClipWriter:
         self._mots: list[str] = []
 
     def add(
-        self, stamp: int, shown: np.ndarray, picture: Any, truth: People,
+        self,
+        stamp: int,
+        shown: np.ndarray,
+        picture: Any,
+        truth: People,
         entries: Iterable[dict[str, Any]],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Append one frame.
 
         Args:
             stamp: ns.
-            shown: the video's picture.
-            picture: the bag's image message.
-            truth: what a perfect node would report.
-            entries: the same as COCO annotations with ``track_id`` and RLE masks.
+            shown: image of the video.
+            picture: image message of the bag.
+            truth: people that a perfect node would report.
+            entries: the same people as COCO annotations with ``track_id`` and RLE masks.
         """
         self.frames += 1
         self._video.write(shown, stamp / cdr_messages.NS)
@@ -69,10 +73,17 @@ class ClipWriter:
         self._bag.write(f"{TRUTH}/persons", stamp, cdr_messages.person_array(truth, head))
         self._bag.write(f"{TRUTH}/mask", stamp, cdr_messages.label_image(truth.labels, head))
         height, width = truth.labels.shape
-        self._content["images"].append({
-            "id": self.frames, "width": width, "height": height, "stamp_ns": stamp,
-            "topic": self._topic, "file_name": f"{self.frames:06d}.png", "masks_complete": True,
-        })  # fmt: skip
+        self._content["images"].append(
+            {
+                "id": self.frames,
+                "width": width,
+                "height": height,
+                "stamp_ns": stamp,
+                "topic": self._topic,
+                "file_name": f"{self.frames:06d}.png",
+                "masks_complete": True,
+            }
+        )
         annotations = self._content["annotations"]
         for entry in entries:
             number = {"id": len(annotations) + 1, "image_id": self.frames}
@@ -88,7 +99,7 @@ class ClipWriter:
 
 
 def _mots(frame: int, entry: dict[str, Any]) -> str:
-    """A line of MOTS text; ids are class * 1000 + number there, regions to be ignored 10000."""
+    """Return a line of MOTS text; ids are class * 1000 + number, 10000 for ignore regions."""
     kind = IGNORED if entry["iscrowd"] else PEDESTRIAN
     identity = 1000 * kind + (0 if entry["iscrowd"] else entry["track_id"])
     (height, width), counts = entry["segmentation"]["size"], entry["segmentation"]["counts"]
@@ -96,15 +107,15 @@ def _mots(frame: int, entry: dict[str, Any]) -> str:
 
 
 class Recording:
-    """A clip of the occlusion benchmark: ``NAME.mp4`` with the answer, bag ``NAME/``, and truth."""
+    """Writes a clip of the occlusion benchmark: ``NAME.mp4`` with results, bag ``NAME/``, truth."""
 
     def __init__(self, folder: Path, name: str, rate: float) -> None:
-        """``name`` is a scenario's; characters that file names do not have become ``_``."""
+        """Create the files; characters of ``name`` that file names lack become ``_``."""
         folder.mkdir(parents=True, exist_ok=True)
         words = "".join(c if c.isalnum() or c == "." else " " for c in name).split()
         self.path = path = folder / "_".join(words)
         video, coco, mots = (path.with_name(path.name + end) for end in (".mp4", ".json", ".txt"))
-        # pictures are PNG: exact, and smaller than raw ones
+        # images are PNG: exact, and smaller than raw ones
         self._clip = ClipWriter(ClipFiles(video, path, coco, mots), rate, f"{CAMERA}/compressed")
 
     def __call__(self, stamp: float, shot: ComposedFrame, people: People) -> None:
@@ -129,7 +140,7 @@ class Recording:
 
 
 def truth_of(shot: ComposedFrame) -> People:
-    """What is to be found in a frame: figures of whom enough is visible, figure w with id w + 1."""
+    """Return the people to be found in a frame: visible enough; figure w has id w + 1."""
     rows = np.flatnonzero(shot.share >= SEEN)
     value = np.zeros(len(shot.share) + 1, np.uint16)
     value[rows + 1] = rows + 1
@@ -142,8 +153,14 @@ def truth_of(shot: ComposedFrame) -> People:
         centres[i] = x.mean(), y.mean()
     known = (points[..., 2:] > 0).astype(np.float32)
     return People(
-        ids=rows + 1, score=sure, mask_score=sure, visible=points[..., 2] == 2, boxes=boxes,
+        ids=rows + 1,
+        score=sure,
+        mask_score=sure,
+        visible=points[..., 2] == 2,
+        boxes=boxes,
         keypoints=np.concatenate([points[..., :2], known], axis=2),
-        centroid=np.full(len(rows), CENTRE), centroid_xy=centres, labels=value[shot.owner],
+        centroid=np.full(len(rows), CENTRE),
+        centroid_xy=centres,
+        labels=value[shot.owner],
         phase=np.full(len(rows), Phase.CONFIRMED, np.uint8),
-    )  # fmt: skip
+    )

@@ -1,4 +1,4 @@
-"""Two replays of the same recording side by side: what changed, and where."""
+"""Compare two replays of the same recording: what changed, and where."""
 
 from __future__ import annotations
 
@@ -23,14 +23,17 @@ from kdc_lab.replay.html_report import figure, table, write_page
 from kdc_lab.replay.play import RUN, SUMMARY
 from kdc_lab.replay.result_files import PEOPLE
 
-SHOWN = 8  # frames that differ most
-APART = 1.0  # seconds between two of them
+SHOWN = 8  # frames of the page: those that differ most
+MIN_DISTANCE = 1.0  # seconds between two of them
 
 
-class Place(NamedTuple):
-    """One frame of a recording. Stamps may repeat and jump back, times of recording only rise."""
+class FrameKey(NamedTuple):
+    """Identifies a frame of a recording.
 
-    camera: str  # output prefix
+    A stamp does not: it may repeat or jump back. Times of recording only increase.
+    """
+
+    camera: str  # namespace of its outputs
     time: int  # ns, when it was recorded
     stamp: int  # ns
 
@@ -42,19 +45,23 @@ def compare(a: Path, b: Path, out: Path) -> dict[str, Any]:
         The content of ``compare.json``: figures of both, and how much the frames differ.
 
     Raises:
-        ValueError: one of them is not the output of a replay, or they have no frame in common.
+        InputError: one of them is not the output of a replay, or they have no frame in common.
     """
     summaries = [_summary(path) for path in (a, b)]
     bags = [path / PEOPLE for path in (a, b)]
-    differing: dict[Place, float] = {}
+    differing: dict[FrameKey, float] = {}
     for camera in sorted(set.intersection(*map(_cameras, bags))):
         differing |= _differing(*(people_in(bag, camera) for bag in bags))
     if not differing:
-        raise InputError(f"{a} and {b}: have no frame in common: not of the same recording?")
+        raise InputError(
+            f"{a} and {b} have no frame in common; expected two replays of one recording"
+        )
     rows = _rows(*summaries)
     worst = _worst(differing)
     content = {
-        "a": str(a), "b": str(b), "frames": len(differing),
+        "a": str(a),
+        "b": str(b),
+        "frames": len(differing),
         "equal_frames": sum(value == 0 for value in differing.values()),
         "mean_difference": round(float(np.mean(list(differing.values()))), 6),
         "figures": {name: [before, after] for name, before, after in rows},
@@ -62,7 +69,7 @@ def compare(a: Path, b: Path, out: Path) -> dict[str, Any]:
             {"camera": p.camera, "stamp_ns": p.stamp, "difference": round(differing[p], 4)}
             for p in worst
         ],
-    }  # fmt: skip
+    }
     out.mkdir(parents=True, exist_ok=True)
     _page(out / "compare.html", content, differing, worst, _thumbnails(a, b, worst))
     write_json(out / "compare.json", content)
@@ -70,16 +77,16 @@ def compare(a: Path, b: Path, out: Path) -> dict[str, Any]:
 
 
 def _cameras(bag: Path) -> set[str]:
-    """Output prefixes in a bag that a replay has written."""
+    """Return the namespaces of the outputs in a bag that a replay has written."""
     source = Bag(bag)
     source.close()
     return {t.removesuffix("/persons") for t in source.topics if t.endswith("/persons")}
 
 
 def _differing(
-    a: Iterator[tuple[Place, People]], b: Iterator[tuple[Place, People]]
-) -> dict[Place, float]:
-    """How much the frames differ that both have, of one camera, in order of recording."""
+    a: Iterator[tuple[FrameKey, People]], b: Iterator[tuple[FrameKey, People]]
+) -> dict[FrameKey, float]:
+    """Return the differences of the frames of one camera that both replays have."""
     found = {}
     first, second = next(a, None), next(b, None)
     while first and second:
@@ -93,34 +100,41 @@ def _differing(
     return found
 
 
-def people_in(bag: Path, camera: str = "") -> Iterator[tuple[Place, People]]:
-    """Everybody in every frame of a bag that a replay has written; ``camera``: of this prefix."""
+def people_in(bag: Path, camera: str = "") -> Iterator[tuple[FrameKey, People]]:
+    """Yield the people of every frame of a bag that a replay has written.
+
+    Args:
+        bag: the folder.
+        camera: namespace of the outputs of one camera; empty: all cameras.
+    """
     source = Bag(bag)
     try:
-        arrays: dict[Place, Any] = {}
+        arrays: dict[FrameKey, Any] = {}
         outputs = ("/persons", "/mask")
         wanted = {
-            t for t in source.topics
-            if t.endswith(outputs) and camera in ("", t.rpartition("/")[0])
-        }  # fmt: skip
+            t for t in source.topics if t.endswith(outputs) and camera in ("", t.rpartition("/")[0])
+        }
         for message in source.messages(wanted):
             content = cdr_messages.decode(message.data, message.kind)
             prefix, _, kind = message.topic.rpartition("/")
-            place = Place(prefix, message.time, cdr_messages.stamp_of(content.header))
+            key = FrameKey(prefix, message.time, cdr_messages.stamp_of(content.header))
             if kind == "persons":
-                arrays[place] = content
-            elif place in arrays:
+                arrays[key] = content
+            elif key in arrays:
                 yield (
-                    place,
-                    cdr_messages.people_of(arrays.pop(place), cdr_messages.labels_of(content)),
+                    key,
+                    cdr_messages.people_of(arrays.pop(key), cdr_messages.labels_of(content)),
                 )
     finally:
         source.close()
 
 
 def difference(a: People, b: People) -> float:
-    """How much two answers differ: who has no counterpart, and 1 − IoU of the masks that have."""
-    sizes = int(a.ids.max(initial=0)) + 1, int(b.ids.max(initial=0)) + 1
+    """Return the difference of two results.
+
+    It is the number of people without a counterpart plus 1 - IoU of each matched pair of masks.
+    """
+    sizes = [int(max(p.ids.max(initial=0), p.labels.max(initial=0))) + 1 for p in (a, b)]
     joint = np.bincount(
         a.labels.ravel().astype(np.intp) * sizes[1] + b.labels.ravel(),
         minlength=sizes[0] * sizes[1],
@@ -136,13 +150,16 @@ def difference(a: People, b: People) -> float:
 
 def _summary(folder: Path) -> dict[str, Any]:
     try:
-        return json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise InputError(f"{folder}: expected the output folder of kdc replay") from None
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        if all(isinstance(figures, dict) for figures in summary["cameras"].values()):
+            return {"frames": summary["frames"], **summary}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    raise InputError(f"{folder}: expected the output folder of kdc replay")
 
 
 def _rows(a: dict[str, Any], b: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """(figure, of a, of b)."""
+    """Return rows (name of the figure, value of a, value of b)."""
     rows: list[tuple[str, Any, Any]] = [("frames", a["frames"], b["frames"])]
     for topic in sorted(a["cameras"].keys() & b["cameras"].keys()):
         for name, value in a["cameras"][topic].items():
@@ -156,34 +173,36 @@ def _rows(a: dict[str, Any], b: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     return rows
 
 
-def _worst(differing: dict[Place, float]) -> list[Place]:
-    """Frames that differ most, not more than one a second."""
-    chosen: list[Place] = []
-    for place in sorted(differing, key=lambda p: (-differing[p], p)):
-        apart = all(abs(place.time - other.time) > APART * cdr_messages.NS for other in chosen)
-        if differing[place] > 0 and apart and len(chosen) < SHOWN:
-            chosen.append(place)
+def _worst(differing: dict[FrameKey, float]) -> list[FrameKey]:
+    """Return the frames that differ most, at most one a second."""
+    chosen: list[FrameKey] = []
+    for key in sorted(differing, key=lambda p: (-differing[p], p)):
+        apart = all(abs(key.time - other.time) > MIN_DISTANCE * cdr_messages.NS for other in chosen)
+        if differing[key] > 0 and apart and len(chosen) < SHOWN:
+            chosen.append(key)
     return chosen
 
 
-def _thumbnails(a: Path, b: Path, worst: list[Place]) -> dict[Place, bytes]:
-    """Both answers drawn over the recording's own pictures, where it is still there."""
-    pictures = _pictures(a, set(worst))
-    answers = [{p: people for p, people in people_in(path / PEOPLE) if p in pictures}
-               for path in (a, b)]  # fmt: skip
+def _thumbnails(a: Path, b: Path, worst: list[FrameKey]) -> dict[FrameKey, bytes]:
+    """Draw both results over the images of the recording, if it still exists."""
+    images = _images(a, set(worst))
+    results = [
+        {key: people for key, people in people_in(path / PEOPLE) if key in images}
+        for path in (a, b)
+    ]
     made = {}
-    for place, image in pictures.items():
-        both = [overlay(image, answer[place]) for answer in answers]
-        made[place] = thumbnail(cv2.hconcat(both), 2)
+    for key, image in images.items():
+        both = [overlay(image, result[key]) for result in results]
+        made[key] = thumbnail(cv2.hconcat(both), 2)
     return made
 
 
-def _pictures(run: Path, wanted: set[Place]) -> dict[Place, np.ndarray]:
+def _images(run: Path, wanted: set[FrameKey]) -> dict[FrameKey, np.ndarray]:
     try:
         path = Path(json.loads((run / RUN).read_text(encoding="utf-8"))["bag"])
         bag = Bag(path)
-    except (OSError, ValueError, KeyError):
-        return {}  # the recording has been moved: the figures stand without pictures
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}  # the recording was moved: the page shows figures without images
     found = {}
     try:
         topics = list(_summary(run)["cameras"])
@@ -192,47 +211,48 @@ def _pictures(run: Path, wanted: set[Place]) -> dict[Place, np.ndarray]:
             try:
                 content = cdr_messages.decode(message.data, message.kind)
                 stamp = cdr_messages.stamp_of(content.header) or message.time
-                place = Place(prefixes[message.topic], message.time, stamp)
-                if place in wanted:
-                    found[place] = cdr_messages.picture(content)
-            except ValueError:
-                continue  # the replays skipped it too
+                key = FrameKey(prefixes[message.topic], message.time, stamp)
+                if key in wanted:
+                    found[key] = cdr_messages.image_of(content)
+            except InputError:
+                continue  # both replays skipped it
     finally:
         bag.close()
     return found
 
 
 def _page(
-    path: Path, content: dict[str, Any], differing: dict[Place, float], worst: list[Place],
-    pictures: dict[Place, bytes],
-) -> None:  # fmt: skip
-    start = min(place.time for place in differing)
+    path: Path,
+    content: dict[str, Any],
+    differing: dict[FrameKey, float],
+    worst: list[FrameKey],
+    images: dict[FrameKey, bytes],
+) -> None:
+    start = min(key.time for key in differing)
     rows = [
         [name, _shown(before), _shown(after), _change(before, after)]
         for name, (before, after) in content["figures"].items()
     ]
     series = []
-    for camera in sorted({place.camera for place in differing}):
-        places = [place for place in differing if place.camera == camera]
-        times = [(place.time - start) / cdr_messages.NS for place in places]
-        series.append(Series(camera, times, [differing[p] for p in places], steps=True))
+    for camera in sorted({key.camera for key in differing}):
+        keys = [key for key in differing if key.camera == camera]
+        times = [(key.time - start) / cdr_messages.NS for key in keys]
+        series.append(Series(camera, times, [differing[p] for p in keys], steps=True))
     parts = [
-        "<h1>What changed</h1>",
+        "<h1>Changes</h1>",
         f"<p>A: {escape(content['a'])}<br>B: {escape(content['b'])}</p>",
         f"<p>{content['equal_frames']} of {content['frames']} frames are equal.</p>",
         table(rows, ["", "A", "B", "change"]),
-        "<h2>Where</h2>",
-        "<p>People without a counterpart, and 1 - IoU of the masks that have one.</p>",
+        "<h2>Differences over time</h2>",
+        "<p>Number of people without a counterpart plus 1 - IoU of each matched pair of masks.</p>",
         curves(series, "seconds", "difference"),
-        "<h2>Frames that differ most (left A, right B)</h2>",
+        "<h2>Frames with the largest differences (left A, right B)</h2>",
     ]
-    for place in worst:
-        time = (place.time - start) / cdr_messages.NS
-        caption = f"{place.camera}, {time:.2f} s: difference {differing[place]:.2f}"
-        parts.append(
-            figure(pictures[place], caption, True) if place in pictures else f"<p>{caption}</p>"
-        )
-    write_page(path, "Two replays", parts)
+    for key in worst:
+        time = (key.time - start) / cdr_messages.NS
+        caption = f"{key.camera}, {time:.2f} s: difference {differing[key]:.2f}"
+        parts.append(figure(images[key], caption, True) if key in images else f"<p>{caption}</p>")
+    write_page(path, "Comparison of two replays", parts)
 
 
 def _shown(value: Any) -> Any:

@@ -1,6 +1,6 @@
-"""Storage files that were broken off while they were written: everything that can still be read.
+"""Read what is left of storage files that broke off while they were written.
 
-Both readers go through the file from its beginning and need none of the indices at its end.
+Both readers go through a file from its beginning and need none of the indices at its end.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
 
 import lz4.frame
 
@@ -27,8 +28,33 @@ UNPACK = {"": bytes, "zstd": zstd.decompress, "lz4": lz4.frame.decompress}
 
 
 def rows(path: Path) -> Iterator[Row]:
-    """Messages in the order in which they were written, up to where the file breaks off."""
+    """Yield messages in the order in which they were written, until the file breaks off."""
     return _mcap(path) if path.suffix == ".mcap" else _sqlite(path)
+
+
+def check_names(topic: object, kind: object) -> None:
+    """Check that the topic and the type of a message are text.
+
+    Raises:
+        TypeError: they are not.
+    """
+    if not isinstance(topic, str) or not isinstance(kind, str):
+        raise TypeError(f"expected a topic and a type as text, got {topic!r} and {kind!r}")
+
+
+def has_plain_tables(path: Path) -> bool:
+    """Return False if ``topics`` or ``messages`` of an SQLite file is a view.
+
+    A view can run for ever. Files that cannot be read have no views.
+    """
+    base = _connect(path)
+    try:
+        query = "SELECT count(*) FROM sqlite_master WHERE type = 'view'"
+        return not base.execute(query).fetchone()[0]
+    except sqlite3.Error:
+        return True
+    finally:
+        base.close()
 
 
 def _mcap(path: Path) -> Iterator[Row]:
@@ -44,13 +70,13 @@ def _mcap(path: Path) -> Iterator[Row]:
             try:
                 inner = list(_records(io.BytesIO(_unpacked(content))))
             except (ValueError, struct.error, zstd.ZstdError, RuntimeError, KeyError):
-                continue  # one chunk is lost, the next one has its own beginning
+                continue  # this chunk is lost; the next one has a beginning of its own
             for part, text in inner:
                 yield from _record(part, text, schemas, channels)
 
 
 def _records(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """(opcode, content) of every complete record before the end of the data."""
+    """Yield (opcode, content) of every complete record before the end of the data."""
     while len(head := file.read(9)) == 9:
         kind, size = struct.unpack("<BQ", head)
         content = file.read(size) if size < 1 << 31 else b""
@@ -68,7 +94,7 @@ def _unpacked(chunk: bytes) -> bytes:
 def _record(
     kind: int, content: bytes, schemas: dict[int, str], channels: dict[int, tuple[str, str]]
 ) -> Iterator[Row]:
-    """Learn a schema or a channel, or give a message; records that make no sense are left out."""
+    """Store a schema or a channel, or yield a message; malformed records are left out."""
     try:
         if kind == SCHEMA:
             number, length = struct.unpack_from("<HI", content)
@@ -85,18 +111,27 @@ def _record(
 
 
 def _sqlite(path: Path) -> Iterator[Row]:
-    base = sqlite3.connect(f"file:{path}?immutable=1", uri=True)
+    if not has_plain_tables(path):
+        return
+    base = _connect(path)
     try:
         # otherwise SQLite refuses a file that is shorter than its header says
         base.execute("PRAGMA writable_schema=ON")
         topics = {
-            n: (name, kind) for n, name, kind in base.execute("SELECT id,name,type FROM topics")
+            number: (name, kind)
+            for number, name, kind in base.execute("SELECT id,name,type FROM topics")
+            if isinstance(name, str) and isinstance(kind, str)
         }
         query = "SELECT topic_id,timestamp,data FROM messages NOT INDEXED ORDER BY id"
         for number, time, data in base.execute(query):
-            if number in topics:
-                yield (*topics[number], time, bytes(data))
-    except sqlite3.DatabaseError:
-        return  # the place where it breaks off
+            if number in topics and isinstance(time, int) and isinstance(data, bytes):
+                yield (*topics[number], time, data)
+    except sqlite3.Error:
+        return  # the file breaks off here
     finally:
         base.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # immutable: SQLite writes nothing beside the file
+    return sqlite3.connect(f"file:{quote(str(path.resolve()))}?immutable=1", uri=True)

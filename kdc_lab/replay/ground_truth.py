@@ -1,6 +1,6 @@
-"""What is really to be seen: from the recording itself, from a COCO file, or from MOTS text.
+"""Read the ground truth of a recording: from the recording itself, a COCO file, or MOTS text.
 
-Every form becomes lists of COCO annotations with a ``track_id``; None where nothing is known.
+Every form becomes lists of COCO annotations with a ``track_id``; the id is None if unknown.
 """
 
 from __future__ import annotations
@@ -23,28 +23,34 @@ from kdc_lab.replay import cdr_messages
 from kdc_lab.replay.bag import Bag
 
 Annotations = list[dict[str, Any]]
-NEAR = 500_000  # ns: stamps written as decimal seconds are this close to the picture's
+TOLERANCE = 500_000  # ns: stamps written as decimal seconds differ from the image's by this
 IGNORED, PEDESTRIAN = 10, 2  # classes of MOTS text, whose ids are class * 1000 + number
 
 
 class Truth:
-    """Annotations by camera, and there by stamp (ns) or by number of the frame from 0."""
+    """Annotations by camera, and then by stamp (ns) or by index of the frame, from 0."""
 
     def __init__(self) -> None:
+        """Create an empty ground truth."""
         self.by_stamp: dict[str, dict[int, Annotations | None]] = {}
         self.by_index: dict[str, dict[int, Annotations]] = {}
         self._sorted: dict[str, list[int]] = {}
 
     def __bool__(self) -> bool:
+        """Return True if there is a ground truth for a camera."""
         return bool(self.by_stamp or self.by_index)
 
     def add(self, topic: str, stamp: int, entries: Annotations) -> None:
-        """Annotations of one stamp; None if a clock that was set back gave it to two pictures."""
+        """Add the annotations of one stamp.
+
+        A clock that was set back can give one stamp to two images. If their annotations differ,
+        both are unknown.
+        """
         known = self.by_stamp.setdefault(topic, {})
         known[stamp] = entries if known.get(stamp, entries) == entries else None
 
     def find(self, topic: str, stamp: int, index: int) -> Annotations | None:
-        """Annotations of one picture; None where it was not annotated, or which is not known."""
+        """Return the annotations of one image; None if it has none, or if they are ambiguous."""
         if topic in self.by_index:
             return self.by_index[topic].get(index, [])
         known = self.by_stamp.get(topic, {})
@@ -52,19 +58,23 @@ class Truth:
             return known[stamp]
         stamps = self._sorted.setdefault(topic, sorted(known))
         at = bisect_left(stamps, stamp)
-        near = [s for s in stamps[max(0, at - 1) : at + 1] if abs(s - stamp) <= NEAR]
+        near = [s for s in stamps[max(0, at - 1) : at + 1] if abs(s - stamp) <= TOLERANCE]
         return known[min(near, key=lambda s: abs(s - stamp))] if near else None
 
 
 def load(bag: Bag, prefixes: dict[str, str], file: Path | None, topic: str) -> Truth:
-    """Truth for the cameras ``prefixes`` (topic → output prefix).
+    """Load the ground truth.
 
-    ``file`` is a COCO file whose images have ``stamp`` (seconds) or ``stamp_ns``, or MOTS text.
-    Without one, PersonArrays on ``topic`` are looked for (each camera's ``…/truth/persons`` by
-    default), with their label images beside them on ``…/mask``.
+    Args:
+        bag: the recording.
+        prefixes: cameras: image topic → namespace of its outputs.
+        file: COCO file whose images have ``stamp`` (seconds) or ``stamp_ns``, or MOTS text; None:
+            read it from the recording.
+        topic: of PersonArrays in the recording, with their label images beside them on ``…/mask``;
+            empty: ``…/truth/persons`` of each camera.
 
     Raises:
-        ValueError: the file is neither, or what does not say its camera is given for several.
+        InputError: the file is neither, or does not say to which of several cameras it belongs.
     """
     truth = Truth()
     if file is not None and file.suffix == ".json":
@@ -82,18 +92,20 @@ def load(bag: Bag, prefixes: dict[str, str], file: Path | None, topic: str) -> T
             _recorded(truth, bag, camera, persons)
     for camera, known in truth.by_stamp.items():
         for stamp in (stamp for stamp, entries in known.items() if entries is None):
-            bag.skipped.add(camera, "two truths have the same stamp", stamp)
+            bag.skipped.add(camera, "two ground truths have the same stamp", stamp)
     return truth
 
 
 def _refuse_several(truth: Path | str, what: str, cameras: list[str]) -> None:
-    """One camera's truth says nothing of another one's pictures, even where the stamps agree."""
+    """Refuse the ground truth of one camera for several ones, even if the stamps agree."""
     if len(cameras) != 1:
-        raise InputError(f"{truth}: {what} for one camera, got {', '.join(cameras)}: --topic")
+        raise InputError(
+            f"{truth}: {what} for one camera, got {', '.join(cameras)}; choose one with --topic"
+        )
 
 
 def _recorded(truth: Truth, bag: Bag, camera: str, persons: str) -> None:
-    """Read the topics of the truth, if they are there."""
+    """Read the topics of the ground truth, if the recording has them."""
     if bag.topics.get(persons) != cdr_messages.PERSONS:
         if persons in bag.topics:
             bag.skipped.add(persons, f"not a PersonArray: {bag.topics[persons]}")
@@ -110,18 +122,20 @@ def _recorded(truth: Truth, bag: Bag, camera: str, persons: str) -> None:
                 arrays[stamp] = content
             else:
                 labels[stamp] = cdr_messages.labels_of(content)
-        except (ValueError, AttributeError) as error:
-            bag.skipped.add(message.topic, "truth does not decode", error)
-            continue
-        if stamp in arrays and (stamp in labels or mask not in bag.topics):
-            people = cdr_messages.people_of(arrays.pop(stamp), labels.pop(stamp, None))
-            truth.add(camera, stamp, of_people(people))
-    for stamp, content in arrays.items():  # no label image came
-        truth.add(camera, stamp, of_people(cdr_messages.people_of(content, None)))
+            if stamp in arrays and (stamp in labels or mask not in bag.topics):
+                people = cdr_messages.people_of(arrays.pop(stamp), labels.pop(stamp, None))
+                truth.add(camera, stamp, of_people(people))
+        except (InputError, AttributeError) as error:  # AttributeError: a message of another type
+            bag.skipped.add(message.topic, "ground truth does not decode", error)
+    for stamp, content in arrays.items():  # without a label image
+        try:
+            truth.add(camera, stamp, of_people(cdr_messages.people_of(content, None)))
+        except InputError as error:
+            bag.skipped.add(persons, "ground truth does not decode", error)
 
 
 def of_people(people: People) -> Annotations:
-    """People of a PersonArray as annotations; whoever cannot be seen is left out."""
+    """Return people as annotations; people that are not visible are left out."""
     known = bool(people.labels.any())
     found = []
     for row, number in enumerate(people.ids.tolist()):
@@ -139,23 +153,29 @@ def of_people(people: People) -> Annotations:
 def _annotation(
     number: int | None, box: list[float], shape: Any, keypoints: np.ndarray, crowd: bool = False
 ) -> dict[str, Any]:
-    """One annotation; ``box`` is x1, y1, x2, y2, keypoints (17, 3)."""
+    """Return one annotation; ``box`` is x1, y1, x2, y2, ``keypoints`` (17, 3)."""
     x1, y1, x2, y2 = box
     area = float(rle.area(shape)) if shape else TYPICAL_FILL * (x2 - x1) * (y2 - y1)
     points = np.where(keypoints[:, 2:] > 0, keypoints, 0.0)
     return {
-        "id": 0, "image_id": 0, "category_id": 1, "track_id": number, "iscrowd": int(crowd),
-        "bbox": [x1, y1, x2 - x1, y2 - y1], "area": area, "segmentation": shape,
+        "id": 0,
+        "image_id": 0,
+        "category_id": 1,
+        "track_id": number,
+        "iscrowd": int(crowd),
+        "bbox": [x1, y1, x2 - x1, y2 - y1],
+        "area": area,
+        "segmentation": shape,
         "keypoints": points.ravel().tolist(),
         "num_keypoints": int(np.count_nonzero(points[:, 2])),
-    }  # fmt: skip
+    }
 
 
 def _coco(truth: Truth, file: Path, cameras: list[str]) -> None:
     content = read_annotations(file)
     try:
         person = person_category(content)
-        images = {entry["id"]: entry for entry in content["images"]}
+        images = {int(entry["id"]): entry for entry in content["images"]}
         lists: dict[int, Annotations] = {number: [] for number in images}
         for entry in content["annotations"]:
             if entry["category_id"] == person and entry["image_id"] in images:
@@ -164,7 +184,15 @@ def _coco(truth: Truth, file: Path, cameras: list[str]) -> None:
         for number, image in images.items():
             for camera in [image["topic"]] if "topic" in image else cameras:
                 truth.add(camera, _stamp(image), lists[number])
-    except (KeyError, TypeError, ValueError, InvalidOperation) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        IndexError,
+        OverflowError,
+        InvalidOperation,
+    ) as error:
         raise InputError(
             f"{file}: expected COCO annotations whose images have `stamp` (seconds) or `stamp_ns`: "
             f"{type(error).__name__} {error}"
@@ -195,10 +223,10 @@ def _of_coco(entry: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mots(truth: Truth, file: Path, cameras: list[str]) -> None:
-    """``frame id class height width rle`` a line; frames from 1, or from 0 if there is a 0."""
+    """Read MOTS text: lines of ``frame id class height width rle``; frames start at 0 or 1."""
     _refuse_several(file, "MOTS text is", cameras)
     if not file.is_file():
-        raise InputError(f"{file}: no such file with the truth")
+        raise InputError(f"{file}: no such file with the ground truth")
     try:
         lines = file.read_text("utf-8").splitlines()
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Many recordings at once: a process each, here or on a Ray cluster, and one summary of all."""
+"""Replay many recordings at once, in processes or on a Ray cluster, and write one summary."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from tqdm import tqdm
 
 from kdc_core.config import DecodeConfig
 from kdc_core.engines import open_engine
+from kdc_core.errors import is_user_error, one_line
 from kdc_core.io import write_json
 from kdc_core.pipeline import open_pipeline
 from kdc_lab.replay.html_report import skipped_table, table, write_page
 from kdc_lab.replay.play import KEY, SUMMARY, Replay, Settings
 
-ATTEMPTS = 3  # at a recording whose worker dies
+ATTEMPTS = 3  # for a recording whose worker process dies
 
 
 @dataclass(frozen=True)
 class Task:
-    """One recording and everything its result depends on; travels to the worker."""
+    """One recording and everything that its result depends on; it is sent to the worker."""
 
     bag: str
     out: str
@@ -36,7 +37,7 @@ class Task:
     conditions: dict[str, Any]
 
     def key(self) -> str:
-        """Changes with the recording and with every setting."""
+        """Return a hash that changes with the recording and with every setting."""
         files = [Path(self.bag)]
         if files[0].is_dir():
             files = sorted(p for p in files[0].iterdir() if p.is_file())
@@ -45,7 +46,7 @@ class Task:
         return hashlib.sha256(json.dumps([state, settings]).encode()).hexdigest()
 
     def done(self) -> bool:
-        """Whether a former run has finished this task."""
+        """Return True if an earlier run has finished this task."""
         key = Path(self.out) / KEY
         return (Path(self.out) / SUMMARY).is_file() and _read(key).get("key") == self.key()
 
@@ -54,12 +55,12 @@ def run(task: Task) -> str:
     """Replay one recording.
 
     Returns:
-        Nothing, or why it could not be replayed.
+        An empty text, or why it could not be replayed.
     """
     name, model, *how = task.engine
     out = Path(task.out)
     try:
-        key = task.key()  # of the recording as it is now
+        key = task.key()  # before the replay: the recording may change meanwhile
         engine = open_engine(name, Path(model) if model else None, *how)
         try:
             pipeline = open_pipeline(engine, task.config)
@@ -68,21 +69,24 @@ def run(task: Task) -> str:
         finally:
             engine.close()
         write_json(out / KEY, {"key": key})
-    except (ValueError, OSError) as error:
-        return " ".join(str(error).split())
+    except Exception as error:
+        if not is_user_error(error):
+            raise
+        return one_line(error)
     return ""
 
 
 def run_all(tasks: list[Task], jobs: int, ray: str | None) -> dict[str, str]:
-    """Run what is not done yet; a worker that dies loses nothing but its own recording's time.
+    """Run the tasks that are not done yet; if a worker dies, its recording is replayed again.
 
     Args:
         tasks: one per recording.
-        jobs: how many at a time.
-        ray: None for processes of this machine, "local" for a Ray of its own, or an address.
+        jobs: number of recordings that are replayed at a time.
+        ray: None: processes on this machine; "local": a new local Ray instance; or the address of a
+            Ray cluster.
 
     Returns:
-        Why recordings could not be replayed, by path.
+        For each recording that could not be replayed: path → reason.
     """
     waiting = [task for task in tasks if not task.done()]
     results = _on_ray(waiting, jobs, ray) if ray else _here(waiting, jobs)
@@ -96,9 +100,9 @@ def run_all(tasks: list[Task], jobs: int, ray: str | None) -> dict[str, str]:
 
 
 def merge(tasks: list[Task], failed: dict[str, str], out: Path) -> dict[str, Any]:
-    """One ``summary.json`` and ``report.html`` of all recordings.
+    """Write one ``summary.json`` and ``report.html`` for all recordings, and return the summary.
 
-    Figures against truths are means over the recordings that have one.
+    Figures against the ground truth are means over the recordings that have one.
     """
     found = {Path(t.bag).name: _read(Path(t.out) / SUMMARY) for t in tasks if t.bag not in failed}
     skipped = [
@@ -123,7 +127,7 @@ def merge(tasks: list[Task], failed: dict[str, str], out: Path) -> dict[str, Any
             for name, summary in found.items()
             for topic, counts in summary["stamps"].items()
         },
-        "truth": _mean([s["truth"] for s in found.values() if s["truth"]]),
+        "truth": mean_figures([s["truth"] for s in found.values() if s["truth"]]),
         "skipped": skipped,
     }
     rows = [
@@ -140,7 +144,7 @@ def merge(tasks: list[Task], failed: dict[str, str], out: Path) -> dict[str, Any
 
 
 def _here(tasks: list[Task], jobs: int) -> Iterator[tuple[Task, str]]:
-    """A fresh process for every recording: it may take all it needs and leaves nothing behind."""
+    """Replay every recording in a process of its own, so that all its memory is freed."""
     context = multiprocessing.get_context("spawn")
     queue = [(task, 1) for task in reversed(tasks)]
     running: list[tuple[Any, Any, Task, int]] = []
@@ -179,9 +183,11 @@ def _on_ray(tasks: list[Task], jobs: int, address: str) -> Iterator[tuple[Task, 
 
     local = address == "local"
     ray.init(
-        address="local" if local else address, num_cpus=jobs if local else None,
-        include_dashboard=False if local else None, log_to_driver=False,
-    )  # fmt: skip
+        address="local" if local else address,
+        num_cpus=jobs if local else None,
+        include_dashboard=False if local else None,
+        log_to_driver=False,
+    )
     try:
         remote = ray.remote(num_cpus=1, max_retries=ATTEMPTS)(run)
         waiting = {remote.remote(task): task for task in tasks}
@@ -201,15 +207,16 @@ def _short(summary: dict[str, Any]) -> dict[str, Any]:
     cameras = summary["cameras"].values()
     people = sum(c["people_per_frame"] * c["frames"] for c in cameras) / summary["frames"]
     return {
-        "frames": summary["frames"], "people_per_frame": round(people, 4),
+        "frames": summary["frames"],
+        "people_per_frame": round(people, 4),
         "mask_AP": truth.get("segm", {}).get("AP"),
         "keypoint_AP": truth.get("keypoints", {}).get("AP"),
         **{name: (truth.get("tracks") or {}).get(name) for name in ("HOTA", "IDF1")},
-    }  # fmt: skip
+    }
 
 
-def _mean(truths: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Figures of the same shape as one recording's; None where no recording has one."""
+def mean_figures(truths: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the means of the figures; None if no recording has a ground truth."""
     if not truths:
         return None
 

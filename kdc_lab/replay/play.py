@@ -212,7 +212,7 @@ class Replay:
         try:
             content = cdr_messages.decode(message.data, message.kind)
             reason = "image does not decode"
-            image = cdr_messages.picture(content)
+            image = cdr_messages.image_of(content)
         except InputError as error:
             skipped.add(topic, reason, error)
             return

@@ -1,4 +1,4 @@
-"""What a replay leaves behind for other programs: a bag, COCO results, MOT and MOTS text."""
+"""Write the results of a replay: a bag, COCO result files, MOT and MOTS text."""
 
 from __future__ import annotations
 
@@ -14,27 +14,33 @@ from kdc_core.track import CentroidSwitch
 from kdc_core.types import People
 from kdc_lab.evaluate import coco_results
 from kdc_lab.replay import cdr_messages
-from kdc_lab.replay.bag import Message
+from kdc_lab.replay.bag import Message, printable
 from kdc_lab.replay.ground_truth import PEDESTRIAN
 
-PEOPLE = "people"  # the recording of the results
+PEOPLE = "people"  # folder of the bag with the results
 METADATA = "metadata.yaml"
-PERSON = 1  # COCO's category
+PERSON = 1  # category id in COCO
 
 
 class BagWriter:
-    """A new recording, zstd-compressed; topics are added when their first message comes."""
+    """Writes a new recording, zstd-compressed. A topic is added with its first message."""
 
     def __init__(self, path: Path, storage: str) -> None:
-        """``storage`` is mcap or sqlite3; a recording that was at ``path`` is replaced.
+        """Create the recording; an older one at ``path`` is replaced.
+
+        Args:
+            path: folder of the recording.
+            storage: mcap or sqlite3.
 
         Raises:
-            ValueError: there is something else.
+            InputError: ``path`` exists and is not a recording.
         """
         if path.exists():
             ours = f"{path.name}.", METADATA  # an unfinished one lacks the latter
             if not path.is_dir() or not all(p.name.startswith(ours) for p in path.iterdir()):
-                raise InputError(f"{path}: expected no such folder or an older recording in it")
+                raise InputError(
+                    f"{path}: expected a new folder or an older recording; choose another one"
+                )
             shutil.rmtree(path)
         self._writer = Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()])
         # mcap compresses its chunks, which every player reads; sqlite3 can only do it by message
@@ -44,7 +50,7 @@ class BagWriter:
         self._topics: dict[str, Any] = {}
 
     def write(self, topic: str, time: int, message: Any) -> None:
-        """Append a message recorded at ``time`` ns."""
+        """Append a message with the time of recording ``time`` in ns."""
         kind = message.__msgtype__
         if topic not in self._topics:
             self._topics[topic] = self._writer.add_connection(
@@ -58,9 +64,10 @@ class BagWriter:
 
 
 class Output:
-    """All result files of one replay; everything goes to disk at once, nothing is kept."""
+    """Writes all result files of one replay. Nothing is kept in memory."""
 
     def __init__(self, folder: Path, storage: str) -> None:
+        """Create the files in ``folder``; ``storage`` of the bag is mcap or sqlite3."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._bag = BagWriter(folder / PEOPLE, storage)
@@ -69,25 +76,33 @@ class Output:
         self._texts: dict[str, TextIO] = {}
 
     def persons(self, prefix: str, message: Message, head: Any, people: People) -> None:
-        """The PersonArray and the label image, recorded when their picture was."""
+        """Write a PersonArray and a label image with the time of recording of their image."""
         self._bag.write(f"{prefix}/persons", message.time, cdr_messages.person_array(people, head))
         self._bag.write(
             f"{prefix}/mask", message.time, cdr_messages.label_image(people.labels, head)
         )
 
     def switches(
-        self, prefix: str, message: Message, head: Any, moved: tuple[CentroidSwitch, ...]
+        self, prefix: str, message: Message, head: Any, switches: tuple[CentroidSwitch, ...]
     ) -> None:
-        """Centroids that moved in this frame."""
-        for one in moved:
-            event = cdr_messages.switch_message(one.id, one.before, one.after, one.reason, head)
+        """Write the centroids that switched in a frame."""
+        for switch in switches:
+            event = cdr_messages.switch_message(
+                switch.id, switch.before, switch.after, switch.reason, head
+            )
             self._bag.write(f"{prefix}/events", message.time, event)
 
     def texts(self, image: dict[str, Any], index: int, people: People) -> None:
-        """COCO, MOT and MOTS entries; ``index`` counts the camera's frames from 1."""
+        """Write the COCO, MOT and MOTS entries of a frame.
+
+        Args:
+            image: COCO entry of the image, with its ``topic``.
+            index: number of the frame of this camera, from 1.
+            people: people of the frame.
+        """
         self._images.add(image)
         skeletons, masks = coco_results(image["id"], PERSON, people)
-        name = "_".join(filter(None, image["topic"].split("/")))
+        name = printable("_".join(filter(None, image["topic"].split("/"))))
         mot, mots = self._text(f"mot_{name}.txt"), self._text(f"mots_{name}.txt")
         for row, (skeleton, mask) in enumerate(zip(skeletons, masks, strict=True)):
             number = int(people.ids[row])
@@ -122,7 +137,7 @@ class Output:
 
 
 class _JsonList:
-    """A JSON file with one list, an entry a line."""
+    """Writes a JSON file that holds one list, one entry per line."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("w", encoding="utf-8")

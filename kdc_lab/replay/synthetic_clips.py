@@ -1,8 +1,9 @@
-"""Clips of synthetic people on disk: a video, the truth of every frame, and a ROS recording.
+"""Write clips of synthetic people: a video, the ground truth of every frame, and a recording.
 
-Truth comes in the forms that ``kdc replay`` reads: topics of the recording, COCO by stamp, MOTS
-text. In the recording, as in a camera's, people of whom too little is seen (``coco.LEAST_SHARE``)
-are occluded: a place, but no pixels; in the other two they are regions to be ignored.
+The ground truth comes in the forms that ``kdc replay`` reads: topics of the recording, a COCO
+file with stamps, and MOTS text. In the recording, people that are not visible enough
+(``coco.LEAST_SHARE``) are occluded: they have a position, but no pixels. In the other two forms
+they are ignore regions.
 """
 
 from __future__ import annotations
@@ -30,20 +31,28 @@ from kdc_lab.synth import (
     image_seed,
 )
 
-START = 1_000 * cdr_messages.NS  # ns, of the first frame: a stamp of 0 means "unknown" to ROS
+START = 1_000 * cdr_messages.NS  # ns, of the first frame; in ROS, 0 means "no stamp"
 
 
 def write_clips(
-    out: Path, count: int, seed: int, config: SynthConfig, backgrounds: list[Path],
-    seconds: float, fps: float, workers: int = 0, step: Callable[[], Any] = lambda: None,
-) -> dict[str, int]:  # fmt: skip
+    out: Path,
+    count: int,
+    seed: int,
+    config: SynthConfig,
+    backgrounds: list[Path],
+    seconds: float,
+    fps: float,
+    workers: int = 0,
+    step: Callable[[], Any] = lambda: None,
+) -> dict[str, int]:
     """Write ``count`` clips to folders ``clip1``, ``clip2``, … in ``out``.
 
-    Each gets ``clip.mp4``, ``truth.json`` (COCO, ``stamp_ns`` and ``track_id``), ``mots.txt`` and
-    ``bag``. They depend on the arguments up to ``fps`` alone. ``step`` is called after each clip.
+    Each folder gets ``clip.mp4``, ``truth.json`` (COCO, ``stamp_ns`` and ``track_id``),
+    ``mots.txt`` and ``bag``. Their content depends on the arguments up to ``fps`` only. ``step`` is
+    called after each clip.
 
     Returns:
-        How many ``clips``, ``frames`` and ``people`` (identities) there are.
+        The numbers of ``clips``, ``frames`` and ``people`` (identities).
     """
     work = partial(_write_clip, out, seed, config, backgrounds, seconds, fps)
     frames = people = 0
@@ -54,9 +63,14 @@ def write_clips(
 
 
 def _write_clip(
-    out: Path, seed: int, config: SynthConfig, backgrounds: list[Path], seconds: float, fps: float,
+    out: Path,
+    seed: int,
+    config: SynthConfig,
+    backgrounds: list[Path],
+    seconds: float,
+    fps: float,
     index: int,
-) -> tuple[int, int]:  # fmt: skip
+) -> tuple[int, int]:
     folder = out / f"clip{index + 1}"
     folder.mkdir(parents=True, exist_ok=True)
     own = image_seed(seed, index)
@@ -78,7 +92,10 @@ def _write_clip(
 
 
 def people_of(shot: RenderedFrame, seen: np.ndarray) -> People:
-    """A shot's people as a perfect node would report them; those not ``seen`` (P,) as occluded."""
+    """Return the people of a frame as a perfect node reports them.
+
+    People that are not ``seen`` (P,) are occluded.
+    """
     count = len(shot)
     v = shot.keypoints[..., 2]
     value = np.concatenate([[0], np.where(seen, shot.ids, 0)]).astype(np.uint16)
@@ -89,9 +106,14 @@ def people_of(shot: RenderedFrame, seen: np.ndarray) -> People:
         boxes[row] = x.min(), y.min(), x.max() + 1, y.max() + 1
         centres[row] = x.mean(), y.mean()
     return People(
-        ids=shot.ids, score=np.ones(count, np.float32), mask_score=np.ones(count, np.float32),
+        ids=shot.ids,
+        score=np.ones(count, np.float32),
+        mask_score=np.ones(count, np.float32),
         keypoints=np.concatenate([shot.keypoints[..., :2], v[..., None] >= HIDDEN], axis=2),
-        visible=(v == SEEN) & seen[:, None], boxes=boxes, centroid=np.full(count, CENTRE),
-        centroid_xy=centres, labels=labels,
+        visible=(v == SEEN) & seen[:, None],
+        boxes=boxes,
+        centroid=np.full(count, CENTRE),
+        centroid_xy=centres,
+        labels=labels,
         phase=np.where(seen, Phase.CONFIRMED, Phase.OCCLUDED).astype(np.uint8),
-    )  # fmt: skip
+    )

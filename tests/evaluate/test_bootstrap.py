@@ -7,9 +7,6 @@ import pytest
 
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: extra `train`")
 
-from coco_files import perfect, write
-from scenes import Scene, draw
-
 from kdc_lab.evaluate.annotated_images import load
 from kdc_lab.evaluate.bootstrap import (
     Matches,
@@ -18,6 +15,8 @@ from kdc_lab.evaluate.bootstrap import (
     resamples,
 )
 from kdc_lab.evaluate.coco_metrics import Results, coco_eval
+from tests.coco_files import perfect, write
+from tests.scenes import Scene, draw
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,13 @@ import pytest
 
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: extra `train`")
 
-from coco_files import perfect, run_lengths, two_scenes, write
 from pycocotools import mask as rle
-from scenes import draw
 
 from kdc_core.types import Frame, People
 from kdc_lab.evaluate.annotated_images import Dataset, load
 from kdc_lab.evaluate.coco_metrics import Results, coco_eval, coco_results, oks, predictions
+from tests.coco_files import perfect, run_lengths, two_scenes, write
+from tests.scenes import draw
 
 
 @pytest.fixture

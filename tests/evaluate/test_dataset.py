@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from coco_files import two_scenes, write
 
 from kdc_lab.evaluate.annotated_images import load
+from tests.coco_files import two_scenes, write
 
 PERSON = {"id": 4, "image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}
 PICTURE = {"id": 1, "file_name": "0.png", "width": 320, "height": 240}
@@ -60,9 +60,9 @@ def test_ids_may_be_text_as_the_pictures_ids_may(files: tuple[Path, Path]) -> No
 def test_a_file_of_nobody_is_for_predictions_alone(files: tuple[Path, Path]) -> None:
     images, path = files
     for changes in ({"annotations": []}, {"categories": [{"id": 4, "name": "person"}]}):
-        with pytest.raises(ValueError, match=r"json: expected people to judge by, none of its \d "):
+        with pytest.raises(ValueError, match=r"json: expected annotated people; none of its \d "):
             load(images, edited(path, **changes))
-        assert not any(load(images, path, nobody=True).people.values())
+        assert not any(load(images, path, allow_empty=True).people.values())
 
 
 def test_only_people_are_read(files: tuple[Path, Path]) -> None:
@@ -82,10 +82,10 @@ def test_only_people_are_read(files: tuple[Path, Path]) -> None:
         ({"annotations": None}, "no list `annotations`"),
         ({"images": []}, "`images` is empty"),
         ({"images": {"a": 1}}, "no list `images`"),
-        ({"images": [{"id": 1}]}, "not as in COCO: KeyError 'file_name'"),
-        ({"images": [3]}, "not as in COCO"),
-        ({"images": [PICTURE, {**PICTURE, "id": 2}, PICTURE]}, "json: picture id 1 is given twice"),
-        ({"annotations": [{"id": 1}]}, "not as in COCO: KeyError 'category_id'"),
+        ({"images": [{"id": 1}]}, "does not have COCO's format: KeyError 'file_name'"),
+        ({"images": [3]}, "does not have COCO's format"),
+        ({"images": [PICTURE, {**PICTURE, "id": 2}, PICTURE]}, "json: image id 1 is given twice"),
+        ({"annotations": [{"id": 1}]}, "does not have COCO's format: KeyError 'category_id'"),
         ({"categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]}, "category named person"),
         (
             {"annotations": [{"id": 4, "image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1],
@@ -98,11 +98,11 @@ def test_only_people_are_read(files: tuple[Path, Path]) -> None:
         ),
         ({"annotations": [{**PERSON, "bbox": [0, 0, math.inf, 1]}]}, "4: bbox: expected finite"),
         ({"annotations": [{**PERSON, "area": math.nan}]}, "4: area: expected finite"),
-        ({"annotations": [{**PERSON, "area": -5}]}, "4: area: expected a number from 0 on, got -5"),
+        ({"annotations": [{**PERSON, "area": -5}]}, "4: area: expected 0 or more, got -5"),
         ({"annotations": [{**PERSON, "keypoints": [math.nan] * 51}]}, "4: keypoints: expected fin"),
         (
             {"images": [{"id": 1, "file_name": "gone.jpg", "width": 320, "height": 240}]},
-            "1 of 1 pictures of annotations.json are missing, e.g. gone.jpg",
+            "1 of 1 images of annotations.json are missing, e.g. gone.jpg",
         ),
     ],
 )  # fmt: skip

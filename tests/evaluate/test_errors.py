@@ -11,13 +11,12 @@ import pytest
 
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: extra `train`")
 
-from coco_files import run_lengths, two_scenes, write
-
 from kdc_core.cli import main
 from kdc_core.types import Frame, People
 from kdc_lab.evaluate.annotated_images import Dataset
 from kdc_lab.evaluate.error_analysis import Errors, error_table, errors
 from kdc_lab.evaluate.failure_gallery import CELL, COLUMNS, COUNT, FailureGallery
+from tests.coco_files import run_lengths, two_scenes, write
 
 SIZE = (200, 300)  # height, width
 Box = tuple[int, int, int, int]  # x1, y1, x2, y2
@@ -118,7 +117,7 @@ def test_the_sheet_keeps_the_worst(tmp_path):
     frame = Frame(np.full((*SIZE, 3), 80, np.uint8), frame_id="1.png")
     for bad in (0, *range(1, COUNT + 6)):
         worst.add(1, frame, predicted(), Errors(Counter({("large", "missed"): bad}), Counter()))
-    kept = sorted(badness for badness, _, _ in worst._kept)
+    kept = sorted(badness for badness, _, _ in worst.kept)
     assert kept == list(range(6, COUNT + 6))
     assert worst.write(tmp_path / "new" / "sheet.png") == COUNT
     sheet = cv2.imread(str(tmp_path / "new" / "sheet.png"))
@@ -134,5 +133,5 @@ def test_command(tmp_path, capsys):
     code = main(["evaluate", "--images", str(images), "--annotations", str(annotations), "--engine",
                  "onnxruntime", "--worst", str(sheet)])  # fmt: skip
     printed = capsys.readouterr().out
-    assert code == 0 and "| people" in printed and f"pictures: {sheet}" in printed
-    assert sheet.is_file() == ("0 pictures" not in printed)
+    assert code == 0 and "| people" in printed and f"images: {sheet}" in printed
+    assert sheet.is_file() == ("0 images" not in printed)

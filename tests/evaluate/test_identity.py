@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kdc_lab.evaluate.identity_metrics import ALPHAS, Frame, anybody, hota, idf1, switches
+from kdc_lab.evaluate.identity_metrics import ALPHAS, Frame, has_people, hota, idf1, switches
 
 
 def frames(answers, similarity=0.9):
@@ -49,7 +49,7 @@ def test_misses_and_ghosts():
 def test_without_anybody_there_is_nothing_to_share():
     empty = Frame(np.zeros(0, int), np.zeros(0, int), np.zeros((0, 0)))
     ghost = Frame(np.zeros(0, int), np.array([7]), np.zeros((0, 1)))
-    assert not anybody([empty, empty]) and anybody([empty, ghost])
+    assert not has_people([empty, empty]) and has_people([empty, ghost])
     assert hota([ghost]) == hota([empty]) == {"HOTA": 0.0, "DetA": 0.0, "AssA": 0.0}
     assert idf1([ghost])[0] == idf1([empty])[0] == 0.0
 

@@ -63,7 +63,7 @@ def test_figures_of_a_short_crossing():
     torch.set_num_threads(1)
     clip = Clip((Drawn(line(110, 215, 80), 150), Drawn(line(210, 225, -80), 165, 1.1)))
     rng = np.random.default_rng(0)
-    look = occlusion.oracle(ModelInfo(), rng, noise=0.0)
+    look = occlusion.ground_truth_fields(ModelInfo(), rng, noise=0.0)
     played = {"short": occlusion.play(Scenario("short", clip, 1.3, rate=15), look, rng)}
     result = occlusion.figures(played)
     default, literal = result["all"][occlusion.DEFAULT], result["all"]["literal argmax (DM_c)"]

@@ -11,8 +11,6 @@ import pytest
 pytest.importorskip("torch", reason="targets need torch: extra `train`")
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: extra `train`")
 
-from coco_files import two_scenes, write
-
 from kdc_core.config import CentroidMode, DecodeConfig, ModelInfo
 from kdc_core.letterbox import Letterbox
 from kdc_core.pipeline import Pipeline
@@ -20,8 +18,9 @@ from kdc_core.types import Frame
 from kdc_lab.evaluate.ablation import ablate, markdown
 from kdc_lab.evaluate.annotated_images import Dataset, load
 from kdc_lab.evaluate.coco_metrics import Results
-from kdc_lab.evaluate.ground_truth_engine import GroundTruthEngine, as_batch
+from kdc_lab.evaluate.ground_truth_engine import GroundTruthEngine, annotation_batch
 from kdc_lab.training.batch import POSE_UNKNOWN, SEG_UNKNOWN
+from tests.coco_files import two_scenes, write
 
 DATA = Path(os.environ.get("KDC_DATA", Path(__file__).parents[3] / "shared" / "data"))
 DEV = DATA / "coco_person"
@@ -65,7 +64,7 @@ def test_batch_has_masks_and_keypoints_in_input_pixels(dataset: Dataset) -> None
     scene = two_scenes()[0]
     letterbox = Letterbox.fit(scene.size, 640, 64)
     image = np.zeros((240, 320, 3), np.uint8)
-    batch = as_batch(image, dataset.people[1], letterbox)
+    batch = annotation_batch(image, dataset.people[1], letterbox)
     owner = batch.owner[0].numpy()
     np.testing.assert_array_equal(owner[:480:2, ::2], scene.owner)  # twice the size, to the pixel
     np.testing.assert_array_equal(owner[1:480:2, 1::2], scene.owner)
@@ -82,7 +81,7 @@ def test_crowds_and_unknown_masks_are_ignored_regions(dataset: Dataset) -> None:
     unknown = {**one, "segmentation": [], "bbox": [100, 50, 10, 10], "keypoints": [0] * 51,
                "num_keypoints": 0}  # fmt: skip
     letterbox = Letterbox.fit((320, 240), 320, 64)
-    batch = as_batch(np.zeros((240, 320, 3), np.uint8), [one, crowd, unknown], letterbox)
+    batch = annotation_batch(np.zeros((240, 320, 3), np.uint8), [one, crowd, unknown], letterbox)
     ignore = batch.ignore[0].numpy()
     assert (ignore[:10, :20] == SEG_UNKNOWN | POSE_UNKNOWN).all()
     assert (ignore[50:60, 100:110] == SEG_UNKNOWN | POSE_UNKNOWN).all()

@@ -1,32 +1,27 @@
-"""Recordings need rosbags; figures need pycocotools; drawn truth becomes fields with torch."""
+"""Skip the tests of replay without rosbags, pycocotools and torch, and share fixtures."""
 
 from __future__ import annotations
-
-import sys
-from pathlib import Path
 
 import pytest
 
 for _name in ("rosbags", "pycocotools", "torch"):
     pytest.importorskip(_name, reason=f"{_name} is not installed: pip install -e '.[replay]'")
-sys.path.insert(0, str(Path(__file__).parent))
 
 from kdc_core.config import DecodeConfig  # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def config() -> DecodeConfig:
-    """As on a robot."""
+    """Default parameters, as on a robot."""
     return DecodeConfig()
 
 
 @pytest.fixture
 def play(config, tmp_path):
-    """Replay a recording with an engine that knows it; returns the summary and the folder."""
-    from recordings import Known
-
+    """Replay a recording with an engine that knows it; return the summary and the folder."""
     from kdc_core.pipeline import Pipeline
     from kdc_lab.replay.play import Replay, Settings
+    from tests.replay.recordings import Known
 
     def run(recording, path, name="out", engine=None, config=config, min_score=0.15, **settings):
         out = tmp_path / name

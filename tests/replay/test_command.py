@@ -12,13 +12,14 @@ import time
 from pathlib import Path
 
 import pytest
-from recordings import Known, Recording
 
 from kdc_core.cli import main
 from kdc_core.engines import default_model
+from kdc_core.errors import InputError
 from kdc_core.pipeline import Pipeline
 from kdc_lab.replay import parallel_replay
 from kdc_lab.replay.play import Replay, Settings
+from tests.replay.recordings import Known, Recording
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--engine", "onnxruntime", "--long-side", "160", "--threads", "1"]
@@ -71,10 +72,10 @@ def test_exit_code_4_when_a_figure_fell(bag, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("words, complaint", [
-    ([], "expected a recording, or --compare A B"),
+    ([], "expected a recording or --compare A B"),
     (["nowhere"], "no such recording"),
     ([".", "--model", "none.onnx"], "none.onnx: no such model file"),
-    ([".", "--rate", "0"], "--rate: expected a pace above 0"),
+    ([".", "--rate", "0"], "--rate: expected a number above 0, got 0"),
     ([".", "--baseline", "none.json"], "none.json: No such file"),
     ([".", "--start", "100"], "s long; it has no frame after --start 100"),
     ([".", "--truth", str(default_model())], ".onnx: expected COCO annotations (.json) or MOTS"),
@@ -117,7 +118,7 @@ def test_a_run_that_failed_is_not_taken_for_done(bag, tmp_path, config, monkeypa
         return parallel_replay.Task(str(bag), str(tmp_path / "out"), engine, config, settings, {})
 
     def broken(*_):
-        raise ValueError("no engine just now")
+        raise InputError("no engine just now")
 
     first, second = task(0.15), task(0.9)
     monkeypatch.setattr(parallel_replay, "open_engine", lambda *_: Known(Recording(frames=6)))

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from recordings import InOrder, Known, Recording, record, stamp, writer
 
 from kdc_core.cli import main
 from kdc_core.types import Frame
 from kdc_lab.replay import baseline
 from kdc_lab.replay.cdr_messages import NS
 from kdc_lab.replay.comparison import compare, difference, people_in
+from tests.replay.recordings import InOrder, Known, Recording, record, stamp, writer
 
 
 class Blind(Known):
@@ -69,7 +69,7 @@ def test_stamps_that_come_twice(play, tmp_path):
     summary, a = play(recording, bag, "a", engine=InOrder(recording))
     assert (summary["frames"], summary["truth"]["frames"]) == (24, 16)
     assert [(e["reason"], e["count"]) for e in summary["skipped"]] == [
-        ("two truths have the same stamp", 4)
+        ("two ground truths have the same stamp", 4)
     ]
     _, b = play(recording, bag, "b", engine=Blind(recording))
     content = compare(a, b, tmp_path / "c")

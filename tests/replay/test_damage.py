@@ -8,11 +8,11 @@ import struct
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from recordings import InOrder, Recording, connect, picture, stamp, writer
 from rosbags.rosbag2 import CompressionMode
 
 from kdc_lab.replay import cdr_messages
 from kdc_lab.replay.bag import Bag, bags_in
+from tests.replay.recordings import InOrder, Recording, connect, picture, stamp, writer
 
 CAMERA = "/camera/image_raw"
 NS = cdr_messages.NS
@@ -116,7 +116,7 @@ def test_bad_messages_are_counted_and_the_rest_is_evaluated(play, tmp_path):
         and "bayer_unheard_of" in first["image does not decode"]
     )
     asked, _ = play(recording, path, "asked", topics=(CAMERA, "/lidar"))
-    assert reasons(asked)["not a picture: our_msgs/msg/Sweep"] == 10
+    assert reasons(asked)["not an image: our_msgs/msg/Sweep"] == 10
 
 
 def test_pictures_without_a_stamp_get_the_time_of_recording(play, tmp_path):
@@ -216,7 +216,7 @@ def test_no_damage_raises_anything_but_one_line(whole, tmp_path, data):
     for message in bag.messages(set(bag.topics)):
         try:
             content = cdr_messages.decode(message.data, message.kind)
-            cdr_messages.picture(content)
+            cdr_messages.image_of(content)
         except (ValueError, AttributeError):
             pass
     bag.close()

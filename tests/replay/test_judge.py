@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from pycocotools import mask as rle
-from recordings import Known, Recording, record, stamp, writer
 from scipy.optimize import linear_sum_assignment
 
 from kdc_core.skeleton import OKS_SIGMAS
@@ -18,6 +17,7 @@ from kdc_lab.replay import cdr_messages, parallel_replay
 from kdc_lab.replay.clip_files import truth_of
 from kdc_lab.replay.evaluator import Evaluator
 from kdc_lab.replay.ground_truth import of_people
+from tests.replay.recordings import Known, Recording, record, stamp, writer
 
 LEVELS = np.arange(0.5, 1.0, 0.05)
 
@@ -220,7 +220,9 @@ def test_one_cameras_truth_is_not_held_against_another(play, tmp_path):
     summary, _ = play(front, tmp_path / "bag", "default")
     assert (summary["frames"], summary["truth"]["frames"]) == (8, 4)
     given = {"truth_topic": "/front/truth/persons"}
-    with pytest.raises(ValueError, match=r"for one camera, got /front/\S+, /rear/\S+: --topic$"):
+    with pytest.raises(
+        ValueError, match=r"for one camera, got /front/\S+, /rear/\S+; choose one with --topic$"
+    ):
         play(front, tmp_path / "bag", "both", **given)
     one, _ = play(front, tmp_path / "bag", "one", topics=(front.topic,), **given)
     assert one["truth"] == summary["truth"]
@@ -310,7 +312,7 @@ def test_a_recording_of_nobody_has_no_figures_and_no_part_in_means():
         {"segm": {}, "keypoints": {}, "same_person": {}, "tracks": {"HOTA": hota, "IDF1": idf1}}
         for hota, idf1 in ((0.8, 0.9), (None, None), (0.6, 0.5))
     ]
-    assert parallel_replay._mean(truths)["tracks"] == {"HOTA": 0.7, "IDF1": 0.7}
+    assert parallel_replay.mean_figures(truths)["tracks"] == {"HOTA": 0.7, "IDF1": 0.7}
 
 
 @pytest.mark.parametrize("masks", ["all", "one", "none"])

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recordings import InOrder, Known, Recording, record, stamp, writer
 from rosbags.rosbag2 import CompressionMode
 
 from kdc_core.pipeline import Pipeline
@@ -21,6 +20,7 @@ from kdc_lab.replay.cdr_messages import NS
 from kdc_lab.replay.comparison import people_in
 from kdc_lab.replay.play import Replay, RobotClock, Settings
 from kdc_lab.replay.result_files import Output
+from tests.replay.recordings import InOrder, Known, Recording, record, stamp, writer
 
 RESULTS = ("keypoints.json", "masks.json", "images.json", "mot_camera_image_raw.txt",
            "mots_camera_image_raw.txt")  # fmt: skip
@@ -121,7 +121,7 @@ def test_several_cameras_raw_and_compressed(play, tmp_path):
     assert {place.camera for place, _ in people_in(out / "people")} == {"/left/kdc", "/right/kdc"}
     one, _ = play(left, path, "one", topics=("/right/image_raw/compressed",))
     assert list(one["cameras"]) == ["/right/image_raw/compressed"] and one["frames"] == 6
-    with pytest.raises(ValueError, match="no pictures on /nowhere; topics with pictures: /left"):
+    with pytest.raises(ValueError, match="no images on /nowhere; topics with images: /left"):
         play(left, path, "none", topics=("/nowhere",))
 
 

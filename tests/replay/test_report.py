@@ -10,9 +10,9 @@ import subprocess
 import cv2
 import numpy as np
 import pytest
-from recordings import Recording
 
 from kdc_lab.evaluate.plots import Bar, Series, curves, histogram, timeline
+from tests.replay.recordings import Recording
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
