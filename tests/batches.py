@@ -1,4 +1,4 @@
-"""A batch of one picture with two people, small enough to be followed by hand."""
+"""A training batch of one image with two people, small enough to check by hand."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from kdc_lab.training.batch import Batch
 
 
 def two_masks(*labels: tuple[int, int, float, float, int]) -> Batch:
-    """128x128 pixels; person 0 is columns 16-47, rows 16-79; person 1 columns 72-103, 24-87.
+    """Return a batch of 128x128 pixels with two people.
 
-    ``labels`` are keypoints: person, keypoint, x, y, v.
+    Person 0 covers columns 16-47 and rows 16-79, person 1 columns 72-103 and rows 24-87.
+
+    Args:
+        labels: Keypoints as person, keypoint, x, y, v.
     """
     owner = torch.zeros(1, 128, 128, dtype=torch.uint8)
     owner[0, 16:80, 16:48] = 1

@@ -1,4 +1,4 @@
-"""Writes drawn scenes as pictures with a COCO annotation file."""
+"""Write drawn scenes as images with a COCO annotation file."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ from tests.scenes import Scene, draw
 
 
 def two_scenes() -> list[Scene]:
-    """Two people in the first picture, one in the second, nobody in the third."""
+    """Return three scenes with two people, one person and no people."""
     first = draw([(120, 210), (230, 230)], [180, 200], size=(320, 240))
     return [first, draw([(150, 220)], [190], size=(320, 240)), draw([], [], size=(320, 240))]
 
 
 def write(folder: Path, scenes: list[Scene]) -> tuple[Path, Path]:
-    """Pictures 0.png, 1.png, … and annotations.json; returns (picture folder, file)."""
-    pictures = folder / "pictures"
-    pictures.mkdir()
+    """Write images 0.png, 1.png, … and annotations.json; return the image folder and the file."""
+    image_folder = folder / "pictures"
+    image_folder.mkdir()
     images, annotations = [], []
     for index, scene in enumerate(scenes):
         name = f"{index}.png"
         shade = (scene.owner.astype(np.uint8) * 70 + 40)[..., None].repeat(3, axis=2)
-        cv2.imwrite(str(pictures / name), shade)
+        cv2.imwrite(str(image_folder / name), shade)
         width, height = scene.size
         images.append({"id": index + 1, "file_name": name, "width": width, "height": height})
         for person in range(len(scene.keypoints)):
-            number = len(annotations)  # from 0: an id that pycocotools alone would mishandle
+            number = len(annotations)  # starts at 0, an id that pycocotools alone would mishandle
             annotations.append({"id": number, "image_id": index + 1, **annotation(scene, person)})
     content = {
-        "images": images, "annotations": annotations,
+        "images": images,
+        "annotations": annotations,
         "categories": [{"id": 1, "name": "person"}],
-    }  # fmt: skip
+    }
     path = folder / "annotations.json"
     path.write_text(json.dumps(content))
-    return pictures, path
+    return image_folder, path
 
 
 def annotation(scene: Scene, person: int) -> dict:
@@ -46,16 +47,18 @@ def annotation(scene: Scene, person: int) -> dict:
     rows, columns = np.nonzero(mask)
     x, y = int(columns.min()), int(rows.min())
     return {
-        "category_id": 1, "iscrowd": 0, "area": int(mask.sum()),
+        "category_id": 1,
+        "iscrowd": 0,
+        "area": int(mask.sum()),
         "bbox": [x, y, int(columns.max()) - x + 1, int(rows.max()) - y + 1],
         "keypoints": scene.keypoints[person].astype(float).ravel().tolist(),
         "num_keypoints": int((scene.keypoints[person, :, 2] > 0).sum()),
         "segmentation": {"size": list(mask.shape), "counts": run_lengths(mask)},
-    }  # fmt: skip
+    }
 
 
 def run_lengths(mask: np.ndarray) -> list[int]:
-    """Uncompressed RLE: lengths of runs in column order, starting with background."""
+    """Return the uncompressed RLE: lengths of runs in column order, starting with background."""
     flat = np.concatenate([[False], mask.ravel(order="F"), [False]])
     edges = np.flatnonzero(flat[1:] != flat[:-1])
     edges = np.concatenate([[0], edges, [mask.size]])
@@ -64,7 +67,7 @@ def run_lengths(mask: np.ndarray) -> list[int]:
 
 
 def perfect(scene: Scene) -> People:
-    """What a faultless system says about a scene."""
+    """Return the people that a perfect system finds in a scene."""
     count = len(scene.keypoints)
     keypoints = scene.keypoints.copy()
     keypoints[..., 2] = 1

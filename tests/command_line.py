@@ -1,4 +1,4 @@
-"""What tests of commands have in common."""
+"""Helpers for tests of commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def picture(path: Path, pixels: np.ndarray) -> str:
 
 
 def refused(capsys: pytest.CaptureFixture[str], argv: list[str], message: str) -> None:
-    """Exit code 2 and one line on stderr that begins with ``kdc:`` and has ``message``."""
+    """Assert exit code 2 and one line on stderr: ``kdc:`` and the message."""
     assert main(argv) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert lines[-1].startswith("kdc: ")

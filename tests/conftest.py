@@ -1,4 +1,4 @@
-"""Makes the helpers in the test folders importable; tests are imported by their own paths."""
+"""Fixtures for all tests. Helpers are imported from the package ``tests``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ sys.path[:0] = map(str, (TESTS, *sorted(path for path in TESTS.iterdir() if path
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A small network with random weights: it runs, and says nothing of worth."""
+    """Write a small network with random weights; its outputs have no meaning."""
     import torch
 
     from kdc_core.network.model import Inference, KdcNet, NetworkConfig
@@ -30,8 +30,17 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def coco(tmp_path: Path) -> tuple[str, str]:
-    """Pictures and annotations of two scenes."""
+    """Write the images and the annotations of three scenes; return both paths."""
     from tests.coco_files import two_scenes, write
 
     images, annotations = write(tmp_path, two_scenes())
     return str(images), str(annotations)
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train with the gradients of torch: compiling others takes minutes for a new network."""
+    from kdc_lab.training import depthwise
+
+    monkeypatch.setattr(depthwise, "can_compile", lambda: False)
+    monkeypatch.setenv("TORCH_COMPILE_DISABLE", "1")  # for the processes of a test

@@ -1,4 +1,4 @@
-"""Networks as if trained, without training."""
+"""Networks that look trained."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import nn
 
 
 def as_if_trained(net: nn.Module) -> None:
-    """Give batch norms numbers of their own: a fold that forgets one of them is seen."""
+    """Give each batch norm numbers of its own, so that a test notices a missing one."""
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.7, 1.3)

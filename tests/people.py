@@ -1,4 +1,4 @@
-"""Two people by hand, for tests of what happens to people."""
+"""Two hand-made people for tests of outputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kdc_core.types import People, Phase
 
 
 def two_people() -> People:
-    """Two people: id 7 with a mask, id 3 with a box that sticks out of the picture."""
+    """Return two people: id 7 with a mask, id 3 with a box that exceeds the image."""
     labels = np.zeros((48, 64), np.uint16)
     labels[10:20, 5:9] = 7
     keypoints = np.arange(2 * 17 * 3, dtype=np.float32).reshape(2, 17, 3)

@@ -1,4 +1,4 @@
-"""Drawn people with exact masks and keypoints: the truth that decoder tests are held against."""
+"""Drawn people with exact masks and keypoints: the ground truth of decoder tests."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scene:
-    """Truth of one picture: who owns which pixel, and where the keypoints are."""
+    """Ground truth of one image."""
 
     owner: np.ndarray  # (H, W) uint8, 0 = background, person index + 1
     keypoints: np.ndarray  # (P, 17, 3) x, y, v in pixels
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height)."""
+        """Return (width, height)."""
         return self.owner.shape[1], self.owner.shape[0]
 
     @property
     def letterbox(self) -> Letterbox:
-        """The scene as a frame that is its own network input."""
+        """Return the letterbox of a frame that is its own network input."""
         return Letterbox.fit(self.size, max(self.size), 64)
 
     def fields(self, info: ModelInfo | None = None) -> Fields:
-        """Perfect fields of this scene, made by the training targets."""
+        """Return perfect fields of the scene, made by the training targets."""
         from kdc_lab.training.targets import oracle_fields
 
         return oracle_fields(self.batch(), info or ModelInfo(), self.letterbox)
 
     def batch(self) -> Batch:
-        """The scene as a training batch of one black picture."""
+        """Return the scene as a training batch of one black image."""
         import torch
 
         from kdc_lab.training.batch import Batch
@@ -58,16 +58,19 @@ class Scene:
         )
 
     def mask(self, person: int) -> np.ndarray:
-        """(H, W) bool."""
+        """Return the mask (H, W) bool of a person."""
         return self.owner == person + 1
 
 
 def draw(
-    feet: list[tuple[float, float]], heights: list[float], size: tuple[int, int] = (640, 480),
-    sway: float = 0.0, rng: np.random.Generator | None = None,
-) -> Scene:  # fmt: skip
-    """People standing at ``feet`` (pixels), later ones in front; hidden keypoints get v = 1.
+    feet: list[tuple[float, float]],
+    heights: list[float],
+    size: tuple[int, int] = (640, 480),
+    sway: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> Scene:
+    """Draw people who stand at ``feet`` (pixels), later ones in front; hidden keypoints have v = 1.
 
-    ``sway`` moves every joint by a normal deviate of that share of the height.
+    ``sway`` is the standard deviation of each joint as a share of the height.
     """
     return Scene(*draw_people(feet, heights, size, sway, rng))

@@ -171,11 +171,11 @@ def _cast(args: argparse.Namespace, rng: np.random.Generator) -> Cast:
     if not args.images:
         return drawn(rng)
     from kdc_lab.evaluate import cut_out, load
-    from kdc_lab.training import is_tune
+    from kdc_lab.training import is_tuning_image
 
     dataset = load(args.images, args.annotations)
     if args.split == "tune":
-        dataset = dataset.only([e["id"] for e in dataset.images if is_tune(e["id"])])
+        dataset = dataset.only([e["id"] for e in dataset.images if is_tuning_image(e["id"])])
     return real(cut_out(dataset), rng)
 
 

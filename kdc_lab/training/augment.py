@@ -1,8 +1,8 @@
-"""What happens to a batch of pictures: drawn here for labels and points, done by ``render``.
+"""Plan the augmentation of a batch; ``augment_torch.apply_plan`` applies it to the pixels.
 
-Every sample gets one affine map from stored picture to network input. Matrices (2, 3) act on
-corner coordinates, in which pixel i covers [i, i + 1); points are in half-pixel centres, so they
-are shifted by 0.5 before and after. Randomness is the one generator passed in.
+Each sample gets one affine map from the stored image to the network input. Matrices (2, 3) act on
+corner coordinates, in which pixel i covers [i, i + 1). Points are in half-pixel centres, so 0.5 is
+added before and subtracted after. All randomness comes from the generator that is passed in.
 """
 
 from __future__ import annotations
@@ -18,113 +18,127 @@ from kdc_lab.training.data import Labels
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How pictures are varied. Probabilities are per picture."""
+    """Ranges of the augmentation; probabilities are per image."""
 
-    crop: int = 512  # input pixels; larger sees more context and costs time
-    longest: int = 640  # pixels of the picture's longest side at zoom 1: ModelInfo.longest
-    zoom: tuple[float, float] = (0.6, 1.6)  # times that scale, log-uniform: distance of people
-    near: float = 0.0  # input pixels, sqrt(area): larger people come at half the zoom; 0: none do
-    tilt: float = 10.0  # ± degrees, what a camera on a robot does
-    strong_tilt: float = 30.0  # ± degrees …
-    strong_tilt_share: float = 0.2  # … in this share of the pictures: people bend
-    flip: float = 0.5  # probability; mirrored people are people
-    focus: float = 0.8  # probability that the crop is laid around one of the people
-    paste: float = 0.4  # probability that a person of another picture is pasted in front
-    paste_weight: float = 0.8  # least mask_weight of such a person: cut-outs must be clean
-    paste_side: float = 24.0  # stored pixels, least side of its box: smaller ones are blurs
-    occlude: float = 0.35  # probability that a person is covered in part by something
+    crop: int = 512  # input pixels; a larger crop has more context and costs more time
+    longest: int = 640  # input pixels of the image's longest side at zoom 1: ModelInfo.longest
+    zoom: tuple[float, float] = (0.6, 1.6)  # factor on that scale, log-uniform: distance of people
+    #: input pixels, sqrt(area): images of larger people are shown at half the zoom; 0: none
+    half_zoom_above: float = 0.0
+    tilt: float = 10.0  # ± degrees, as a camera on a robot
+    strong_tilt: float = 30.0  # ± degrees
+    strong_tilt_share: float = 0.2  # share of images with the strong tilt: people bend
+    flip: float = 0.5  # probability of mirroring
+    focus: float = 0.8  # probability that the crop is placed around a person
+    paste: float = 0.4  # probability that a person of another image is pasted in front
+    paste_weight: float = 0.8  # minimum mask_weight of a pasted person: cut-outs must be clean
+    paste_side: float = 24.0  # minimum side of its box in stored pixels: smaller people are blurred
+    occlude: float = 0.35  # probability that a patch covers a part of a person
     cover: tuple[float, float] = (0.2, 0.75)  # share of the person's box
     brightness: float = 0.3  # gain 1 ± this
     contrast: float = 0.3  # gain about mid grey, 1 ± this
     saturation: float = 0.5  # 1 ± this
     hue: float = 12.0  # ± degrees about the grey axis
     channel: float = 0.08  # gain 1 ± this per channel: white balance
-    grey: float = 0.05  # probability of no colour at all: night and mono cameras
-    blur: float = 0.15  # probability of a 3 x 3 blur, twice in half the cases: focus, motion
-    noise: float = 0.15  # probability of sensor noise …
-    noise_sigma: float = 10.0  # … of up to this many grey levels
-    min_pixels: int = 8  # input pixels²; with fewer and no visible keypoint a person is dropped
+    grey: float = 0.05  # probability of a grey image: night and mono cameras
+    blur: float = 0.15  # probability of a 3 x 3 blur, applied twice in half of the cases
+    noise: float = 0.15  # probability of sensor noise
+    noise_sigma: float = 10.0  # maximum standard deviation of the noise, grey levels
+    min_pixels: int = 8  # input pixels: people with fewer and without visible keypoints are dropped
 
 
 PLAIN = AugmentConfig(
-    crop=640, zoom=(1.0, 1.0), tilt=0.0, strong_tilt=0.0, flip=0.0, focus=0.0, paste=0.0,
-    occlude=0.0, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, channel=0.0, grey=0.0,
-    blur=0.0, noise=0.0,
-)  # fmt: skip
+    crop=640,
+    zoom=(1.0, 1.0),
+    tilt=0.0,
+    strong_tilt=0.0,
+    flip=0.0,
+    focus=0.0,
+    paste=0.0,
+    occlude=0.0,
+    brightness=0.0,
+    contrast=0.0,
+    saturation=0.0,
+    hue=0.0,
+    channel=0.0,
+    grey=0.0,
+    blur=0.0,
+    noise=0.0,
+)
 
 
 @dataclass(frozen=True)
 class Paste:
-    """n people to cut out of one sample's picture and put in front of another's."""
+    """n people to cut out of one sample's image and to paste in front of another's."""
 
-    sample: np.ndarray  # (n,) int: where to
-    donor: np.ndarray  # (n,) int: whose picture
-    person: np.ndarray  # (n,) int: row among the donor's people
-    row: np.ndarray  # (n,) int: row of the new person in its sample
-    affine: np.ndarray  # (n, 2, 3) donor picture → input
+    sample: np.ndarray  # (n,) int: target sample
+    donor: np.ndarray  # (n,) int: sample of the pasted person
+    person: np.ndarray  # (n,) int: row of the person in the donor
+    row: np.ndarray  # (n,) int: row of the person in the target sample
+    affine: np.ndarray  # (n, 2, 3) donor image → input
 
 
 @dataclass(frozen=True)
-class Cover:
-    """n patches, textured by another sample's picture, in front of everything."""
+class Patches:
+    """n patches in front of everything, textured with another sample's image."""
 
     sample: np.ndarray  # (n,) int
     donor: np.ndarray  # (n,) int
-    texture: np.ndarray  # (n, 2, 3) donor picture → input
-    shape: np.ndarray  # (n, 2, 3) input → patch coordinates, in which the patch is the unit disk …
-    round: np.ndarray  # (n,) bool: … or, where False, the square [-1, 1]²
-    colour: np.ndarray  # (n, 3) of the patch where its texture would show a person
+    texture: np.ndarray  # (n, 2, 3) donor image → input
+    shape: np.ndarray  # (n, 2, 3) input → patch coordinates
+    round: np.ndarray  # (n,) bool: in these coordinates the unit disk, or the square [-1, 1]²
+    colour: np.ndarray  # (n, 3) colour where the texture would show a person
 
 
 @dataclass(frozen=True)
 class Colour:
-    """Colour change of B samples."""
+    """Colour changes of B samples."""
 
     matrix: np.ndarray  # (B, 3, 3)
     shift: np.ndarray  # (B, 3) grey levels
-    blur: np.ndarray  # (B,) int: how often
+    blur: np.ndarray  # (B,) int: number of blurs
     noise: np.ndarray  # (B,) grey levels
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that will happen to a batch; labels are in input pixels already."""
+    """Everything that changes in a batch; labels are already in input pixels."""
 
-    affine: np.ndarray  # (B, 2, 3) stored picture → input
-    keypoints: np.ndarray  # (B, P, 17, 3) not yet lowered by what covers them
+    affine: np.ndarray  # (B, 2, 3) stored image → input
+    keypoints: np.ndarray  # (B, P, 17, 3) before pastes and patches hide some
     area: np.ndarray  # (B, P)
     mask_weight: np.ndarray  # (B, P)
     colour: Colour
     paste: Paste
-    cover: Cover
+    patches: Patches
     config: AugmentConfig = field(default_factory=AugmentConfig)
 
 
-def draw(labels: Labels, rng: np.random.Generator, config: AugmentConfig) -> Plan:
-    """Draw what happens to a batch whose people are ``labels``."""
-    affine, flipped = _views(labels, rng, config)
+def draw_plan(labels: Labels, rng: np.random.Generator, config: AugmentConfig) -> Plan:
+    """Return a random plan for the people ``labels`` of a batch."""
+    affine, flipped = _draw_views(labels, rng, config)
     keypoints = move_keypoints(labels.keypoints, affine, flipped, config.crop)
-    area = labels.area * _factor(affine)[:, None]
+    area = labels.area * _area_factor(affine)[:, None]
     boxes = move_boxes(labels.box, affine)
     weight = labels.mask_weight
-    paste, mirrored = _pastes(labels, boxes, rng, config)
+    paste, mirrored = _draw_pastes(labels, boxes, rng, config)
     if len(paste.sample):
         pad = [(0, 0), (0, 1)]
         keypoints = np.pad(keypoints, [*pad, (0, 0), (0, 0)])
         area, weight, boxes = np.pad(area, pad), np.pad(weight, pad), np.pad(boxes, [*pad, (0, 0)])
-        at, who = (paste.sample, paste.row), (paste.donor, paste.person)
-        points = labels.keypoints[who][:, None]
+        at, source = (paste.sample, paste.row), (paste.donor, paste.person)
+        points = labels.keypoints[source][:, None]
         keypoints[at] = move_keypoints(points, paste.affine, mirrored, config.crop)[:, 0]
-        area[at] = labels.area[who] * _factor(paste.affine)
-        weight[at] = labels.mask_weight[who]
-        boxes[at] = move_boxes(labels.box[who][:, None], paste.affine)[:, 0]
-    cover = _covers(labels, area, boxes, rng, config)
-    colour = _colours(len(area), rng, config)
-    return Plan(affine, keypoints, area, weight, colour, paste, cover, config)
+        area[at] = labels.area[source] * _area_factor(paste.affine)
+        weight[at] = labels.mask_weight[source]
+        boxes[at] = move_boxes(labels.box[source][:, None], paste.affine)[:, 0]
+    patches = _draw_patches(labels, area, boxes, rng, config)
+    colour = _draw_colours(len(area), rng, config)
+    return Plan(affine, keypoints, area, weight, colour, paste, patches, config)
 
 
 def move_points(xy: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Points (B, ..., 2) in half-pixel centres under matrices (B, 2, 3) in corner coordinates."""
+    """Return points (B, ..., 2) in half-pixel centres, mapped by corner matrices (B, 2, 3)."""
     extra = (1,) * (xy.ndim - 2)
     matrix = affine[:, :, :2].reshape(-1, *extra, 2, 2)
     shift = affine[:, :, 2].reshape(-1, *extra, 2)
@@ -134,7 +148,10 @@ def move_points(xy: np.ndarray, affine: np.ndarray) -> np.ndarray:
 def move_keypoints(
     keypoints: np.ndarray, affine: np.ndarray, flipped: np.ndarray, crop: int
 ) -> np.ndarray:
-    """Keypoints (B, P, 17, 3); left and right change places where ``flipped`` (B,)."""
+    """Return mapped keypoints (B, P, 17, 3); keypoints outside the crop become 0.
+
+    Left and right are exchanged in the samples that are ``flipped`` (B,).
+    """
     xy = move_points(keypoints[..., :2].astype(np.float64), affine)
     inside = ((xy >= -0.5) & (xy < crop - 0.5)).all(axis=-1)
     known = inside & (keypoints[..., 2] > 0)
@@ -143,25 +160,25 @@ def move_keypoints(
 
 
 def move_boxes(boxes: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Upright boxes (B, P, 4) around boxes (B, P, 4), both in corner coordinates."""
+    """Return upright boxes (B, P, 4) around mapped boxes (B, P, 4), in corner coordinates."""
     corners = boxes[..., [0, 1, 2, 1, 2, 3, 0, 3]].reshape(*boxes.shape[:2], 4, 2)
     corners = move_points(corners - 0.5, affine) + 0.5
     return np.concatenate([corners.min(axis=2), corners.max(axis=2)], axis=-1)
 
 
-def _views(
+def _draw_views(
     labels: Labels, rng: np.random.Generator, config: AugmentConfig
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Maps (B, 2, 3) from stored picture to crop, and which of them are mirrored (B,)."""
+    """Return maps (B, 2, 3) from stored image to crop, and which of them are mirrored (B,)."""
     count, crop = len(labels.size), config.crop
     zoom = np.exp(rng.uniform(*np.log(config.zoom), count))
     strong = rng.random(count) < config.strong_tilt_share
     angle = np.where(strong, config.strong_tilt, config.tilt) * rng.uniform(-1, 1, count)
     flipped = rng.random(count) < config.flip
-    person = _pick(labels.area > 0, rng)
+    person = _choose(labels.area > 0, rng)
     scale = config.longest / labels.size.max(axis=1)
-    if config.near:
-        zoom = np.where(_far_away(labels, person, scale, rng, config.near), zoom, zoom / 2)
+    if config.half_zoom_above:
+        zoom = np.where(_is_far(labels, person, scale, rng, config.half_zoom_above), zoom, zoom / 2)
     linear = _linear(scale * zoom, angle, flipped)
 
     corners = labels.size[:, None] * np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
@@ -169,87 +186,98 @@ def _views(
     low, high = corners.min(axis=1), corners.max(axis=1)
     focus = np.where(
         ((rng.random(count) < config.focus) & (person >= 0))[:, None],
-        _centre(labels.box[np.arange(count), person]), labels.size * rng.random((count, 2)),
-    )  # fmt: skip
+        _centre(labels.box[np.arange(count), person]),
+        labels.size * rng.random((count, 2)),
+    )
     place = crop * rng.uniform(0.2, 0.8, (count, 2))
     shift = place - np.einsum("bij,bj->bi", linear, focus)
-    # a large picture fills the crop, a small one lies wholly inside
+    # a large image fills the crop, a small one lies inside it
     shift = np.clip(shift, np.minimum(-low, crop - high), np.maximum(-low, crop - high))
-    if config.zoom == (1.0, 1.0):  # undisturbed: top left, as the letterbox does it
+    if config.zoom == (1.0, 1.0):  # without augmentation: top left, as in the letterbox
         shift = -low
     return np.concatenate([linear, shift[..., None]], axis=2), flipped
 
 
-def _far_away(
-    labels: Labels, person: np.ndarray, scale: np.ndarray, rng: np.random.Generator, near: float
+def _is_far(
+    labels: Labels, person: np.ndarray, scale: np.ndarray, rng: np.random.Generator, limit: float
 ) -> np.ndarray:
-    """Which pictures (B,) two octaves would look at in full size, for the sake of ``person`` (B,).
+    """Return (B,) bool: images in which ``person`` (B,) is small enough for the full scale.
 
-    The border between the octaves is soft, and so it is here; pictures of nobody go to both.
+    With two pyramid scales the decoder finds larger people at the half scale. The border between
+    the scales is soft, so it is random here. Images without people go to both.
     """
     count = len(person)
     size = np.sqrt(labels.area[np.arange(count), person]) * scale
-    border = near * np.exp(rng.uniform(-0.25, 0.25, count))
+    border = limit * np.exp(rng.uniform(-0.25, 0.25, count))
     return np.where(person >= 0, size < border, rng.random(count) < 0.7)
 
 
-def _pastes(
+def _draw_pastes(
     labels: Labels, boxes: np.ndarray, rng: np.random.Generator, config: AugmentConfig
 ) -> tuple[Paste, np.ndarray]:
-    """People in front of other pictures, beside who is there, and which are mirrored (n,).
+    """Return people to paste beside the people of other images, and which are mirrored (n,).
 
-    ``boxes`` (B, P, 4) are where the people are now, in corner coordinates of the input.
+    Args:
+        labels: People of the batch.
+        boxes: (B, P, 4) current boxes in corner coordinates of the input.
+        rng: Source of the choice.
+        config: Probabilities.
     """
     count, crop = len(labels.size), config.crop
     sides = labels.box[..., 2:] - labels.box[..., :2]
     clean = (labels.mask_weight >= config.paste_weight) & (sides.min(axis=-1) >= config.paste_side)
     donors, people = np.nonzero(clean)
     choice = rng.integers(0, max(1, len(donors)), count)
-    target = _pick(_in_crop(boxes, labels.area, crop), rng)
+    target = _choose(_in_crop(boxes, labels.area, crop), rng)
     rows = (labels.area > 0).sum(axis=1)
-    wanted = (rng.random(count) < config.paste) & (rows < MAX_PEOPLE)
-    near = rng.uniform(-0.6, 0.6, (count, 2))
+    pasted = (rng.random(count) < config.paste) & (rows < MAX_PEOPLE)
+    offset = rng.uniform(-0.6, 0.6, (count, 2))
     ratio = np.exp(rng.uniform(np.log(0.6), np.log(1.5), count))
     angle = config.tilt * rng.uniform(-1, 1, count)
     flipped = rng.random(count) < 0.5
     free = crop * rng.uniform(0.1, 0.9, (count, 4)) * [1, 1, 0.5, 0.5]
-    sample = np.flatnonzero(wanted) if len(donors) else np.zeros(0, int)
+    sample = np.flatnonzero(pasted) if len(donors) else np.zeros(0, int)
     sample = sample[donors[choice[sample]] != sample]
     donor, person = donors[choice[sample]], people[choice[sample]]
 
     at = boxes[sample, target[sample]]
     alone = (target[sample] < 0)[:, None]
-    centre = np.where(alone, free[sample, :2], _centre(at) + near[sample] * (at[:, 2:] - at[:, :2]))
+    centre = np.where(
+        alone, free[sample, :2], _centre(at) + offset[sample] * (at[:, 2:] - at[:, :2])
+    )
     size = np.where(alone, free[sample, 2:], at[:, 2:] - at[:, :2])
     goal = np.sqrt(size.prod(axis=1)) * ratio[sample]
     scale = np.clip(goal / np.sqrt(sides[donor, person].prod(axis=1)), 0.2, 4.0)
     linear = _linear(scale, angle[sample], flipped[sample])
-    affine = _leading(linear, _centre(labels.box[donor, person]), centre)
-    # a picture's people fill its first rows, so the first free row is their number
+    affine = _mapping(linear, _centre(labels.box[donor, person]), centre)
+    # the people of an image have its first rows, so their number is the first free row
     return Paste(sample, donor, person, rows[sample], affine), flipped[sample]
 
 
-def _covers(
-    labels: Labels, area: np.ndarray, boxes: np.ndarray, rng: np.random.Generator,
+def _draw_patches(
+    labels: Labels,
+    area: np.ndarray,
+    boxes: np.ndarray,
+    rng: np.random.Generator,
     config: AugmentConfig,
-) -> Cover:  # fmt: skip
-    """Patches from one side, round ones near the middle, and bars across a person's box."""
+) -> Patches:
+    """Return patches from one side, round ones near the centre, and bars across a person's box."""
     count, crop = len(area), config.crop
-    target = _pick(_in_crop(boxes, area, crop), rng)
-    wanted = (rng.random(count) < config.occlude) & (target >= 0)
+    target = _choose(_in_crop(boxes, area, crop), rng)
+    covered = (rng.random(count) < config.occlude) & (target >= 0)
     share = rng.uniform(*config.cover, count)
     kind, side = rng.integers(0, 3, count), rng.integers(0, 4, count)
     box = boxes[np.arange(count), target].clip(-crop, 2 * crop)
     middle, half = _centre(box), np.maximum((box[:, 2:] - box[:, :2]) / 2, 2.0)
 
-    direction = np.array([[0, 1], [0, -1], [1, 0], [-1, 0]])[side]  # 0: from below, as a table
+    direction = np.array([[0, 1], [0, -1], [1, 0], [-1, 0]])[side]  # 0: from below, like a table
     along = direction != 0
-    wobble = rng.uniform(-0.5, 0.5, (count, 2))
+    jitter = rng.uniform(-0.5, 0.5, (count, 2))
     aspect = np.exp(rng.uniform(-0.5, 0.5, count))[:, None] ** [1, -1]
     edge, blob = (kind == 0)[:, None], (kind == 1)[:, None]
-    reach, share = (share + 0.15)[:, None], share[:, None]  # of an edge, 0.3 of it beyond the box
-    # in half sizes of the box
-    centre = middle + half * np.where(edge, direction * (1.3 - reach), wobble)
+    reach, share = (share + 0.15)[:, None], share[:, None]  # an edge patch ends 0.3 beyond the box
+    # lengths in half sizes of the box
+    centre = middle + half * np.where(edge, direction * (1.3 - reach), jitter)
     radius = half * np.select(
         [edge, blob],
         [np.where(along, reach, 1.3), np.sqrt(share * 4 / np.pi) * aspect],
@@ -257,20 +285,20 @@ def _covers(
     )
     angle = np.deg2rad(rng.uniform(-20, 20, count)) * ~edge[:, 0]
     turn = np.stack([np.cos(angle), np.sin(angle), -np.sin(angle), np.cos(angle)], axis=1)
-    shape = _leading(turn.reshape(-1, 2, 2) / radius[:, :, None], centre, np.zeros(2))
+    shape = _mapping(turn.reshape(-1, 2, 2) / radius[:, :, None], centre, np.zeros(2))
 
     donor = (np.arange(count) + rng.integers(1, max(2, count), count)) % count
     zoom = config.longest / labels.size[donor].max(axis=1) * np.exp(rng.uniform(0, 1.4, count))
-    weave = _linear(zoom, rng.uniform(-180, 180, count), rng.random(count) < 0.5)
-    seen = labels.size[donor] * rng.uniform(0.2, 0.8, (count, 2))
-    texture = _leading(weave, seen, centre)
+    linear = _linear(zoom, rng.uniform(-180, 180, count), rng.random(count) < 0.5)
+    origin = labels.size[donor] * rng.uniform(0.2, 0.8, (count, 2))
+    texture = _mapping(linear, origin, centre)
     colour = rng.uniform(0, 255, (count, 3))
-    s = np.flatnonzero(wanted)
-    return Cover(s, donor[s], texture[s], shape[s], blob[s, 0], colour[s])
+    s = np.flatnonzero(covered)
+    return Patches(s, donor[s], texture[s], shape[s], blob[s, 0], colour[s])
 
 
-def _colours(count: int, rng: np.random.Generator, config: AugmentConfig) -> Colour:
-    """Brightness, contrast, saturation, hue and white balance are one matrix together."""
+def _draw_colours(count: int, rng: np.random.Generator, config: AugmentConfig) -> Colour:
+    """Return one matrix for brightness, contrast, saturation, hue and white balance together."""
 
     def gain(width: float, *shape: int) -> np.ndarray:
         return 1 + width * rng.uniform(-1, 1, (count, *shape))
@@ -292,21 +320,21 @@ def _colours(count: int, rng: np.random.Generator, config: AugmentConfig) -> Col
 
 
 def _linear(scale: np.ndarray, degrees: np.ndarray, flipped: np.ndarray) -> np.ndarray:
-    """Matrices (B, 2, 2): mirror left and right, then turn, then scale."""
+    """Return matrices (B, 2, 2) that mirror left and right, then rotate, then scale."""
     angle = np.deg2rad(degrees)
     cos, sin, sign = np.cos(angle), np.sin(angle), np.where(flipped, -1.0, 1.0)
     rows = np.stack([cos * sign, -sin, sin * sign, cos], axis=1).reshape(-1, 2, 2)
     return rows * scale[:, None, None]
 
 
-def _leading(linear: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Maps (B, 2, 3) with the matrices (B, 2, 2) that lead points ``start`` (B, 2) to ``end``."""
+def _mapping(linear: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Return maps (B, 2, 3) of the matrices (B, 2, 2) that take ``start`` (B, 2) to ``end``."""
     shift = end - np.einsum("bij,bj->bi", linear, start)
     return np.concatenate([linear, shift[..., None]], axis=2)
 
 
-def _factor(affine: np.ndarray) -> np.ndarray:
-    """By how much areas grow (B,)."""
+def _area_factor(affine: np.ndarray) -> np.ndarray:
+    """Return the factor (B,) by which areas grow."""
     return np.abs(np.linalg.det(affine[:, :, :2])).astype(np.float32)
 
 
@@ -319,7 +347,7 @@ def _in_crop(boxes: np.ndarray, area: np.ndarray, crop: int) -> np.ndarray:
     return (area > 0) & ((centre > 0) & (centre < crop)).all(axis=-1)
 
 
-def _pick(allowed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One of the allowed columns per row of (B, P), at random; -1 where there is none."""
+def _choose(allowed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return one random allowed column for each row of (B, P); -1 for rows without any."""
     lots = np.where(allowed, rng.random(allowed.shape), -1.0)
     return np.where(allowed.any(axis=1), lots.argmax(axis=1), -1)

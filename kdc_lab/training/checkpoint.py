@@ -1,4 +1,4 @@
-"""State of a run on disk: written so that a kill at any moment leaves a whole file behind."""
+"""Save and load the state of a run; a kill at any moment leaves a complete file behind."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from kdc_core.errors import InputError
 from kdc_core.network import KdcNet, load_torch_file
 
 
-class Average:
+class WeightAverage:
     """Exponential moving average of a network's weights and batch statistics (Polyak)."""
 
     def __init__(self, net: KdcNet, decay: float) -> None:
-        """Starts at the weights of ``net``."""
+        """Start at the weights of ``net``; ``decay`` applies per step."""
         self.net = KdcNet(net.config).eval().requires_grad_(False)
         self.net.to(next(net.parameters()).device, memory_format=torch.channels_last)
         self.net.load_state_dict(net.state_dict())
@@ -29,7 +29,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Move towards the network; in the first steps faster, to forget the random start."""
+        """Move towards the network, faster in the first steps to forget the random start."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(*self._pairs, 1 - decay)
 
@@ -39,7 +39,7 @@ def _floating(module: nn.Module) -> list[torch.Tensor]:
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write a file under another name first: the old file stays until the new one is whole."""
+    """Write a file and then rename it, so that the old file stays until the new one is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     with open(partial, "wb") as file:
@@ -50,18 +50,22 @@ def save(path: Path, content: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a run's state; ValueError if it is something else."""
+    """Return the state of a run.
+
+    Raises:
+        InputError: The file is not the state of a run.
+    """
     content = load_torch_file(path)
     missing = {"model", "ema", "optimizer", "step", "config", "network"} - set(
         content if isinstance(content, dict) else ()
     )
     if missing:
-        raise InputError(f"{path}: not the state of a run: lacks {', '.join(sorted(missing))}")
+        raise InputError(f"{path} is not the state of a run: it lacks {', '.join(sorted(missing))}")
     return content
 
 
 def export(path: Path, net: KdcNet, info: ModelInfo, train: dict[str, Any]) -> None:
-    """Write the weights alone, convolutions in half precision: what engines and export read."""
+    """Write the weights alone, convolutions in half precision, for engines and ``kdc export``."""
     state = {
         name: t.half() if t.ndim >= 2 else t.clone()  # variances may exceed half precision
         for name, t in net.state_dict().items()
@@ -71,7 +75,7 @@ def export(path: Path, net: KdcNet, info: ModelInfo, train: dict[str, Any]) -> N
 
 
 def commit() -> str:
-    """Git commit of the source, or "unknown" outside a checkout."""
+    """Return the Git commit of the source, or "unknown" outside a checkout."""
     folder = Path(__file__).resolve().parent
     try:
         command = ["git", "-C", str(folder), "rev-parse", "HEAD"]

@@ -1,4 +1,4 @@
-"""A start of training from an exported file: batch norms that hold statistics again."""
+"""Start training from an exported file: give its folded batch norms statistics again."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from kdc_core.network import KdcNet, preset
 from kdc_lab.convert import batch_norms, read_exported
 
 
-def starting_network(path: Path, name: str) -> KdcNet:
-    """The network of a file of ``kdc export`` of the preset ``name``, in its form for training.
+def network_from_export(path: Path, name: str) -> KdcNet:
+    """Return the network of a file of ``kdc export`` in its form for training.
 
-    Before training it needs ``normalise``.
+    Call ``fill_norm_statistics`` before training.
 
     Raises:
-        ValueError: not such a file, or of another preset.
+        InputError: The file is no export, or has another preset than ``name``.
     """
     exported, info = read_exported(path)
     if info.preset != name:
@@ -32,11 +32,16 @@ def starting_network(path: Path, name: str) -> KdcNet:
 
 
 @torch.no_grad()
-def normalise(net: KdcNet, images: Iterable[Tensor]) -> None:
-    """Give batch norms the statistics of ``images`` (B, 3, H, W), and leave every answer as it is.
+def fill_norm_statistics(net: KdcNet, images: Iterable[Tensor]) -> None:
+    """Give the batch norms the statistics of images without changing any output.
 
-    Training normalises by a batch's own statistics: a norm that held others would make another
-    network of the first step. Kernels get the size of fresh ones, which rates are made for.
+    Training normalises with the statistics of a batch, so norms with other statistics would change
+    the network in the first step. Kernels are scaled to the size of new ones, for which learning
+    rates are chosen.
+
+    Args:
+        net: Network, changed in place.
+        images: (B, 3, H, W) float tensors.
     """
     norms = batch_norms(net)
     moments: dict[str, Tensor] = {}

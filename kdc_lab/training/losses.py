@@ -1,7 +1,7 @@
-"""How wrong the fields are: every term of the training loss, eq. 2 and 3 among them.
+"""Compute the terms of the training loss, eq. 2 and 3 of the paper among them.
 
-All arithmetic is float32, also under autocast; every mean is sum(w * value) / max(sum(w), 1), so
-batches without people or masks give finite losses and gradients.
+All arithmetic is float32, also under autocast. Every mean is sum(w * value) / max(sum(w), 1), so
+batches without people or masks have finite losses and gradients.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from kdc_lab.training.targets import Targets, grid, make_targets
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weight of every term, then the shape of the terms."""
+    """Weight of each term, then the parameters of the terms."""
 
-    heat: float = 1.0  # a sum per disk cell, so it starts near 8; PersonLab's 4 is for a mean
-    short: float = 1.0  # the place of a keypoint: half a cell of error costs 0.25 per axis
+    heat: float = 1.0  # a sum per disk cell, which starts near 8; PersonLab's 4 is for a mean
+    short: float = 1.0  # position of a keypoint: half a cell of error costs 0.25 per axis
     mid: float = 0.5  # grouping needs the direction more than the pixel
-    seg: float = 8.0  # borders are few among the cells
-    dice: float = 4.0  # of every person's surroundings: small ones count as much as large ones
-    pseudo: float = 0.3  # factor of both where the mask is not a human's: its border is not theirs
-    anchor: float = 0.5  # eq. 2; phi pulls at the same channels
-    phi: float = 1.0  # eq. 3, the Jaccard index of what the decoder will draw
-    sigma_variance: float = 10.0  # one sigma per person; lower lets it follow the border
-    sigma_range: float = 1.0  # brings sigma back to where the clamp lets gradients through
-    vis: float = 0.5  # a choice among confident anchors, not an output of its own
-    hard_keypoint: float = 2.0  # factor for disks of labelled but hidden keypoints
-    smooth: float = 0.05  # R: below this an offset's error counts quadratically
-    max_people: int = 16  # largest per picture that phi is made for: P * cells * 18 of memory
-    centre_only: float = 0.15  # share of people that are attracted by CENTRE alone (SM_c)
-    single_keypoint: float = 0.25  # … by one annotated keypoint (literal DM_c)
-    drop_keypoint: float = 0.3  # of the weighted set: any selection must work at inference
-    hidden_weight: float = 0.2  # of a hidden keypoint beside a visible one's 1
-    jitter: float = 0.03  # of s_j: peaks are this imprecise
+    seg: float = 8.0  # borders are a small share of the cells
+    dice: float = 4.0  # around each person, so small people count as much as large ones
+    pseudo: float = 0.3  # factor on seg and dice of pseudo masks, whose borders are inexact
+    anchor: float = 0.5  # eq. 2; phi trains the same channels
+    phi: float = 1.0  # eq. 3, the Jaccard index of the masks that the decoder draws
+    sigma_variance: float = 10.0  # one sigma per person; a lower weight lets it follow the border
+    sigma_range: float = 1.0  # keeps sigma in the range in which the clamp passes gradients
+    vis: float = 0.5  # selects among confident anchors; it is no output of its own
+    hard_keypoint: float = 2.0  # factor on disks of labelled but hidden keypoints
+    smooth: float = 0.05  # in R; smaller offset errors count quadratically
+    max_people: int = 16  # largest people of an image with a phi term; memory P * cells * 18
+    centre_only: float = 0.15  # share of people whose centroid is CENTRE alone (SM_c)
+    single_keypoint: float = 0.25  # share with one annotated keypoint (literal DM_c)
+    drop_keypoint: float = 0.3  # share dropped from the weighted set: any selection must work
+    hidden_weight: float = 0.2  # weight of a hidden keypoint; that of a visible one is 1
+    jitter: float = 0.03  # standard deviation of peaks in units of s_j
 
 
 class Loss:
-    """Loss of a network's logits against a batch."""
+    """Loss of a network's logits on a batch."""
 
     def __init__(self, info: ModelInfo, config: LossConfig | None = None) -> None:
         self.info = info
@@ -59,10 +59,13 @@ class Loss:
         batch: Batch,
         generator: torch.Generator | None = None,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Weighted sum and the unweighted terms (detached, 0-d).
+        """Return the weighted sum and the unweighted terms (detached, 0-d).
 
-        ``fields_logits`` (B, 188, h, w) and ``seg_logits`` (B, 1, h2, w2) are before the sigmoids.
-        ``generator`` draws the centroids of eq. 3; None takes torch's global one.
+        Args:
+            fields_logits: (B, 188, h, w) before the sigmoids.
+            seg_logits: (B, 1, h2, w2) before the sigmoid.
+            batch: Images and labels.
+            generator: Draws the centroids of eq. 3. None uses torch's global generator.
         """
         with torch.autocast(fields_logits.device.type, enabled=False):
             targets = make_targets(batch, self.info)
@@ -78,7 +81,7 @@ class Loss:
         targets: Targets,
         generator: torch.Generator | None = None,
     ) -> dict[str, torch.Tensor]:
-        """Every unweighted term; the names are those of the weights in ``LossConfig``."""
+        """Return every unweighted term; the names are those of the weights in ``LossConfig``."""
         config, info = self.config, self.info
         head = {name: fields_logits[:, where] for name, where in channel_slices().items()}
         short, mid, anchor = (
@@ -86,13 +89,13 @@ class Loss:
             for name, count in (("short", A), ("mid", len(DIRECTED)), ("anchor", A))
         )
         disk = math.pi * (info.radius / info.stride) ** 2  # cells
-        owned = Owned(targets)
+        owned = PersonSums(targets)
         log_sigma = head["log_sigma"].flatten(1)  # (B, cells)
         mean_log_sigma = owned.mean(log_sigma)
         bce_seg = F.binary_cross_entropy_with_logits(seg_logits, targets.seg, reduction="none")
         bce_vis = F.binary_cross_entropy_with_logits(head["vis"], targets.vis, reduction="none")
         box = targets.box * (info.stride // info.seg_stride)
-        trusted = partial(less_where_pseudo, factor=config.pseudo)
+        trusted = partial(scale_pseudo, factor=config.pseudo)
         seg_weight = trusted(targets.seg_weight)
         phi = phi_terms(anchor, mean_log_sigma, targets, info, config, generator)
         low, high = _log_sigma_range(targets.scale, info.radius)
@@ -114,43 +117,43 @@ class Loss:
         }
 
 
-class Owned:
-    """Sums over the cells of each person: a scatter over the owner index."""
+class PersonSums:
+    """Sums over the cells of each person, by a scatter over the owner index."""
 
     def __init__(self, targets: Targets) -> None:
         people = targets.scale.shape[1]
         owner = targets.owner.flatten(1)
-        self.row = torch.where(owner < 0, people, owner)  # the last row takes nobody's cells
+        self.row = torch.where(owner < 0, people, owner)  # the last row takes the background cells
         self.weight = targets.owner_weight.flatten(1)  # (B, cells)
         self.shape = (len(owner), people + 1)
-        #: (B, P) weight of a person among people: its mask's, 0 without cells
+        #: (B, P) weight of a person: that of its mask, 0 without cells
         self.person_weight = torch.zeros(self.shape, device=owner.device).scatter_reduce_(
             1, self.row, self.weight, "amax"
         )[:, :-1]
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
-        """Sum of ``values`` (B, cells) per person, (B, P)."""
+        """Return the sum of ``values`` (B, cells) for each person, (B, P)."""
         return values.new_zeros(self.shape).scatter_add(1, self.row, values)[:, :-1]
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
-        """Mean of ``values`` (B, cells) per person by the cells' weights, (B, P)."""
+        """Return each person's mean of ``values`` (B, cells) by the weight of cells, (B, P)."""
         return self.sum(values * self.weight) / self.sum(self.weight).clamp_min(1e-6)
 
     def at_cells(self, values: torch.Tensor) -> torch.Tensor:
-        """``values`` (B, P) of each cell's owner, (B, cells), 0 for nobody."""
+        """Return ``values`` (B, P) of each cell's owner, (B, cells); 0 on the background."""
         return F.pad(values, (0, 1)).gather(1, self.row)
 
 
 def weighted_mean(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """sum(w * value) / max(sum(w), 1)."""
+    """Return sum(w * value) / max(sum(w), 1)."""
     return (values * weight).sum() / weight.sum().clamp_min(1.0)
 
 
 def heat_term(logits: torch.Tensor, targets: Targets, hard: float, disk: float) -> torch.Tensor:
-    """Binary cross-entropy over all cells, per cell of a disk (of at least one per picture).
+    """Return the binary cross-entropy of all cells per cell of a disk, at least one disk per image.
 
-    Disks are 1 cell in 300, so a mean over all cells would hardly move. It is not a focal loss:
-    the Hough score sums these probabilities, and focal losses pull them towards 0.5.
+    Disks cover one cell in 300, so a mean over all cells would hardly change. A focal loss would
+    pull probabilities towards 0.5, and the Hough score sums these probabilities.
     """
     weight = targets.heat_weight.clone()
     hidden = targets.vis_weight * (1 - targets.vis)
@@ -162,24 +165,28 @@ def heat_term(logits: torch.Tensor, targets: Targets, hard: float, disk: float) 
 def offset_term(
     offsets: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, smooth: float
 ) -> torch.Tensor:
-    """Smoothed L1 over both axes of (B, N, 2, h, w), in R, per cell of a disk."""
-    return weighted_mean(F.smooth_l1_loss(offsets, target, reduction="none", beta=smooth).sum(2),
-                         weight)  # fmt: skip
+    """Return the smooth L1 loss over both axes of (B, N, 2, h, w), in R, per cell of a disk."""
+    return weighted_mean(
+        F.smooth_l1_loss(offsets, target, reduction="none", beta=smooth).sum(2), weight
+    )
 
 
-def less_where_pseudo(weight: torch.Tensor, factor: float) -> torch.Tensor:
-    """Mask weights, those of pseudo masks (below 1) times ``factor``."""
+def scale_pseudo(weight: torch.Tensor, factor: float) -> torch.Tensor:
+    """Return mask weights with those of pseudo masks (below 1) multiplied by ``factor``."""
     return torch.where(weight < 1, factor * weight, weight)
 
 
 def dice_term(
-    seg: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, box: torch.Tensor,
+    seg: torch.Tensor,
+    target: torch.Tensor,
+    weight: torch.Tensor,
+    box: torch.Tensor,
     person_weight: torch.Tensor,
-) -> torch.Tensor:  # fmt: skip
-    """1 - soft Dice inside every person's box (B, P, 4) of mask cells, then the mean over people.
+) -> torch.Tensor:
+    """Return 1 - soft Dice inside each person's box (B, P, 4) of mask cells, averaged over people.
 
-    Average precision counts people, not pixels: over whole pictures the small ones weigh nothing.
-    The squares in the denominator make it 0 at a soft target as well.
+    Average precision counts people, not pixels; over whole images small people would have no
+    weight. The squares in the denominator make the term 0 at a soft target as well.
     """
     both = _box_sums(weight * seg * target, box)
     sizes = _box_sums(weight * (seg.square() + target.square()), box)
@@ -187,7 +194,7 @@ def dice_term(
 
 
 def _box_sums(values: torch.Tensor, box: torch.Tensor) -> torch.Tensor:
-    """Sums of ``values`` (B, 1, h, w) inside boxes (B, P, 4), (B, P): four reads of an integral."""
+    """Return sums (B, P) of ``values`` (B, 1, h, w) inside boxes (B, P, 4) by an integral image."""
     integral = F.pad(values[:, 0].cumsum(1).cumsum(2), (1, 0, 1, 0))
     width = integral.shape[2]
     flat = integral.flatten(1)
@@ -200,9 +207,9 @@ def _box_sums(values: torch.Tensor, box: torch.Tensor) -> torch.Tensor:
 
 
 def anchor_term(
-    anchor: torch.Tensor, targets: Targets, owned: Owned, radius: float
+    anchor: torch.Tensor, targets: Targets, owned: PersonSums, radius: float
 ) -> torch.Tensor:
-    """Eq. 2 for all annotated anchors: L1 in units of s_j, mean per person, then over people."""
+    """Return eq. 2 over all annotated anchors: L1 in s_j, averaged by person, then over people."""
     known = targets.anchor_known
     error = ((anchor - targets.anchor).abs().sum(2) * known).sum(1)  # (B, h, w)
     weight = owned.weight
@@ -213,19 +220,24 @@ def anchor_term(
 
 
 def phi_terms(
-    anchor: torch.Tensor, mean_log_sigma: torch.Tensor, targets: Targets, info: ModelInfo,
-    config: LossConfig, generator: torch.Generator | None,
-) -> torch.Tensor:  # fmt: skip
-    """Eq. 3 for the largest people of each picture, against the cells that are theirs.
+    anchor: torch.Tensor,
+    mean_log_sigma: torch.Tensor,
+    targets: Targets,
+    info: ModelInfo,
+    config: LossConfig,
+    generator: torch.Generator | None,
+) -> torch.Tensor:
+    """Return eq. 3 for the largest people of each image, compared with the cells they own.
 
-    The centroid is drawn as inference may choose it; the label is the owner among all foreground
-    cells. People beyond ``max_people`` still count as the others whom a centroid must not attract.
+    The centroid is drawn as a decoder may choose it. The label is the owner among all foreground
+    cells. People beyond ``max_people`` still count as people whose cells a centroid must not
+    attract.
     """
     size = targets.scale * (targets.known[..., CENTRE] > 0)
     count = min(config.max_people, size.shape[1])
     size, rows = size.topk(count, 1)  # (B, N)
-    known, visible = (_rows(t, rows) for t in (targets.known, targets.visible))
-    points, scale = _rows(targets.points, rows), targets.scale.gather(1, rows)
+    known, visible = (_take_rows(t, rows) for t in (targets.known, targets.visible))
+    points, scale = _take_rows(targets.points, rows), targets.scale.gather(1, rows)
     omega = draw_centroids(known, visible, config, generator)
     noise = _random(torch.randn, points, generator)
     points = points + config.jitter * scale[..., None, None] * noise
@@ -233,7 +245,7 @@ def phi_terms(
     sigma = info.radius * mean_log_sigma.gather(1, rows).clamp(low, high).exp()
 
     owner, weight = targets.owner.flatten(1)[:, None], targets.owner_weight.flatten(1)
-    d = distance(anchor, points, omega, scale, info)
+    d = centroid_distance(anchor, points, omega, scale, info)
     phi = torch.exp(-d.square() / (2 * sigma.square()[..., None]))  # (B, N, cells)
     label = (owner == rows[..., None]).float()
     per_person = lovasz_hinge(2 * phi - 1, label, (weight > 0).float()[:, None])
@@ -241,19 +253,22 @@ def phi_terms(
     return weighted_mean(per_person, has_cells * known[..., CENTRE])
 
 
-def distance(
-    anchor: torch.Tensor, points: torch.Tensor, omega: torch.Tensor, scale: torch.Tensor,
+def centroid_distance(
+    anchor: torch.Tensor,
+    points: torch.Tensor,
+    omega: torch.Tensor,
+    scale: torch.Tensor,
     info: ModelInfo,
-) -> torch.Tensor:  # fmt: skip
-    """d_j(x) of every cell to the centroids of N people, input pixels (B, N, cells).
+) -> torch.Tensor:
+    """Return d_j(x) of every cell to the centroids of N people, (B, N, cells) in input pixels.
 
-    Weighted mean over the anchors of |x + u_k - C_jk|; an anchor that is predicted to be close
-    counts more, for the error of an offset grows with its length.
+    It is the weighted mean over the anchors k of |x + u_k - C_jk|. Anchors that are predicted close
+    to the cell count more, because the error of an offset grows with its length.
     """
     h, w = anchor.shape[3:]
     u = anchor.flatten(3) * info.radius  # (B, 18, 2, cells)
     place = u + grid(h, w, info.stride, anchor.device).flatten(0, 1).T
-    length = u.detach().square().sum(2).sqrt()  # the weights are given: no gradient through them
+    length = u.detach().square().sum(2).sqrt()  # no gradient through the weights
     near = AssignConfig().near * scale
     gap = (place[:, None] - points[..., None]).square().sum(3).add(1e-6).sqrt()
     a = omega[..., None] / (near[..., None, None] + length[:, None]).square()
@@ -261,17 +276,19 @@ def distance(
 
 
 def draw_centroids(
-    known: torch.Tensor, visible: torch.Tensor, config: LossConfig,
+    known: torch.Tensor,
+    visible: torch.Tensor,
+    config: LossConfig,
     generator: torch.Generator | None,
-) -> torch.Tensor:  # fmt: skip
-    """Weights omega of the 18 anchors (B, N, 18), drawn as a decoder may choose them.
+) -> torch.Tensor:
+    """Return random weights omega (B, N, 18) of the anchors, as a decoder may choose them.
 
-    CENTRE alone, or one annotated keypoint, or the weighted set with some dropped; CENTRE alone
-    too if no keypoint is left.
+    Either CENTRE alone, or one annotated keypoint, or the weighted set with some keypoints dropped.
+    CENTRE alone is also used if no keypoint is left.
     """
     quality = torch.where(visible, 1.0, config.hidden_weight)[..., :K] * (known[..., :K] > 0)
     chance = _random(torch.rand, quality, generator)
-    # the largest of quality / Exp(1) falls on each with probability proportional to quality
+    # argmax of quality / Exp(1) picks each with a probability proportional to its quality
     race = quality / -torch.log(chance.clamp(1e-7, 1 - 1e-7))
     single = F.one_hot(race.argmax(-1), K) * (quality > 0)
     dropped = _random(torch.rand, quality, generator) < config.drop_keypoint
@@ -283,10 +300,11 @@ def draw_centroids(
 
 
 def lovasz_hinge(logits: torch.Tensor, label: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    """Lovász extension of the Jaccard loss on hinge errors, per row of (…, cells).
+    """Return the Lovász extension of the Jaccard loss on hinge errors, per row of (…, cells).
 
-    Berman et al. 2018, eq. 8 and 9: errors are sorted; each is weighted by how much the Jaccard
-    loss grows when its cell becomes the next mistake. Cells that are not counted have no error.
+    Berman et al. 2018, eq. 8 and 9: the errors are sorted, and each is weighted by the growth of
+    the Jaccard loss when its cell becomes the next mistake. Cells that are not ``counted`` have no
+    error.
     """
     label = label * counted
     error = F.relu(1 - logits * (2 * label - 1)) * counted
@@ -300,8 +318,8 @@ def lovasz_hinge(logits: torch.Tensor, label: torch.Tensor, counted: torch.Tenso
     return (error * growth).sum(-1)
 
 
-def _rows(table: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """``table`` (B, P, …) at the person rows (B, N)."""
+def _take_rows(table: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Return ``table`` (B, P, …) at the person rows (B, N)."""
     index = rows.view(*rows.shape, *([1] * (table.ndim - 2))).expand(-1, -1, *table.shape[2:])
     return table.gather(1, index)
 
@@ -314,6 +332,6 @@ def _log_sigma_range(scale: torch.Tensor, radius: float) -> tuple[torch.Tensor, 
 def _random(
     draw: Callable[..., torch.Tensor], like: torch.Tensor, generator: torch.Generator | None
 ) -> torch.Tensor:
-    """Random numbers in the shape of ``like``; a generator of another device is allowed."""
+    """Return random numbers in the shape of ``like``; the generator may be on another device."""
     device = generator.device if generator else like.device
     return draw(like.shape, generator=generator, device=device).to(like.device, non_blocking=True)

@@ -4,8 +4,8 @@
 
 The network is an OpenVINO or ONNX model that reads one person (1, 3, H, W) RGB with ImageNet's mean
 and deviation and returns 17 heatmaps in COCO's order, such as PP-TinyPose (Apache-2.0). The result
-goes into ``keypoints_pseudo``: 17 x (x, y, confidence) in image pixels. ``keypoints``, which people
-have drawn, stays as it is. The images lie in the folder ``images`` beside the annotation file.
+goes into ``keypoints_pseudo``: 17 x (x, y, confidence) in image pixels. ``keypoints``, which come
+from humans, stay unchanged. The images lie in the folder ``images`` beside the annotation file.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from kdc_core.errors import InputError
 from kdc_core.io import atomic_write, read_annotations, read_image
 from kdc_core.skeleton import FLIP, K
 
-MARGIN = 1.25  # times the box: what PP-TinyPose was trained with
+MARGIN = 1.25  # factor on the box, as in the training of PP-TinyPose
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
-LEAST_SIDE = 12  # image pixels of a box's longer side; smaller people show no joints
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+MIN_SIDE = 12  # minimum longer side of a box in image pixels; smaller people show no joints
 BATCH = 8  # people
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class PoseNetwork:
             cv2.warpAffine(image, matrix, (self.width, self.height), flags=cv2.INTER_LINEAR)
             for matrix in affine
         ])  # fmt: skip
-        inputs = ((crops[..., ::-1] / np.float32(255) - MEAN) / DEVIATION).transpose(0, 3, 1, 2)
+        inputs = ((crops[..., ::-1] / np.float32(255) - MEAN) / STD).transpose(0, 3, 1, 2)
         heat = self._heatmaps(inputs)
         mirrored = self._heatmaps(np.ascontiguousarray(inputs[..., ::-1]))
         heat = (heat + mirrored[:, FLIP[:K], :, ::-1]) / 2
@@ -116,7 +116,7 @@ def unlabelled(annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         a for a in annotations
         if not a.get("iscrowd") and not any((a.get("keypoints") or [])[2::3])
-        and not a.get("keypoints_pseudo") and max(a["bbox"][2:]) >= LEAST_SIDE
+        and not a.get("keypoints_pseudo") and max(a["bbox"][2:]) >= MIN_SIDE
     ]  # fmt: skip
 
 
@@ -150,7 +150,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if args.out.resolve() == args.annotations.resolve():
-        raise InputError("--out: expected another file than --annotations")
+        raise InputError("--out and --annotations are the same file: choose another --out")
     content = read_annotations(args.annotations)
     count = label(content, args.annotations.parent / "images", PoseNetwork(args.model))
     atomic_write(args.out, json.dumps(content).encode())

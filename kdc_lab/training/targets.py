@@ -1,7 +1,7 @@
-"""What the network should answer: a batch of labels becomes a value and a weight for every cell.
+"""Turn the labels of a batch into targets: a value and a weight for every cell.
 
-Weights are explicit: a weight of 0 means "unknown here", and values are finite everywhere.
-All of it is dense, batched torch without a synchronisation, so it runs on the training device.
+A weight of 0 means "unknown here", and values are finite everywhere. All operations are dense,
+batched torch without a synchronisation, so they run on the training device.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ import torch
 import torch.nn.functional as F
 
 from kdc_core.config import CentroidConfig, ModelInfo
-from kdc_core.errors import InputError
 from kdc_core.letterbox import Letterbox, cell_centres
 from kdc_core.skeleton import CENTRE, DIRECTED, A, K
 from kdc_core.types import Fields
 from kdc_lab.training.batch import OVERLAP, POSE_UNKNOWN, SEG_UNKNOWN, Batch
 
-MIN_PIXELS = 16  # input pixels² of a mask whose mean is worth learning: a quarter of a cell
-MIN_SCALE = 4.0  # input pixels, smallest s_j: as in ``Poses.scale``
-BORDER = 0.1  # weight of the 3x3 neighbours when a cell looks for its owner
+MIN_PIXELS = 16  # minimum pixels of a mask with a CENTRE: a quarter of a cell
+MIN_SCALE = 4.0  # input pixels, minimum s_j, as in ``Poses.scale``
+BORDER = 0.1  # weight of the 3x3 neighbours in the choice of an owner
 
 
 @dataclass(frozen=True)
@@ -41,31 +40,32 @@ class Targets:
     vis: torch.Tensor  # (B, 17, h, w) 0 or 1
     vis_weight: torch.Tensor  # (B, 17, h, w)
     anchor: torch.Tensor  # (B, 18, 2, h, w), 0 where ``anchor_known`` is
-    anchor_known: (
-        torch.Tensor
-    )  # (B, 18, h, w) m_{j,k} of the owner: 1 annotated, 0 not, between: pseudo
-    owner: torch.Tensor  # (B, h, w) int64 person row, -1 nobody
-    owner_weight: torch.Tensor  # (B, h, w) how far the owner is to be believed
-    seg: torch.Tensor  # (B, 1, h2, w2) share of the cell that is a person
+    # (B, 18, h, w) m_{j,k} of the owner: 1 annotated, 0 not, between: pseudo
+    anchor_known: torch.Tensor
+    owner: torch.Tensor  # (B, h, w) int64 person row, -1 background
+    owner_weight: torch.Tensor  # (B, h, w) confidence in the owner
+    seg: torch.Tensor  # (B, 1, h2, w2) share of the cell that shows people
     seg_weight: torch.Tensor  # (B, 1, h2, w2)
     points: torch.Tensor  # (B, P, 18, 2), 0 where not known
     known: torch.Tensor  # (B, P, 18) 1 annotated, 0 not, between: pseudo; CENTRE: mask_weight
     visible: torch.Tensor  # (B, P, 18) bool, v == 2; CENTRE False
     scale: torch.Tensor  # (B, P) s_j = sqrt(mask area), at least MIN_SCALE
-    box: torch.Tensor  # (B, P, 4) int64: cells x1, y1, x2, y2 of (h, w) that hold a mask and one
-    #: cell around; x2 and y2 are one beyond the last; all 0 where there is no mask
+    # (B, P, 4) int64 cells x1, y1, x2, y2 (exclusive) of (h, w): a mask and one cell around it; all
+    # 0 without a mask
+    box: torch.Tensor
 
 
 @torch.no_grad()
 def make_targets(batch: Batch, info: ModelInfo) -> Targets:
-    """Values and weights for every cell, eq. 1 and PersonLab §3; on the batch's device.
+    """Return values and weights for every cell, eq. 1 and PersonLab §3, on the batch's device.
 
-    Raises ValueError if the pictures' sides are not multiples of the strides.
+    Raises:
+        ValueError: The sides of the images are not multiples of the strides.
     """
     height, width = batch.owner.shape[1:]
     if height % info.stride or width % info.stride:
-        raise InputError(
-            f"targets: expected pictures with sides that are multiples of {info.stride} pixels, "
+        raise ValueError(
+            f"targets: expected images with sides that are multiples of {info.stride} pixels, "
             f"got {width}x{height}; letterbox or crop them first"
         )
     batch = _at_least_one_row(batch)
@@ -79,7 +79,9 @@ def make_targets(batch: Batch, info: ModelInfo) -> Targets:
     short_weight = inside * _pick(known.transpose(1, 2), nearest)
     short = _offsets(points.permute(0, 2, 3, 1), nearest, cells, info.radius)
     mid, mid_weight = _mid(points, known, nearest, inside, cells, info.radius)
-    human = (known[..., :K] == 1).float().transpose(1, 2)  # a network does not see what is hidden
+    human = (
+        (known[..., :K] == 1).float().transpose(1, 2)
+    )  # a pseudo keypoint tells nothing about visibility
     vis_weight = inside[:, :K] * _pick(human, nearest[:, :K])
     return Targets(
         heat=inside.float(),
@@ -107,20 +109,21 @@ def make_targets(batch: Batch, info: ModelInfo) -> Targets:
 def coverage(
     owner: torch.Tensor, people: int, stride: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Share of every cell that each of P people has, and the mean of their pixels (eq. 1).
+    """Return the share of every cell that each person covers, and the mean of its pixels (eq. 1).
 
-    Returns the shares (B, P + 1, h, w), overlaps last; means (B, P, 2) and pixel counts (B, P).
+    Returns:
+        Shares (B, P + 1, h, w) with overlaps last, means (B, P, 2), and pixel counts (B, P).
     """
     b, height, width = owner.shape
     h, w = height // stride, width // stride
     slot = owner.long()
-    slot = torch.where(slot <= people, slot, people + 1)  # OVERLAP comes after the people
+    slot = torch.where(slot <= people, slot, people + 1)  # OVERLAP follows the people
     y = torch.arange(height, device=owner.device)[:, None]
     x = torch.arange(width, device=owner.device)[None, :]
     index = (slot * (h * w) + (y // stride) * w + x // stride).flatten(1)
 
     def total(values: torch.Tensor) -> torch.Tensor:
-        # sums of small integers: exact in float32 in any order, so repeatable on a GPU as well
+        # sums of small integers are exact in float32 in any order, so a GPU repeats them
         sums = torch.zeros(b, (people + 2) * h * w, device=owner.device)
         values = values.float().expand(height, width).reshape(1, -1).expand(b, -1)
         return sums.scatter_add_(1, index, values).view(b, people + 2, h, w)[:, 1:]
@@ -139,15 +142,16 @@ def coverage(
 
 
 def oracle_fields(batch: Batch, info: ModelInfo, letterbox: Letterbox) -> Fields:
-    """The targets of one picture (B = 1) as the fields of a perfect network, for the decoder.
+    """Return the targets of one image (B = 1) as the fields of a perfect network.
 
-    A network says something where nothing is annotated, too: there, the field of an anchor points
-    at the person's CENTRE. "Here" would be close to any neighbour's keypoint.
+    A network predicts anchors also where nothing is annotated. There the field of an anchor points
+    at the person's CENTRE; an offset of 0 would be close to a keypoint of any neighbour.
 
-    Raises ValueError for a batch of any other size.
+    Raises:
+        ValueError: The batch has another number of images.
     """
     if len(batch) != 1:
-        raise InputError(f"oracle: expected a batch of one picture, got {len(batch)}")
+        raise ValueError(f"oracle: expected a batch of one image, got {len(batch)}")
     targets = make_targets(batch, info)
     sigma = CentroidConfig().sigma_fallback * targets.scale / info.radius
     log_sigma = torch.log(sigma).gather(1, targets.owner.clamp_min(0).flatten(1))
@@ -158,7 +162,7 @@ def oracle_fields(batch: Batch, info: ModelInfo, letterbox: Letterbox) -> Fields
         return np.ascontiguousarray(tensor[0].cpu().numpy(), dtype=np.float32)
 
     return Fields(
-        heat=array(targets.heat * 0.98 + 0.01),  # a sigmoid never quite reaches 0 and 1
+        heat=array(targets.heat * 0.98 + 0.01),  # a sigmoid never reaches 0 and 1
         short=array(targets.short),
         mid=array(targets.mid),
         anchor=array(anchor),
@@ -174,7 +178,7 @@ def oracle_fields(batch: Batch, info: ModelInfo, letterbox: Letterbox) -> Fields
 
 @lru_cache(maxsize=8)
 def grid(h: int, w: int, stride: int, device: torch.device) -> torch.Tensor:
-    """Positions (h, w, 2) of the cells; kept, for a copy to the GPU would wait for its queue."""
+    """Return the cell positions (h, w, 2); cached, because a copy to the GPU would block."""
     return torch.from_numpy(cell_centres(h, w, stride)).to(device)
 
 
@@ -185,22 +189,25 @@ def _edge_ends(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _at_least_one_row(batch: Batch) -> Batch:
-    """A batch without any person gets one empty row: minima over no people do not exist."""
+    """Return the batch with an empty row if it has no people, because minima need a row."""
     if batch.area.shape[1]:
         return batch
     b, area = len(batch), batch.area
     return Batch(
-        image=batch.image, owner=batch.owner, ignore=batch.ignore,
-        keypoints=batch.keypoints.new_zeros(b, 1, K, 3), area=area.new_zeros(b, 1),
+        image=batch.image,
+        owner=batch.owner,
+        ignore=batch.ignore,
+        keypoints=batch.keypoints.new_zeros(b, 1, K, 3),
+        area=area.new_zeros(b, 1),
         mask_weight=area.new_zeros(b, 1),
-    )  # fmt: skip
+    )
 
 
 def _anchor_points(
     batch: Batch, centre: torch.Tensor, pixels: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Position, weight and visibility of the 18 anchors; unknown ones lie at 0 with weight 0."""
-    v = batch.keypoints[..., 2].clamp_max(1)  # a pseudo keypoint has its weight, which is below 1
+    """Return position, weight and visibility of the 18 anchors; all are 0 if unknown."""
+    v = batch.keypoints[..., 2].clamp_max(1)  # the v of a pseudo keypoint is its weight, below 1
     has_centre = (pixels >= MIN_PIXELS) * batch.mask_weight
     known = torch.cat([v, has_centre[..., None]], -1)
     points = torch.cat([batch.keypoints[..., :2], centre[:, :, None]], 2)
@@ -215,9 +222,9 @@ def _anchor_points(
 def _nearest(
     points: torch.Tensor, known: torch.Tensor, cells: torch.Tensor, radius: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Per type and cell: row of the nearest person's keypoint, and whether it is within R."""
+    """Return for each type and cell the row of the nearest keypoint, and if it is within R."""
     nearest, inside = [], []
-    for k in range(A):  # one type at a time: (B, P, h, w) is all the memory it takes
+    for k in range(A):  # one type at a time limits the memory to (B, P, h, w)
         dx = points[:, :, k, 0, None] - cells[0, :, 0]
         dy = points[:, :, k, 1, None] - cells[:, 0, 1]
         dy = dy.square().masked_fill_(known[:, :, k, None] <= 0, torch.inf)
@@ -228,14 +235,14 @@ def _nearest(
 
 
 def _pick(table: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
-    """``table`` (B, N, P) read at the person rows of every cell (B, N, h, w)."""
+    """Return ``table`` (B, N, P) at the person rows of every cell (B, N, h, w)."""
     return table.gather(2, row.flatten(2)).view(row.shape)
 
 
 def _boxes(cover: torch.Tensor) -> torch.Tensor:
-    """Cells that a mask touches and one around, (B, P, 4), from its shares (B, P, h, w)."""
+    """Return the cells around a mask and one beyond, (B, P, 4), from its shares (B, P, h, w)."""
     ends = []
-    for axis in (2, 3):  # what lies along the other axis
+    for axis in (2, 3):  # the extent along the other axis
         touched = (cover.amax(axis) > 0).long()
         size = touched.shape[2]
         low = touched.argmax(2) - 1
@@ -249,17 +256,21 @@ def _boxes(cover: torch.Tensor) -> torch.Tensor:
 def _offsets(
     table: torch.Tensor, row: torch.Tensor, cells: torch.Tensor, radius: float
 ) -> torch.Tensor:
-    """From every cell to the points ``table`` (B, N, 2, P) of its person row, in R."""
+    """Return offsets in R from each cell to the points ``table`` (B, N, 2, P) of its person row."""
     b, n, h, w = row.shape
     index = row.view(b, n, 1, h * w).expand(-1, -1, 2, -1)
     return (table.gather(3, index).view(b, n, 2, h, w) - cells.permute(2, 0, 1)) / radius
 
 
 def _mid(
-    points: torch.Tensor, known: torch.Tensor, nearest: torch.Tensor, inside: torch.Tensor,
-    cells: torch.Tensor, radius: float,
-) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
-    """Inside the source's disk, to the other end on the same person, if both are annotated."""
+    points: torch.Tensor,
+    known: torch.Tensor,
+    nearest: torch.Tensor,
+    inside: torch.Tensor,
+    cells: torch.Tensor,
+    radius: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return offsets in a keypoint's disk to the other end of the edge, if both are annotated."""
     source, end = _edge_ends(points.device)
     row = nearest[:, source]
     both = (known[:, :, source] * known[:, :, end]).transpose(1, 2)
@@ -269,31 +280,36 @@ def _mid(
 
 
 def _owner(batch: Batch, cover: torch.Tensor, stride: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which person a cell belongs to, one cell beyond the border as well, and how surely.
+    """Return the person that owns each cell, also one cell beyond the border, and the weight.
 
-    Bilinear sampling at a border pixel reads cells that lie just outside the person, so these must
-    say the same. A cell's own pixels decide; its neighbours decide for cells without any.
+    Bilinear sampling at a border pixel reads cells just outside the person, so these need the same
+    offsets. The pixels of a cell decide; for cells without pixels of people the neighbours decide.
     """
     score = cover + BORDER * F.avg_pool2d(cover, 3, 1, 1)
     best, owner = score[:, :-1].max(1)
     beyond = cover[:, :-1].gather(1, owner[:, None])[:, 0] == 0
-    sure = (best > 0) & (score[:, -1] <= best)
-    sure &= ~(beyond & _any_bit(batch.ignore, SEG_UNKNOWN, stride))  # perhaps another person's
-    weight = batch.mask_weight.gather(1, owner.flatten(1)).view(owner.shape) * sure
+    is_certain = (best > 0) & (score[:, -1] <= best)
+    is_certain &= ~(
+        beyond & _any_bit(batch.ignore, SEG_UNKNOWN, stride)
+    )  # these pixels may belong to another person
+    weight = batch.mask_weight.gather(1, owner.flatten(1)).view(owner.shape) * is_certain
     return torch.where(best > 0, owner, -1), weight
 
 
 def _anchor_field(
-    points: torch.Tensor, known: torch.Tensor, owner: torch.Tensor, cells: torch.Tensor,
+    points: torch.Tensor,
+    known: torch.Tensor,
+    owner: torch.Tensor,
+    cells: torch.Tensor,
     radius: float,
-) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
-    """From every owned cell to its person's anchors, and which of them are annotated.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return offsets from every owned cell to the anchors of its person, and which are annotated.
 
-    An unannotated keypoint is unknown, not at 0: its weight is 0 for this anchor alone.
+    The position of an unannotated keypoint is unknown, so the weight of this anchor alone is 0.
     """
     row = owner.clamp_min(0)[:, None].expand(-1, A, -1, -1)
     weight = _pick(known.transpose(1, 2), row) * (owner >= 0)[:, None]
-    weight[:, K:] = (weight[:, K:] > 0).float()  # the CENTRE of a mask: its weight is the owner's
+    weight[:, K:] = (weight[:, K:] > 0).float()  # the weight of a CENTRE is that of the owner
     offsets = _offsets(points.permute(0, 2, 3, 1), row, cells, radius)
     return offsets * (weight > 0)[:, :, None], weight
 
@@ -301,18 +317,21 @@ def _anchor_field(
 def _heat_weight(
     batch: Batch, inside: torch.Tensor, disk_weight: torch.Tensor, stride: int
 ) -> torch.Tensor:
-    """Disks count where they are annotated, background where nothing is unknown.
+    """Return the weight of the heatmaps: disks if annotated, background if nothing is unknown.
 
-    Unknown poses hide keypoints only; people without labelled keypoints but with a mask have a
-    CENTRE, so CENTRE is unknown only where the masks are.
+    Unknown poses hide keypoints only. People with a mask but without keypoints have a CENTRE, so
+    CENTRE is unknown only where masks are unknown.
     """
-    unknown = torch.stack([_any_bit(batch.ignore, POSE_UNKNOWN, stride)] * K
-                          + [_any_bit(batch.ignore, SEG_UNKNOWN, stride)], 1)  # fmt: skip
+    unknown = torch.stack(
+        [_any_bit(batch.ignore, POSE_UNKNOWN, stride)] * K
+        + [_any_bit(batch.ignore, SEG_UNKNOWN, stride)],
+        1,
+    )
     return torch.where(inside, disk_weight, (~unknown).float())
 
 
 def _seg(batch: Batch, stride: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Share of each mask cell that is a person, and its weight: the pixels' mean mask weight."""
+    """Return the share of each mask cell that shows people, and the mean mask weight of it."""
     person = (batch.owner > 0).float()[:, None]
     table = torch.ones(len(batch), OVERLAP + 2, device=batch.owner.device)
     table[:, 1 : batch.mask_weight.shape[1] + 1] = batch.mask_weight
@@ -322,5 +341,5 @@ def _seg(batch: Batch, stride: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _any_bit(ignore: torch.Tensor, bit: int, stride: int) -> torch.Tensor:
-    """Whether any pixel of a cell has ``bit`` set, (B, h, w) bool."""
+    """Return (B, h, w) bool: True if any pixel of a cell has ``bit`` set."""
     return F.max_pool2d((ignore & bit).float()[:, None], stride)[:, 0] > 0

@@ -1,4 +1,4 @@
-"""How a training run goes: ``TrainConfig``, its command line, and the paper's values."""
+"""Configure a training run: ``TrainConfig``, its command line, and the values of the paper."""
 
 from __future__ import annotations
 
@@ -16,51 +16,69 @@ def _option(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
-MOST = 2**31 - 1  # of any number
-_AT_LEAST_ONE = ("iterations", "batch", "accumulate", "log_every", "picture_every", "tune_every",
-                 "synth_pictures")  # fmt: skip
+MAX_NUMBER = 2**31 - 1  # limit of every number
+_AT_LEAST_ONE = ("iterations", "batch", "accumulate", "log_every", "image_every", "tune_every",
+                 "synth_images")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a run goes; every field is an option of ``kdc train``."""
+    """Settings of a run; every field is an option of ``kdc train``."""
 
-    out: str = _option("runs/lite", "folder of checkpoints, curves and weights")
-    preset: str = _option("lite", "network: lite, lite-movenet (2 CPU cores), base (GPU), paper")
+    out: str = _option("runs/lite", "output folder for checkpoints, curves and weights")
+    preset: str = _option("lite", "network: lite, lite-movenet (2 CPU cores), base (GPU), or paper")
     init: str = _option(
-        "", "checkpoint to start from (of another backbone: its heads), or a .onnx of ours"
+        "", "checkpoint to start from (from another backbone: only the heads), or a .onnx of KDC"
     )
     backbone_weights: str = _option("published", "'published', 'none', or a weight file")
-    frozen_stride: int = _option(0, "keep the backbone as published up to this stride: 0, 4 or 8")
-    longest: int = _option(0, "input pixels of the longest side at inference; 0: the preset's")
-    crop: int = _option(512, "input pixels of a training crop; more context for more time")
-    iterations: int = _option(20000, "optimiser steps; 40 passes over 16,000 pictures at batch 32")
-    epochs: float = _option(0.0, "passes over the pictures; if given it sets the iterations")
-    minutes: float = _option(0.0, "time limit of the whole run; the schedule ends by then; 0: none")
-    leg_minutes: float = _option(0.0, "stop after this time of this process, to be resumed; 0: no")
-    batch: int = _option(32, "pictures per step over all processes; batch norm wants 16 or more")
-    accumulate: int = _option(1, "parts a step is computed in; 2 halves the memory")
-    lr: float = _option(2e-3, "AdamW, peak, for neck and heads, which start from nothing")
-    backbone_lr: float = _option(0.25, "times lr for the backbone, which has learned before")
-    weight_decay: float = _option(0.05, "of convolutions; 0.05 is AdamW's usual for small data")
-    warm_up: int = _option(500, "steps of rising rate, while AdamW's moments settle")
-    calm: float = _option(0.4, "last share of the run in which pictures are varied little")
-    final_lr: float = _option(0.01, "times lr at the end of the cosine")
-    constant_lr: bool = _option(False, "no cosine, no warm-up (the paper)")
-    freeze_norm: bool = _option(False, "keep the backbone's batch statistics: batches below 16")
-    ema: float = _option(0.9995, "decay per step of the averaged weights: a window of 2,000 steps")
-    clip: float = _option(1.0, "largest norm of a gradient; one bad picture must not ruin a run")
-    synth: float = _option(0.0, "share of rendered people among a step's pictures, 0 to 1")
-    synth_pictures: int = _option(4000, "different pictures rendered while training, then again")
+    frozen_stride: int = _option(0, "freeze the backbone up to this stride: 0, 4 or 8")
+    longest: int = _option(0, "longest side at inference in input pixels; 0: that of the preset")
+    crop: int = _option(
+        512, "side of a training crop in input pixels; more context takes more time"
+    )
+    iterations: int = _option(
+        20000, "optimiser steps; the default is 40 epochs of 16,000 images at batch 32"
+    )
+    epochs: float = _option(0.0, "passes over the images; sets the iterations if given")
+    minutes: float = _option(
+        0.0, "time limit of the whole run, at which the schedule ends; 0: none"
+    )
+    leg_minutes: float = _option(0.0, "stop this process after this time, to be resumed; 0: never")
+    batch: int = _option(32, "images per step over all processes; batch norm needs 16 or more")
+    accumulate: int = _option(1, "number of parts in which a step is computed; 2 halves the memory")
+    lr: float = _option(2e-3, "peak learning rate of AdamW for neck and heads")
+    backbone_lr: float = _option(0.25, "factor on lr for the pretrained backbone")
+    weight_decay: float = _option(
+        0.05, "weight decay of convolutions; 0.05 is usual for AdamW on small data"
+    )
+    warm_up: int = _option(500, "steps of linear warm-up, for the moments of AdamW")
+    weak_aug_fraction: float = _option(0.4, "last share of the run, with weak augmentation")
+    final_lr: float = _option(0.01, "factor on lr at the end of the cosine")
+    constant_lr: bool = _option(False, "use neither cosine nor warm-up, as in the paper")
+    freeze_norm: bool = _option(
+        False, "freeze the batch statistics of the backbone, for batches below 16"
+    )
+    ema: float = _option(
+        0.9995, "decay per step of the averaged weights; 0.9995 averages 2,000 steps"
+    )
+    clip: float = _option(
+        1.0, "maximum norm of a gradient, so that one bad image cannot ruin a run"
+    )
+    synth: float = _option(0.0, "share of rendered people among the images of a step, 0 to 1")
+    synth_images: int = _option(
+        4000, "number of different images rendered while training; then they repeat"
+    )
     synth_workers: int = _option(0, "processes that render; 0: one per core")
-    seed: int = _option(0, "of everything random")
-    device: str = _option("auto", "auto, cpu, cuda")
-    precision: str = _option("auto", "bf16, fp32; auto: bf16 where the hardware has it")
-    resident: str = _option("auto", "yes, no: all pictures decoded in the device's memory")
-    compile: bool = _option(False, "torch.compile the network: minutes to start, faster on GPUs")
-    checkpoint_minutes: float = _option(5.0, "between checkpoints; 0: every step")
+    seed: int = _option(0, "seed of everything random")
+    device: str = _option("auto", "auto, cpu or cuda")
+    precision: str = _option("auto", "bf16 or fp32; auto: bf16 if the hardware supports it")
+    resident: str = _option("auto", "keep all decoded images in the device's memory: yes or no")
+    compile: bool = _option(
+        False, "compile the network with torch.compile: slow to start, faster on GPUs"
+    )
+    checkpoint_minutes: float = _option(5.0, "minutes between checkpoints; 0: after each step")
     log_every: int = _option(20, "steps between points of the curve")
-    picture_every: int = _option(500, "steps between sample pictures")
+    image_every: int = _option(500, "steps between sample images")
     tune_every: int = _option(1000, "steps between losses on the tuning split")
 
     def __post_init__(self) -> None:
@@ -79,64 +97,70 @@ class TrainConfig:
         for f in fields(self):
             least = 1 if f.name in _AT_LEAST_ONE else 0
             value = getattr(self, f.name)
-            if isinstance(value, int | float) and not least <= value <= MOST:
+            if isinstance(value, int | float) and not least <= value <= MAX_NUMBER:
                 option = f.name.replace("_", "-")
                 raise InputError(
-                    f"--{option}: expected a number from {least} to {MOST}, got {value}"
+                    f"--{option}: expected a number from {least} to {MAX_NUMBER}, got {value}"
                 )
-        for name in ("synth", "calm"):
+        for name in ("synth", "weak_aug_fraction"):
             if getattr(self, name) > 1:
-                got = getattr(self, name)
-                raise InputError(f"--{name}: expected a share from 0 to 1, got {got}")
+                option, got = name.replace("_", "-"), getattr(self, name)
+                raise InputError(f"--{option}: expected a share from 0 to 1, got {got}")
         if self.crop % 32 or self.crop < 64:
-            raise InputError(f"--crop: expected a multiple of 32 from 64 on, got {self.crop}")
+            raise InputError(f"--crop: expected a multiple of 32, at least 64, got {self.crop}")
         if self.batch % self.accumulate:
             raise InputError(
-                f"--batch: expected a multiple of --accumulate, got {self.batch}, {self.accumulate}"
+                f"--batch: expected a multiple of --accumulate {self.accumulate}, got {self.batch}"
             )
 
 
-#: what the legs of a run may differ in: how long it goes on, where, and what is said meanwhile
-PER_LEG = frozenset((
+#: former names of fields, in checkpoints of earlier versions
+RENAMED = {
+    "calm": "weak_aug_fraction",
+    "picture_every": "image_every",
+    "synth_pictures": "synth_images",
+}
+#: options that may change when a run is resumed: its length, place, hardware and logs
+CHANGEABLE = frozenset((
     "out", "iterations", "epochs", "minutes", "leg_minutes", "device", "resident", "synth_workers",
-    "checkpoint_minutes", "log_every", "picture_every", "tune_every",
+    "checkpoint_minutes", "log_every", "image_every", "tune_every",
 ))  # fmt: skip
 #: training of the preset ``paper``: Adam 1e-5, batch 4, 400 epochs
 PAPER = {
     "crop": 416, "epochs": 400.0, "batch": 4, "lr": 1e-5, "backbone_lr": 1.0, "weight_decay": 0.0,
-    "constant_lr": True, "freeze_norm": True, "calm": 0.0,
+    "constant_lr": True, "freeze_norm": True, "weak_aug_fraction": 0.0,
 }  # fmt: skip
-#: what differs from ``AugmentConfig``'s own values, by preset
-AUGMENT: dict[str, dict[str, Any]] = {
-    # two octaves: every person at the scale at which the decoder takes it from one of them, so that
-    # large people lie in a crop as a whole
-    "lite-movenet": {"zoom": (0.5, 1.44), "near": 240.0},
+#: differences from the defaults of ``AugmentConfig``, by preset
+PRESET_AUGMENT: dict[str, dict[str, Any]] = {
+    # two pyramid scales: every person has the size at which the decoder finds it at one of them, so
+    # that large people fit into a crop
+    "lite-movenet": {"zoom": (0.5, 1.44), "half_zoom_above": 240.0},
     # scale, flip and rotation only
     "paper": {
         "strong_tilt_share": 1.0, "paste": 0.0, "occlude": 0.0, "brightness": 0.0, "contrast": 0.0,
         "saturation": 0.0, "hue": 0.0, "channel": 0.0, "grey": 0.0, "blur": 0.0, "noise": 0.0,
     },
 }  # fmt: skip
-#: what differs in the last part of a run: a network that cannot learn all of its pictures by heart
-#: should end on pictures as cameras give them
-CALM: dict[str, Any] = {
+#: differences in the last part of a run: training finishes with weak augmentation, so that the
+#: final weights match the images of cameras
+WEAK_AUGMENT: dict[str, Any] = {
     "zoom": (0.6, 1.25), "tilt": 6.0, "strong_tilt_share": 0.03, "paste": 0.12, "occlude": 0.15,
     "brightness": 0.15, "contrast": 0.15, "saturation": 0.2, "hue": 4.0, "channel": 0.04,
     "grey": 0.02, "blur": 0.04, "noise": 0.04,
 }  # fmt: skip
-#: and by preset: two octaves see large people at half their size only
-CALM_AUGMENT: dict[str, dict[str, Any]] = {"lite-movenet": {"near": 240.0}}
+#: further differences by preset: with two pyramid scales large people appear at half size only
+WEAK_AUGMENT_OF_PRESET: dict[str, dict[str, Any]] = {"lite-movenet": {"half_zoom_above": 240.0}}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``kdc train``: the sources, and every field of ``TrainConfig``."""
+    """Add the arguments of ``kdc train``: the sources, and every field of ``TrainConfig``."""
     add_source_arguments(parser)
     parser.add_argument(
         "--synth-data", type=Path, metavar="DIR",
-        help="folder made by `kdc synth`, for --synth; default: rendered while training",
+        help="folder of `kdc synth`, for --synth; default: render while training",
     )  # fmt: skip
     parser.add_argument(
-        "--resume", action="store_true", help="continue the run in --out, with its options"
+        "--resume", action="store_true", help="continue the run in --out with its options"
     )
     for f in fields(TrainConfig):
         name, default = "--" + f.name.replace("_", "-"), f.default
@@ -147,31 +171,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(name, type=type(default), default=None, metavar="X", help=text)
 
 
-def from_arguments(args: argparse.Namespace, before: dict[str, Any] | None = None) -> TrainConfig:
-    """What was given, on top of the preset's own defaults, or of the config of a run to resume.
+def config_from(args: argparse.Namespace, before: dict[str, Any] | None = None) -> TrainConfig:
+    """Return the configuration of the command line.
+
+    Options that are not given come from the run to resume, or from the preset.
+
+    Args:
+        args: Parsed arguments.
+        before: Configuration of the run to resume.
 
     Raises:
-        ValueError: a bad value, two lengths, or what would make another run of the one to resume.
+        InputError: A value is wrong, two lengths are given, or an option would change the run.
     """
     given = {f.name: getattr(args, f.name) for f in fields(TrainConfig)
              if getattr(args, f.name) is not None}  # fmt: skip
     start = PAPER if given.get("preset") == "paper" else {}
     if before is not None:
+        before = {RENAMED.get(name, name): value for name, value in before.items()}
         start = {f.name: before[f.name] for f in fields(TrainConfig) if f.name in before}
-        start.pop("out", None)  # the folder may have been moved
-        _refuse_another_run(given, start)
+        start.pop("out", None)  # the folder may have moved
+        _refuse_changed_options(given, start)
     if given.get("epochs") and "iterations" in given:
-        raise InputError("--epochs and --iterations: expected one of them, each sets the length")
+        raise InputError(
+            "--epochs and --iterations: expected one of them, because each sets the length"
+        )
     if "iterations" in given:
-        start = {**start, "epochs": 0.0}  # else these would set them
+        start = {**start, "epochs": 0.0}  # otherwise they would set the iterations
     return TrainConfig(**{**start, **given})
 
 
-def _refuse_another_run(given: dict[str, Any], before: dict[str, Any]) -> None:
+def _refuse_changed_options(given: dict[str, Any], before: dict[str, Any]) -> None:
     wrong = [
-        f"--{name.replace('_', '-')} {value} (begun with {before[name]})"
+        f"--{name.replace('_', '-')} {value} (started with {before[name]})"
         for name, value in given.items()
-        if name not in PER_LEG and name in before and value != before[name]
+        if name not in CHANGEABLE and name in before and value != before[name]
     ]
     if wrong:
-        raise InputError(f"--resume: makes another run of it: {', '.join(wrong)}: leave it out")
+        raise InputError(f"--resume: these options would change the run: {', '.join(wrong)}")

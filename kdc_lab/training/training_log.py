@@ -1,4 +1,4 @@
-"""What a run leaves behind to look at: ``curve.jsonl``, TensorBoard scalars, sample pictures."""
+"""Log a training run: ``curve.jsonl``, TensorBoard scalars, and sample images."""
 
 from __future__ import annotations
 
@@ -17,30 +17,36 @@ from kdc_lab.training.batch import POSE_UNKNOWN, SEG_UNKNOWN, Batch
 log = logging.getLogger(__name__)
 
 
-class Journal:
-    """Writes lines ``{"step": …, name: value, …}``; a resumed run continues where it was saved."""
+class TrainingLogger:
+    """Writes lines ``{"step": …, name: value, …}``; a resumed run continues at its saved step."""
 
     def __init__(self, folder: Path, first_step: int) -> None:
-        """Lines of steps from ``first_step`` on, of a run that was killed later, are removed."""
+        """Open the log.
+
+        Args:
+            folder: Folder of the run.
+            first_step: First step to log; lines of later steps, written after the last save, are
+                removed.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         path = folder / "curve.jsonl"
-        kept = []
+        lines = []
         if path.exists() and first_step:
-            lines = path.read_text().splitlines()
-            kept = [x for x in lines if x.endswith("}") and json.loads(x)["step"] < first_step]
-        path.write_text("".join(line + "\n" for line in kept))
+            written = path.read_text().splitlines()
+            lines = [x for x in written if x.endswith("}") and json.loads(x)["step"] < first_step]
+        path.write_text("".join(line + "\n" for line in lines))
         self._file = path.open("a")
         try:
             from torch.utils.tensorboard import SummaryWriter
 
             self._board = SummaryWriter(str(folder), purge_step=first_step or None)
         except ImportError:
-            log.info("tensorboard is not installed: scalars go to %s only", path)
+            log.info("tensorboard is not installed: scalars are written to %s only", path)
             self._board = None
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        """One line, and one point per name."""
+        """Write one line, and one point for each name."""
         line = {"step": step, **{name: round(v, 7) for name, v in values.items()}}
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
@@ -48,24 +54,24 @@ class Journal:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
 
-    def picture(self, step: int, name: str, image: np.ndarray) -> None:
-        """A picture (H, W, 3) RGB: TensorBoard and ``name.jpg``, the latest of its name."""
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        """Write an image (H, W, 3) RGB to TensorBoard and to ``name.jpg``, the latest of it."""
         write_image(self.folder / f"{name}.jpg", np.ascontiguousarray(image[..., ::-1]))
         if self._board:
             self._board.add_image(name, image, step, dataformats="HWC")
 
     def close(self) -> None:
-        """Flush."""
+        """Flush and close the files."""
         self._file.close()
         if self._board:
             self._board.close()
 
 
 def draw_batch(batch: Batch, count: int = 8) -> np.ndarray:
-    """The first samples in two rows (H, W, 3) RGB: labels as training sees them.
+    """Draw the first samples with their labels in two rows, (H, W, 3) RGB.
 
-    Masks are tinted, keypoints green (visible) or red (hidden); striped red: person or not is
-    unknown; striped blue: pose is unknown.
+    Masks are tinted. Keypoints are green (visible) or red (hidden). Red stripes mark pixels that
+    may or may not show a person, blue stripes an unknown pose.
     """
     tiles = [_draw(batch, i) for i in range(min(count, len(batch)) // 2 * 2)]
     if not tiles:
@@ -74,21 +80,27 @@ def draw_batch(batch: Batch, count: int = 8) -> np.ndarray:
     return np.vstack([np.hstack(tiles[:half]), np.hstack(tiles[half:])])
 
 
-def draw_answer(batch: Batch, heat: torch.Tensor, seg: torch.Tensor, count: int = 4) -> np.ndarray:
-    """Above the labels, below what the network says: mask in green, keypoint disks in red.
+def draw_prediction(
+    batch: Batch, heat: torch.Tensor, seg: torch.Tensor, count: int = 4
+) -> np.ndarray:
+    """Draw labels above predictions: the mask in green, keypoint disks in red.
 
-    ``heat`` (B, 18, h, w) and ``seg`` (B, 1, h2, w2) are logits.
+    Args:
+        batch: Images and labels.
+        heat: (B, 18, h, w) logits.
+        seg: (B, 1, h2, w2) logits.
+        count: Maximum number of images.
     """
     count = min(count, len(batch))
-    said = []
+    predictions = []
     for i in range(count):
         image = batch.image[i].permute(1, 2, 0).cpu().numpy().astype(np.float32)
         size = image.shape[1::-1]
         for channel, logits in ((1, seg[i, 0]), (0, heat[i, :17].amax(dim=0))):
             share = cv2.resize(torch.sigmoid(logits.float()).cpu().numpy(), size)
             image[..., channel] += 0.6 * share * (255 - image[..., channel])
-        said.append(image.astype(np.uint8))
-    return np.vstack([np.hstack([_draw(batch, i) for i in range(count)]), np.hstack(said)])
+        predictions.append(image.astype(np.uint8))
+    return np.vstack([np.hstack([_draw(batch, i) for i in range(count)]), np.hstack(predictions)])
 
 
 def _draw(batch: Batch, index: int) -> np.ndarray:

@@ -130,7 +130,7 @@ def answer_with(monkeypatch, fields: Fields) -> Frame:
     ],
 )
 def test_gpu_pipeline_agrees_with_the_cpu_decoder(open_engine, monkeypatch, people, config):
-    fields, _ = crowd(people, np.random.default_rng(people), (160, 120), 160, noise=0.1)
+    fields, _ = crowd(people, np.random.default_rng(people + 20), (160, 120), 160, noise=0.1)
     frame = answer_with(monkeypatch, fields)
     pipeline = open_pipeline(open_engine(), config)
     assert isinstance(pipeline, GpuPipeline)

@@ -1,4 +1,4 @@
-"""Long measurements, run by ``make soak`` only: their files are named so that pytest passes by."""
+"""Long measurements, run by ``make soak`` alone: pytest does not collect ``soak_*.py``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def probe():
 
 @pytest.fixture
 def row(request, capsys):
-    """Prints a row of a Markdown table as soon as its figures are there."""
+    """Return a function that prints a row of a Markdown table as soon as its figures are known."""
 
     def show(what: str, *figures: str) -> None:
         with capsys.disabled():

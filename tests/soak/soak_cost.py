@@ -1,18 +1,14 @@
-"""CPU time of a frame by the number of people, with the network between the frames."""
+"""Measure the CPU time of a frame by the number of people, with the network between the frames."""
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="perfect fields are made by the training targets")
 pytest.importorskip("onnxruntime")
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
 
 import cv2  # noqa: E402
 
@@ -24,12 +20,12 @@ from tests.track.clips import fields_of, stamps  # noqa: E402
 
 PEOPLE = (1, 10, 20)
 FRAMES, WARM_UP = 40, 10
-GROWTH = 1.25  # of a whole frame on one thread, from the fewest people to the most
-TRACKING = 0.06  # of the network's time on one thread, at 10 people
+GROWTH = 1.25  # limit for a whole frame on one thread, from the fewest to the most people
+TRACKING = 0.06  # limit as a share of the network's time on one thread, at 10 people
 
 
 def crowd(people: int) -> list[tuple[float, Fields, np.ndarray]]:
-    """Two rows of people who walk to and fro, as a good network sees them."""
+    """Return two rows of people who walk to and fro, as fields of a good network."""
     rng = np.random.default_rng(people)
     figures = tuple(
         Drawn(
@@ -43,7 +39,7 @@ def crowd(people: int) -> list[tuple[float, Fields, np.ndarray]]:
     return [(t, fields_of(shot, rng), shot.image) for t, shot in shots]
 
 
-def test_a_frame_costs_little_more_with_many_people(row):
+def test_frame_cost_hardly_grows_with_people(row):
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     engine = open_engine("onnxruntime", threads=1)

@@ -1,29 +1,25 @@
-"""Real time offline against the live node: the same drops and the same latency."""
+"""Compare a real-time replay with the live node: equal drops and equal latency."""
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("rosbags", reason="rosbags is not installed: pip install -e '.[replay]'")
-sys.path.insert(0, str(Path(__file__).parents[1] / "replay"))
-
-from recordings import Recording
-
 from kdc_core.config import DecodeConfig
+from tests.replay.recordings import Recording
 from tests.ros.harness import Probe, Running
 from tests.ros.load import settled, values
 
-SECONDS = 0.45  # that every frame takes; the camera gives ten a second
+SECONDS = 0.45  # processing time of a frame, at ten frames per second
 FRAMES = 110
-ATTEMPTS = 3  # the two are measured one after the other: a busy machine may change in between
+ATTEMPTS = 3  # the node and the replay run one after the other, and the load may change in between
 
 
 def live(bag: Path) -> dict[str, str]:
-    """What the node's diagnostics say after the recording was played to it."""
+    """Play the recording to a node and return the values of its diagnostics."""
     from diagnostic_msgs.msg import DiagnosticArray
     from rclpy.serialization import deserialize_message
     from sensor_msgs.msg import Image
@@ -50,7 +46,7 @@ def live(bag: Path) -> dict[str, str]:
         return values(said[-1])
 
 
-def test_drops_and_latency_agree_with_the_live_node(tmp_path):
+def test_replay_drops_and_latency_agree_with_the_node(tmp_path):
     path = Recording(frames=FRAMES).write(tmp_path / "bag")
     for attempt in range(ATTEMPTS):
         told, figures = live(path), replayed(path, tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Long replays: ten minutes in flat memory, and many recordings on two workers."""
+"""Measure long replays: memory over ten minutes, and many recordings on two workers."""
 
 from __future__ import annotations
 
@@ -12,24 +12,21 @@ import pytest
 
 pytest.importorskip("rosbags", reason="rosbags is not installed: pip install -e '.[replay]'")
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "tests" / "replay"), str(ROOT / "tests" / "ros")]
-
-from recordings import RATE, Recording  # noqa: E402
 
 from kdc_core.config import DecodeConfig  # noqa: E402
+from tests.replay.recordings import RATE, Recording  # noqa: E402
 
 MINUTES = 10
-GROWTH = 16  # MB from the first minute to the last
-SPEEDUP = 0.65  # of the time of one worker, with two
+GROWTH = 16  # limit from the first to the last minute, MB
+SPEEDUP = 0.65  # limit for two workers as a share of the time of one
 
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
-def test_memory_stays_flat_over_ten_minutes(tmp_path, storage):
-    from blobs import BlobPipeline
-
+def test_replay_memory_stays_flat_over_ten_minutes(tmp_path, storage):
     from kdc_lab.evaluate.composed_clips import Clip, Drawn
     from kdc_lab.replay.play import Replay, Settings
+    from tests.ros.blobs import BlobPipeline
 
     def way(start: float, speed: float):
         return lambda t: (start + (speed * t) % 200, 220.0)
@@ -56,8 +53,8 @@ def test_memory_stays_flat_over_ten_minutes(tmp_path, storage):
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("ray", [False, True])
-def test_two_workers_are_faster_than_one(tmp_path, ray):
-    """In real time, for that takes as long on a busy machine as on an idle one."""
+def test_replay_two_workers_are_faster_than_one(tmp_path, ray):
+    """Replay in real time, because its duration does not depend on the load of the machine."""
     if ray:
         pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[ray]'")
     for number in range(8):

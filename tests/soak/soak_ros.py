@@ -1,6 +1,6 @@
-"""The node over minutes, between processes over real DDS: ``make soak``.
+"""Measure the node over minutes, between processes over real DDS: ``make soak``.
 
-KDC_SOAK_SECONDS (default 1200) is the length of the long one.
+KDC_SOAK_SECONDS (default 1200) is the length of the long measurement.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.ros.harness import Running
 from tests.ros.load import Load, Usage, drive, passthrough, still, values
 
 SECONDS = float(os.environ.get("KDC_SOAK_SECONDS", "1200"))
-WARM = 0.1  # share of the long run until memory must stay where it is
+WARM = 0.1  # share of the long run after which memory must stay constant
 
 
 def figures(load: Load) -> tuple[str, ...]:
@@ -33,7 +33,7 @@ def figures(load: Load) -> tuple[str, ...]:
 
 
 @pytest.mark.timeout(180)
-def test_30_fps_for_a_minute_arrive(probe, row):
+def test_node_processes_30_fps_for_a_minute(probe, row):
     with still() as node:
         load = drive(probe, node, 30, 60)
     row("node, 30 fps", *figures(load))
@@ -42,7 +42,7 @@ def test_30_fps_for_a_minute_arrive(probe, row):
 
 
 @pytest.mark.timeout(180)
-def test_pass_through_beside_it(probe, row):
+def test_pass_through_latency_for_comparison(probe, row):
     with passthrough() as node:
         load = drive(probe, node, 30, 60, Image, "/passthrough/mask")
     row("pass-through, 30 fps", *figures(load))
@@ -50,7 +50,7 @@ def test_pass_through_beside_it(probe, row):
 
 
 @pytest.mark.timeout(180)
-def test_60_fps_into_a_slow_network_stay_fresh(probe, row):
+def test_node_stays_fresh_at_60_fps_with_a_slow_network(probe, row):
     inference = 0.1
     with still(inference) as node:
         load = drive(probe, node, 60, 60)
@@ -61,7 +61,7 @@ def test_60_fps_into_a_slow_network_stay_fresh(probe, row):
 
 @pytest.fixture
 def clip(tmp_path):
-    """People walking if the demo's clip has been fetched, else rectangles that move."""
+    """Return the clip of the demo if it is there, otherwise write one of moving rectangles."""
     cached = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     path = os.path.join(cached, "kdc", "vtest.avi")
     if os.path.isfile(path):
@@ -69,15 +69,15 @@ def clip(tmp_path):
     path = str(tmp_path / "moving.avi")
     writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (640, 480))
     for k in range(200):
-        picture = np.full((480, 640, 3), 90, np.uint8)
-        cv2.rectangle(picture, (3 * k, 100), (3 * k + 60, 300), (30, 200, 120), -1)
-        writer.write(picture)
+        image = np.full((480, 640, 3), 90, np.uint8)
+        cv2.rectangle(image, (3 * k, 100), (3 * k + 60, 300), (30, 200, 120), -1)
+        writer.write(image)
     writer.release()
     return path
 
 
 @pytest.mark.timeout(SECONDS + 300)
-def test_the_real_network_keeps_its_memory_and_threads(probe, row, clip):
+def test_node_memory_and_threads_stay_constant(probe, row, clip):
     if not default_model().is_file():
         pytest.skip("no weights in kdc_core/weights")
     counts = {"persons": 0, "mask": 0, "overlay": 0}

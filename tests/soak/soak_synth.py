@@ -1,4 +1,4 @@
-"""Synthetic people in numbers: what their truth decodes to, and how many pictures a second."""
+"""Measure synthetic people: the accuracy of decoding their truth, and the rendering speed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kdc_lab.synth import SynthConfig
 from kdc_lab.synth.synthetic_stills import render_jpeg, write_stills
 
 CPU = SynthConfig(device="cpu")
-PICTURES, WARM_UP, PACED = 40, 8, 120
+IMAGES, WARM_UP, TIMED = 40, 8, 120
 
 
 @pytest.mark.timeout(900)
@@ -30,17 +30,17 @@ PICTURES, WARM_UP, PACED = 40, 8, 120
     ("change", "floors"),
     [({}, (0.91, 0.97)), ({"people": (1, 4)}, (0.95, 0.97)), ({"crowding": 1.0}, (0.69, 0.94))],
 )
-def test_fields_made_from_the_truth_decode_to_it(change, floors, tmp_path, row):
-    """People in front of one another measure the grid more than the truth: see the finer one."""
+def test_truth_survives_targets_and_decoder(change, floors, tmp_path, row):
+    """Overlapping people measure the resolution of the grid, as the finer one shows."""
     config = replace(CPU, **change)
-    made = write_stills(tmp_path, PICTURES, 5, config, [])
-    pictures = load(tmp_path / "images", tmp_path / "annotations.json")
+    made = write_stills(tmp_path, IMAGES, 5, config, [])
+    dataset = load(tmp_path / "images", tmp_path / "annotations.json")
     found = {}
     for longest in (640, 1280):
-        pipeline = Pipeline(GroundTruthEngine(pictures, ModelInfo(longest=longest)), EXACT)
-        result = found[longest] = predictions(pictures, pipeline).summary()
+        pipeline = Pipeline(GroundTruthEngine(dataset, ModelInfo(longest=longest)), EXACT)
+        result = found[longest] = predictions(dataset, pipeline).summary()
         row(
-            f"{PICTURES} pictures, {made['people']} people, {change or 'as by default'}, "
+            f"{IMAGES} images, {made['people']} people, {change or 'default settings'}, "
             f"longest side {longest}",
             f"mask AP {result['segm']['AP']}", f"keypoint AP {result['keypoints']['AP']}",
         )  # fmt: skip
@@ -51,16 +51,16 @@ def test_fields_made_from_the_truth_decode_to_it(change, floors, tmp_path, row):
 
 
 @pytest.mark.timeout(900)
-def test_pictures_a_second(row):
-    """480 x 360, five people each, two processes; the figure counts on two quiet cores."""
+def test_rendered_images_per_second(row):
+    """480 x 360 pixels, five people, two processes; the figure is valid on two idle cores."""
     five = replace(CPU, people=(5, 5))
     with contextlib.closing(Processes(2)) as processes:
         jobs = [processes.submit(render_jpeg, 0, five, [], index) for index in range(WARM_UP)]
         assert all(job.result() for job in jobs)
         load_before, start = os.getloadavg()[0], time.perf_counter()
-        jobs = [processes.submit(render_jpeg, 1, five, [], index) for index in range(PACED)]
+        jobs = [processes.submit(render_jpeg, 1, five, [], index) for index in range(TIMED)]
         people = sum(len(job.result()[0]) for job in jobs)
-        pace = PACED / (time.perf_counter() - start)
-    row(f"pictures a second, {people / PACED:.1f} people each, two processes",
+        pace = TIMED / (time.perf_counter() - start)
+    row(f"images per second, {people / TIMED:.1f} people each, two processes",
         f"{pace:.1f}", f"load before {load_before:.1f}")  # fmt: skip
-    assert people >= 4 * PACED
+    assert people >= 4 * TIMED

@@ -1,25 +1,23 @@
-"""Ten minutes of random events: no exception, flat memory, every id used once."""
+"""Track ten minutes of random events: no exception, flat memory, and each id used once."""
 
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="perfect fields are made by the training targets")
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.track.accidents import MOST, live  # noqa: E402
 
 SECONDS = float(os.environ.get("KDC_SOAK_SECONDS", "600"))
-GROWTH = 16  # MB from the first quarter to the last
+GROWTH = 16  # limit from the first to the last quarter, MB
 
 
 @pytest.mark.timeout(7200)
-def test_random_events_for_ten_minutes(row):
+def test_tracker_survives_ten_minutes_of_random_events(row):
     torch.set_num_threads(1)
     used: list[tuple[float, float]] = []
 

@@ -15,16 +15,18 @@ pytest.importorskip("pycocotools", reason="annotations need pycocotools")
 from kdc_lab.synth import SynthConfig, synthetic_stills  # noqa: E402
 from kdc_lab.training import synthetic_pool, train_config  # noqa: E402
 from kdc_lab.training import train as loop  # noqa: E402
-from kdc_lab.training.augment import AugmentConfig, draw  # noqa: E402
+from kdc_lab.training.augment import AugmentConfig, draw_plan  # noqa: E402
 from kdc_lab.training.augment_torch import make_batch  # noqa: E402
 from kdc_lab.training.coco_reader import LoadReport, read_coco  # noqa: E402
-from kdc_lab.training.data import Pack, Pool, mixed_order, order  # noqa: E402
-from kdc_lab.training.hardware import Site  # noqa: E402
+from kdc_lab.training.data import Pack, Pool, epoch_order, mixed_order  # noqa: E402
+from kdc_lab.training.hardware import DistributedContext  # noqa: E402
 from kdc_lab.training.train_config import TrainConfig  # noqa: E402
+from kdc_lab.training.training_step import load_batches  # noqa: E402
 from tests.synth import drawn_frames  # noqa: E402
 from tests.training_set import annotation, entry, write_set  # noqa: E402
 
-HERE = Site(torch.device("cpu"), bf16=False)
+pytestmark = pytest.mark.usefixtures("no_compiler")
+HERE = DistributedContext(torch.device("cpu"), bf16=False)
 AUGMENT = AugmentConfig(crop=64, longest=64)
 
 
@@ -72,29 +74,31 @@ def test_order_of_without_a_share_equals_order_of_real_images(real, cache):
     pool = synthetic_pool.open_pool(config, pack, None, [], HERE)
     assert len(pool) == len(pack.training()) == 5 and not pool.rendered
     for step in range(4):
-        assert np.array_equal(synthetic_pool.order_of(pool, step, config), order(5, 4, step, 3))
-    assert synthetic_pool.iterations(TrainConfig(batch=4, epochs=8), pool) == 10
+        assert np.array_equal(
+            synthetic_pool.step_indices(pool, step, config), epoch_order(5, 4, step, 3)
+        )
+    assert synthetic_pool.count_iterations(TrainConfig(batch=4, epochs=8), pool) == 10
 
 
 def test_iterations_count_epochs_of_real_or_of_rendered_images_alone(real, cache):
     pack, made = read(real), synthetic_pool.read_rendered(cache, LoadReport())
     mixed = synthetic_pool.open_pool(TrainConfig(batch=4, synth=0.5), pack, made, [], HERE)
     assert len(mixed) == 10
-    assert synthetic_pool.iterations(TrainConfig(batch=4, synth=0.5, epochs=8), mixed) == 20
+    assert synthetic_pool.count_iterations(TrainConfig(batch=4, synth=0.5, epochs=8), mixed) == 20
     alone = synthetic_pool.open_pool(TrainConfig(batch=4, synth=1.0), pack, made, [], HERE)
     assert len(alone) == alone.rendered == 5
-    assert synthetic_pool.iterations(TrainConfig(batch=5, synth=1.0, epochs=8), alone) == 8
+    assert synthetic_pool.count_iterations(TrainConfig(batch=5, synth=1.0, epochs=8), alone) == 8
 
 
 def test_live_pool_resumed_run_sees_the_same_images(real):
-    config = TrainConfig(batch=4, synth=0.5, synth_pictures=3, seed=5)
+    config = TrainConfig(batch=4, synth=0.5, synth_images=3, seed=5)
 
     def open_pool() -> synthetic_pool.LivePool:
         return synthetic_pool.open_pool(config, read(real), None, [], HERE)
 
     unbroken_pool, resumed = open_pool(), open_pool()
-    unbroken = [loop._batches(unbroken_pool, step, config, AUGMENT, HERE)[0] for step in range(4)]
-    batch = loop._batches(resumed, 3, config, AUGMENT, HERE)[0]
+    unbroken = [load_batches(unbroken_pool, step, config, AUGMENT, HERE)[0] for step in range(4)]
+    batch = load_batches(resumed, 3, config, AUGMENT, HERE)[0]
     for name in ("image", "owner", "ignore", "keypoints", "area", "mask_weight"):
         assert torch.equal(getattr(batch, name), getattr(unbroken[3], name))
     assert not torch.equal(unbroken[3].image, unbroken[2].image)
@@ -103,7 +107,7 @@ def test_live_pool_resumed_run_sees_the_same_images(real):
 
 
 def test_live_pool_renders_the_images_that_kdc_synth_writes(real, cache):
-    config = TrainConfig(synth=1.0, synth_pictures=5, seed=3)
+    config = TrainConfig(synth=1.0, synth_images=5, seed=3)
     live = synthetic_pool.open_pool(config, read(real), None, [], HERE)
     stored = Pool(synthetic_pool.read_rendered(cache, LoadReport()), HERE.device, resident=False)
     all_five = np.arange(5)
@@ -119,7 +123,7 @@ def test_read_rendered_pack_equals_folder(cache, tmp_path):
     pack = synthetic_pool.read_rendered(cache, report)
     pack.save(tmp_path / "pack.npz")
     again = synthetic_pool.read_rendered(tmp_path / "pack.npz", report)
-    assert (report.pictures, report.people) == (10, 20) and not report.problems
+    assert (report.images, report.people) == (10, 20) and not report.problems
     assert np.array_equal(again.jpeg, pack.jpeg) and np.array_equal(again.maps, pack.maps)
 
 
@@ -128,7 +132,7 @@ def test_open_pool_uses_negatives_as_backgrounds(real, tmp_path):
 
     (tmp_path / "empty").mkdir()
     cv2.imwrite(str(tmp_path / "empty" / "a.png"), np.full((40, 60, 3), (10, 20, 250), np.uint8))
-    config = TrainConfig(synth=1.0, synth_pictures=2)
+    config = TrainConfig(synth=1.0, synth_images=2)
     pool = synthetic_pool.open_pool(config, read(real), None, [tmp_path / "empty"], HERE)
     corner = pool.sources(np.arange(2)).image[:, :, :8, :8].float().mean(dim=(2, 3))
     assert torch.allclose(corner, torch.tensor([250.0, 20.0, 10.0]), atol=4)
@@ -145,7 +149,7 @@ def test_make_batch_pastes_rendered_people_in_front_of_real_ones(real, cache):
     ways = {(False, True): 0, (True, False): 0}  # rendered donor, rendered target
     for step in range(6):
         indices = mixed_order(first, 5, 0.5, 8, step, seed=0)
-        plan = draw(pool.labels(indices), np.random.default_rng(step), augment)
+        plan = draw_plan(pool.labels(indices), np.random.default_rng(step), augment)
         batch = make_batch(pool, indices, np.random.default_rng(step), augment)
         for target, donor, row in zip(
             plan.paste.sample, plan.paste.donor, plan.paste.row, strict=True
@@ -186,14 +190,14 @@ def test_train_command_refuses_wrong_arguments_in_one_line(real, cache, tmp_path
     common = ["--data", str(real), "--out", str(tmp_path / "run"), "--device", "cpu"]
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.png").touch()
-    with pytest.raises(ValueError, match="expected at least one usable picture, got none"):
+    with pytest.raises(ValueError, match="expected at least one usable image, got none"):
         loop.main(parser.parse_args(["--negatives", str(tmp_path / "broken"), *common[2:]]))
     for more, words in (
         (["--synth", "1.5"], "share from 0 to 1"),
         (["--synth-data", str(cache)], "--synth 0.3"),
         (["--synth", "0.5", "--synth-data", str(tmp_path / "none")], "no such annotation file"),
         (["--seed", "9" * 20], "--seed: expected a number from 0 to 2147483647"),
-        (["--synth", "0.5", "--synth-pictures", "0"], "number from 1 to 2147483647"),
+        (["--synth", "0.5", "--synth-images", "0"], "number from 1 to 2147483647"),
     ):
         with pytest.raises(ValueError, match=words) as error:
             loop.main(parser.parse_args([*common, *more]))

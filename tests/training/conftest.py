@@ -3,12 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from training_set import annotation, entry, write_set
+
+from tests.training_set import annotation, entry, write_set
 
 
 @pytest.fixture
 def small_set(tmp_path: Path) -> Path:
-    """Eight pictures with one or two people each; pictures 7 and 27 are for tuning."""
+    """Write eight images with one or two people each; images 7 and 27 are for tuning."""
     ids = [1, 2, 3, 4, 5, 6, 7, 27]
     labels = []
     for i in ids:

@@ -34,7 +34,9 @@ def gradients(run, conv: nn.Conv2d, x: torch.Tensor) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(("channels", "kernel", "stride", "padding", "height", "width"), CASES)
-def test_gradients_equal_autograd(channels, kernel, stride, padding, height, width, bias) -> None:
+def test_fast_depthwise_gradients_equal_autograd(
+    channels, kernel, stride, padding, height, width, bias
+) -> None:
     torch.manual_seed(0)
     conv = nn.Conv2d(channels, channels, kernel, stride, padding, groups=channels, bias=bias)
     x = torch.randn(2, channels, height, width).contiguous(memory_format=torch.channels_last)
@@ -45,7 +47,7 @@ def test_gradients_equal_autograd(channels, kernel, stride, padding, height, wid
         assert torch.allclose(ours, theirs, atol=1e-5), (ours - theirs).abs().max()
 
 
-def test_gradients_in_bfloat16_are_near_those_in_float32() -> None:
+def test_fast_depthwise_bfloat16_gradients_are_near_float32() -> None:
     torch.manual_seed(0)
     conv = nn.Conv2d(8, 8, 5, 1, 2, groups=8, bias=False)
     x = torch.randn(2, 8, 12, 12)
@@ -71,7 +73,7 @@ def test_gradients_in_bfloat16_are_near_those_in_float32() -> None:
         nn.ReLU(),
     ],
 )
-def test_other_layers_stay_as_they_are(conv: nn.Module) -> None:
+def test_is_slow_is_false_for_other_layers(conv: nn.Module) -> None:
     assert not is_slow(conv)
 
 
@@ -84,7 +86,7 @@ def network() -> nn.Sequential:
     )
 
 
-def test_a_network_keeps_its_names_weights_and_answers(monkeypatch) -> None:
+def test_use_fast_depthwise_keeps_names_weights_and_outputs(monkeypatch) -> None:
     monkeypatch.setattr(depthwise, "can_compile", lambda: True)
     monkeypatch.setattr(depthwise.torch, "compile", lambda function, **_: function)
     net = network()
@@ -99,7 +101,7 @@ def test_a_network_keeps_its_names_weights_and_answers(monkeypatch) -> None:
         assert torch.allclose(ours.grad, theirs.grad, atol=1e-5)
 
 
-def test_without_a_compiler_nothing_changes(monkeypatch) -> None:
+def test_use_fast_depthwise_without_compiler_changes_nothing(monkeypatch) -> None:
     def broken(*_, **__):
         raise RuntimeError("no compiler")
 

@@ -1,4 +1,4 @@
-"""Training on from an exported file: the same network, with batch norms that can be trained."""
+"""Test training from an exported file: the same network, with trainable batch norms."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch")
 onnx = pytest.importorskip("onnx", reason="exported files need onnx")
 
-from networks import as_if_trained  # noqa: E402
-
 from kdc_core.engines.precision import to_int8_for_cpu  # noqa: E402
 from kdc_core.network.model import Inference, KdcNet, for_inference, preset  # noqa: E402
 from kdc_lab.convert.from_onnx import _convolutions, _module_name, read_exported  # noqa: E402
 from kdc_lab.convert.to_onnx import export, export_network, largest_difference  # noqa: E402
 from kdc_lab.training import train as loop  # noqa: E402
-from kdc_lab.training.init_from_onnx import normalise, starting_network  # noqa: E402
+from kdc_lab.training.init_from_onnx import fill_norm_statistics, network_from_export  # noqa: E402
 from kdc_lab.training.pack import read_all  # noqa: E402
 from kdc_lab.training.train_config import TrainConfig  # noqa: E402
+from tests.networks import as_if_trained  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("no_compiler")
 
 
 def write(folder: Path, name: str) -> Path:
-    """A network as if trained, in a file."""
+    """Write a network that looks trained; return its path."""
     torch.manual_seed(0)
     net = KdcNet(for_inference(preset(name))).eval()
     as_if_trained(net)
@@ -38,14 +39,14 @@ def exported(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("name", ["lite", "lite-movenet", "base"])
-def test_the_network_of_a_file_answers_as_the_file(name, exported, tmp_path):
+def test_network_from_export_has_the_outputs_of_the_file(name, exported, tmp_path):
     path = exported if name == "lite" else write(tmp_path, name)
-    net = starting_network(path, name)
+    net = network_from_export(path, name)
     assert largest_difference(Inference(net).eval(), path) <= 1e-4
     images = [torch.rand(4, 3, 64, 64) * 255 for _ in range(3)]
-    normalise(net, images)
+    fill_norm_statistics(net, images)
     assert largest_difference(Inference(net).eval(), path) <= 1e-4
-    # what training sees, with a batch's own statistics, is the network of the file as well
+    # the training mode, with the statistics of a batch, gives the outputs of the file as well
     net.eval()
     with torch.no_grad():
         whole = torch.cat(images)
@@ -54,7 +55,7 @@ def test_the_network_of_a_file_answers_as_the_file(name, exported, tmp_path):
         assert (a - b).abs().mean() < 0.05 * (a - a.mean()).abs().mean()
 
 
-def test_a_file_becomes_one_with_another_number_of_octaves(exported, tmp_path):
+def test_export_changes_the_number_of_scales(exported, tmp_path):
     out = tmp_path / "three.onnx"
     assert export(exported, out, 256, octaves=3) <= 1e-4
     _, info = read_exported(out)
@@ -65,15 +66,17 @@ def test_a_file_becomes_one_with_another_number_of_octaves(exported, tmp_path):
         assert all(map(torch.equal, weights, after[conv]))  # bit for bit
 
 
-def test_training_goes_on_from_a_file(exported, small_set, tmp_path, monkeypatch):
+def test_train_starts_from_an_exported_file(exported, small_set, tmp_path, monkeypatch):
     pack, _ = read_all([small_set], [], [])
-    tiny = {"crop": 64, "longest": 64, "batch": 4, "log_every": 1, "picture_every": 1000}
+    tiny = {"crop": 64, "longest": 64, "batch": 4, "log_every": 1, "image_every": 1000}
     run = TrainConfig(out=str(tmp_path / "run"), init=str(exported), iterations=1, **tiny)
-    read, seen = loop.normalise, []
-    monkeypatch.setattr(loop, "normalise", lambda net, images: seen.append(read(net, images)))
+    read, seen = loop.fill_norm_statistics, []
+    monkeypatch.setattr(
+        loop, "fill_norm_statistics", lambda net, images: seen.append(read(net, images))
+    )
     loop.train(run, pack)
     loop.train(replace(run, iterations=2), pack, resume=True)
-    assert len(seen) == 1  # a run that goes on has its own statistics
+    assert len(seen) == 1  # a resumed run has its own statistics
 
 
 @pytest.mark.parametrize(
@@ -84,15 +87,15 @@ def test_training_goes_on_from_a_file(exported, small_set, tmp_path, monkeypatch
         ("/net/heads/inside/inside.0/inside.0.1/inside.0.1.0_1/Conv", "heads.inside.0.1.0"),
     ],
 )
-def test_names_of_nodes(node, module):
+def test_module_name_of_a_node(node, module):
     assert _module_name(node) == module
 
 
-def test_files_that_are_no_start_are_one_line_errors(exported, tmp_path):
+def test_read_exported_refuses_wrong_files_in_one_line(exported, tmp_path):
     with pytest.raises(ValueError, match="does not exist"):
         read_exported(tmp_path / "none.onnx")
     with pytest.raises(ValueError, match="preset base, got one of lite"):
-        starting_network(exported, "base")
+        network_from_export(exported, "base")
     int8 = tmp_path / "int8.onnx"
     int8.write_bytes(to_int8_for_cpu(exported, [torch.zeros(1, 3, 64, 64).numpy()]))
     with pytest.raises(ValueError, match="quantised"):

@@ -1,4 +1,4 @@
-"""What a training process asks of the machine."""
+"""Test the memory settings of a training process."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ def faults(how: str) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
-def test_freed_memory_is_not_cleared_again() -> None:
+def test_keep_freed_memory_avoids_page_faults() -> None:
     # 20 maps of 64 MiB: at least 20 * 32 faults with huge pages, 20 * 16,384 without
     assert faults("given back") >= 640
     assert faults("kept") < 64

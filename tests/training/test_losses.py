@@ -1,4 +1,4 @@
-"""Losses at known fields: near zero where exact, larger where shifted, silent where unknown."""
+"""Test losses at known fields: near zero if exact, larger if shifted, zero gradient if unknown."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from batches import two_masks  # noqa: E402
-
 from kdc_core.config import ModelInfo  # noqa: E402
 from kdc_core.skeleton import CENTRE, CHANNELS, A, channel_slices  # noqa: E402
 from kdc_lab.training.batch import Batch  # noqa: E402
 from kdc_lab.training.losses import Loss, LossConfig, draw_centroids, lovasz_hinge  # noqa: E402
 from kdc_lab.training.targets import make_targets  # noqa: E402
+from tests.batches import two_masks  # noqa: E402
 
 INFO = ModelInfo()  # stride 8, seg_stride 2, R = 16
 WHERE = channel_slices()
@@ -61,7 +60,7 @@ def losses(fields: torch.Tensor, seg: torch.Tensor, config: LossConfig = STILL) 
     return {"total": total.item()} | {name: part.item() for name, part in parts.items()}
 
 
-def test_exact_fields_cost_next_to_nothing() -> None:
+def test_loss_is_near_zero_for_exact_fields() -> None:
     parts = losses(*exact_logits(two_people()))
     for name in ("short", "mid", "anchor", "phi", "sigma_variance", "sigma_range"):
         assert parts[name] < 1e-3, name
@@ -69,7 +68,7 @@ def test_exact_fields_cost_next_to_nothing() -> None:
         assert parts[name] < 2e-3, name
 
 
-def test_dice_counts_people_not_pixels() -> None:
+def test_dice_term_counts_people_not_pixels() -> None:
     batch = two_people()
     targets = make_targets(batch, INFO)
     fields, seg = exact_logits(batch)
@@ -85,7 +84,7 @@ def test_dice_counts_people_not_pixels() -> None:
     assert costs == pytest.approx([0.5, 0.5], abs=0.06)
 
 
-def test_pseudo_masks_have_less_of_a_say() -> None:
+def test_loss_weights_pseudo_masks_less() -> None:
     batch = dataclasses.replace(two_people(), mask_weight=torch.tensor([[1.0, 0.9]]))
     fields, seg = exact_logits(batch)
     costs = []
@@ -97,7 +96,7 @@ def test_pseudo_masks_have_less_of_a_say() -> None:
     assert costs == pytest.approx([1 / 1.27, 0.27 / 1.27], abs=0.06)
 
 
-def test_boxes_hold_a_mask_and_one_cell_around() -> None:
+def test_targets_box_holds_a_mask_and_one_cell_around() -> None:
     owner = torch.zeros(1, 64, 64, dtype=torch.uint8)
     owner[0, 16:24, 8:40] = 1
     owner[0, 0:64, 56:64] = 2
@@ -115,7 +114,7 @@ def test_boxes_hold_a_mask_and_one_cell_around() -> None:
     [("short", {"short"}), ("mid", {"mid"}), ("anchor", {"anchor", "phi"}),
      ("log_sigma", {"sigma_range", "phi"}), ("heat", {"heat"}), ("vis", {"vis"})],
 )  # fmt: skip
-def test_a_wrong_head_costs_in_its_own_terms_only(head: str, terms: set[str]) -> None:
+def test_loss_wrong_head_raises_only_its_terms(head: str, terms: set[str]) -> None:
     fields, seg = exact_logits(two_people())
     before = losses(fields, seg)
     shifted = fields.clone()
@@ -140,7 +139,7 @@ def test_offset_terms_have_known_values() -> None:
     assert parts["anchor"] == pytest.approx(16 / 2048**0.5, abs=1e-4)
 
 
-def test_large_and_small_people_weigh_the_same_in_the_anchor_term() -> None:
+def test_anchor_term_weighs_large_and_small_people_equally() -> None:
     batch = two_people()
     owner = batch.owner.clone()
     owner[0, 40:, 72:] = 0  # person 1 keeps a quarter of its pixels
@@ -156,7 +155,7 @@ def test_large_and_small_people_weigh_the_same_in_the_anchor_term() -> None:
     assert found[0] == pytest.approx(16 / 2048**0.5, rel=1e-4)
 
 
-def test_unannotated_anchors_get_zero_gradient() -> None:
+def test_loss_gradient_is_zero_for_unannotated_anchors() -> None:
     fields, seg = exact_logits(two_people())
     fields = (fields + 0.3).requires_grad_()
     config = LossConfig(centre_only=0.0, single_keypoint=0.0)
@@ -169,7 +168,7 @@ def test_unannotated_anchors_get_zero_gradient() -> None:
     assert nose.abs().sum() == 0
 
 
-def test_gradients_are_finite_and_reach_every_head() -> None:
+def test_loss_gradients_are_finite_and_reach_every_head() -> None:
     torch.manual_seed(1)
     fields = torch.randn(1, CHANNELS, 16, 16, requires_grad=True)
     seg = torch.randn(1, 1, 64, 64, requires_grad=True)
@@ -186,7 +185,7 @@ def test_gradients_are_finite_and_reach_every_head() -> None:
 
 
 @pytest.mark.parametrize("people", [0, 3])
-def test_batches_without_people_or_masks_are_finite(people: int) -> None:
+def test_loss_is_finite_without_people_or_masks(people: int) -> None:
     batch = nobody()
     if people:
         batch = dataclasses.replace(
@@ -203,7 +202,7 @@ def test_batches_without_people_or_masks_are_finite(people: int) -> None:
     assert parts["seg"].item() == pytest.approx(0.6931, abs=1e-4)
 
 
-def test_unknown_regions_have_no_gradient() -> None:
+def test_loss_gradient_is_zero_in_unknown_regions() -> None:
     batch = two_people()
     ignored = dataclasses.replace(batch, ignore=torch.full_like(batch.ignore, 3))
     fields = torch.zeros(1, CHANNELS, 16, 16, requires_grad=True)
@@ -215,7 +214,7 @@ def test_unknown_regions_have_no_gradient() -> None:
     assert seg.grad.abs().sum() == 0
 
 
-def test_hidden_keypoints_count_double() -> None:
+def test_heat_term_counts_hidden_keypoints_twice() -> None:
     fields = torch.zeros(1, CHANNELS, 16, 16, requires_grad=True)
     Loss(INFO)(fields, torch.zeros(1, 1, 64, 64), two_people())[0].backward()
     heat = fields.grad[0, WHERE["heat"]]
@@ -224,7 +223,7 @@ def test_hidden_keypoints_count_double() -> None:
     assert torch.allclose(hidden.mean(), 2 * visible.mean(), rtol=1e-5)
 
 
-def test_autocast_does_not_change_the_loss() -> None:
+def test_loss_is_equal_under_autocast() -> None:
     torch.manual_seed(2)
     fields, seg = torch.randn(1, CHANNELS, 16, 16), torch.randn(1, 1, 64, 64)
     plain = losses(fields, seg)
@@ -232,7 +231,7 @@ def test_autocast_does_not_change_the_loss() -> None:
         assert losses(fields, seg) == plain
 
 
-def test_phi_prefers_pixels_that_point_at_their_own_centroid() -> None:
+def test_phi_terms_prefer_pixels_that_point_at_their_centroid() -> None:
     fields, seg = exact_logits(two_people())
     swapped = fields.clone()
     owner = make_targets(two_people(), INFO).owner[0]
@@ -253,7 +252,7 @@ def test_lovasz_hinge_of_hard_decisions_is_twice_the_jaccard_loss() -> None:
     assert lovasz_hinge(2 * label - 1, label, counted).tolist() == [0.0]
 
 
-def test_centroids_are_drawn_as_stated() -> None:
+def test_draw_centroids_frequencies() -> None:
     generator = torch.Generator().manual_seed(5)
     known = torch.zeros(1, 20000, A)
     known[..., [NOSE, RIGHT_SHOULDER, CENTRE]] = 1
@@ -273,13 +272,13 @@ def test_centroids_are_drawn_as_stated() -> None:
     assert hidden.float().mean().item() == pytest.approx(0.25 / 6 + 0.126, abs=0.01)
 
 
-def test_the_same_generator_gives_the_same_loss() -> None:
+def test_loss_is_determined_by_the_generator() -> None:
     torch.manual_seed(2)
     fields, seg = torch.randn(1, CHANNELS, 16, 16), torch.randn(1, 1, 64, 64)
     assert losses(fields, seg, LossConfig()) == losses(fields, seg, LossConfig())
 
 
-def test_nothing_waits_for_the_device() -> None:
+def test_loss_never_synchronises_with_the_device() -> None:
     # meta tensors have shapes and no values: reading one, as a synchronisation would, raises
     batch = two_people().to("meta")
     fields = torch.zeros(1, CHANNELS, 16, 16, device="meta", requires_grad=True)
@@ -289,7 +288,7 @@ def test_nothing_waits_for_the_device() -> None:
     assert fields.grad.shape == fields.shape
 
 
-def test_a_step_takes_seconds_at_most(capsys: pytest.CaptureFixture[str]) -> None:
+def test_loss_takes_seconds_at_most(capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(0)
     b, people, side = 8, 20, 512
     owner = torch.zeros(b, side, side, dtype=torch.uint8)

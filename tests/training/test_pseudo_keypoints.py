@@ -1,4 +1,4 @@
-"""Pseudo keypoints: decoding of heatmaps, who gets them, and where they are written."""
+"""Test pseudo keypoints: decoding of heatmaps, the people that get them, and the file."""
 
 from __future__ import annotations
 
@@ -63,5 +63,5 @@ def test_main_adds_pseudo_keypoints_and_leaves_human_ones(tmp_path, monkeypatch)
     assert first == json.loads(path.read_text())["annotations"][0]
     assert second["keypoints_pseudo"][:3] == pytest.approx([*labels[1]["bbox"][:2], 0.8], abs=0.01)
     assert not any(second["keypoints"])
-    with pytest.raises(InputError, match="another file"):
+    with pytest.raises(InputError, match="are the same file"):
         pseudo_keypoints.main([*command, str(path)])

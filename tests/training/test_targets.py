@@ -1,4 +1,4 @@
-"""Targets of two hand-made people, held against numbers worked out on paper."""
+"""Test the targets of two hand-made people against numbers worked out on paper."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from batches import two_masks  # noqa: E402
-
 from kdc_core.config import DecodeConfig, ModelInfo  # noqa: E402
 from kdc_core.decode import decode  # noqa: E402
 from kdc_core.letterbox import Letterbox  # noqa: E402
 from kdc_core.skeleton import CENTRE, DIRECTED  # noqa: E402
 from kdc_lab.training.batch import OVERLAP, POSE_UNKNOWN, SEG_UNKNOWN, Batch  # noqa: E402
 from kdc_lab.training.targets import coverage, make_targets, oracle_fields  # noqa: E402
+from tests.batches import two_masks  # noqa: E402
 
 INFO = ModelInfo()  # stride 8, seg_stride 2, R = 16
 NOSE, LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP = 0, 5, 6, 11
@@ -49,7 +48,7 @@ def test_short_at_a_known_cell() -> None:
     assert targets.short[0, LEFT_SHOULDER, :, 2, 2].tolist() == [0.28125, 0.03125]
 
 
-def test_disk_has_the_cells_within_the_radius() -> None:
+def test_heat_disk_has_the_cells_within_the_radius() -> None:
     # |(3.5 + 8 i, 3.5 + 8 j) - (24, 60)| <= 16 holds for 13 cells
     targets = make_targets(two_people(), INFO)
     cells = 3.5 + 8 * np.arange(16)
@@ -58,7 +57,7 @@ def test_disk_has_the_cells_within_the_radius() -> None:
     assert expected.sum() == 13
 
 
-def test_overlapping_disks_belong_to_the_nearest_keypoint() -> None:
+def test_heat_overlapping_disks_belong_to_the_nearest_keypoint() -> None:
     # right shoulders at x = 56 and 72: columns 7 (59.5) and 8 (67.5) lie on either side of 64
     targets = make_targets(two_people(), INFO)
     assert targets.short[0, RIGHT_SHOULDER, :, 4, 7].tolist() == [-0.21875, 0.28125]
@@ -68,7 +67,7 @@ def test_overlapping_disks_belong_to_the_nearest_keypoint() -> None:
     assert targets.vis_weight[0, RIGHT_SHOULDER, 4, 7:9].tolist() == [1, 1]
 
 
-def test_mid_leads_to_the_same_person_or_is_ignored() -> None:
+def test_mid_points_to_the_same_person_or_is_ignored() -> None:
     targets = make_targets(two_people(), INFO)
     to_hip = DIRECTED.index((LEFT_SHOULDER, LEFT_HIP))
     assert targets.mid_weight[0, to_hip, 2, 2] == 1
@@ -98,7 +97,7 @@ def test_centre_is_the_mean_of_the_pixels() -> None:
     assert cover[0, 1, 3, 4] == (owner[0, 24:32, 32:40] == 2).float().mean()
 
 
-def test_tiny_masks_have_no_centre() -> None:
+def test_centre_is_missing_for_tiny_masks() -> None:
     batch = two_people()
     owner = batch.owner.clone()
     owner[owner == 2] = 0
@@ -108,7 +107,7 @@ def test_tiny_masks_have_no_centre() -> None:
     assert targets.points[0, 1, CENTRE].tolist() == [0, 0]
 
 
-def test_unannotated_keypoints_get_no_anchor_weight_and_are_not_pulled_to_zero() -> None:
+def test_anchor_unannotated_keypoints_have_no_weight() -> None:
     targets = make_targets(two_people(), INFO)
     mine = targets.owner[0] == 0
     known = targets.anchor_known[0, :, mine]  # (18, cells)
@@ -130,7 +129,7 @@ def test_owner_reaches_one_cell_beyond_the_border() -> None:
     assert targets.owner_weight[0, 5, 0:3].tolist() == [0, 1, 1]
 
 
-def test_cells_where_masks_overlap_count_for_nobody() -> None:
+def test_owner_weight_is_zero_where_masks_overlap() -> None:
     batch = two_people()
     owner = batch.owner.clone()
     owner[0, 32:48, 32:48] = OVERLAP
@@ -141,7 +140,7 @@ def test_cells_where_masks_overlap_count_for_nobody() -> None:
     assert targets.seg_weight[0, 0, 16:24, 16:24].min() == 1
 
 
-def test_labelled_keypoints_win_over_unknown_poses() -> None:
+def test_heat_labelled_keypoints_count_in_unknown_poses() -> None:
     targets = make_targets(with_ignore(two_people(), POSE_UNKNOWN), INFO)
     disk = targets.heat > 0
     assert targets.heat_weight[disk].min() == 1
@@ -162,7 +161,7 @@ def test_unknown_masks_hide_seg_and_centre_only() -> None:
     assert targets.heat_weight[0, NOSE].min() == 1
 
 
-def test_people_with_an_unknown_mask_have_a_pose_but_no_centre() -> None:
+def test_unknown_mask_keeps_the_pose_but_not_the_centre() -> None:
     batch = dataclasses.replace(two_people(), mask_weight=torch.tensor([[1.0, 0.0]]))
     targets = make_targets(batch, INFO)
     assert targets.heat[0, NOSE].sum() > 0
@@ -170,7 +169,7 @@ def test_people_with_an_unknown_mask_have_a_pose_but_no_centre() -> None:
     assert targets.owner_weight[targets.owner == 1].max() == 0
 
 
-def test_pseudo_masks_count_by_their_confidence() -> None:
+def test_seg_weight_follows_pseudo_mask_confidence() -> None:
     batch = dataclasses.replace(two_people(), mask_weight=torch.tensor([[1.0, 0.5]]))
     targets = make_targets(batch, INFO)
     assert targets.seg_weight[0, 0, 20, 40] == 0.5 and targets.seg_weight[0, 0, 20, 10] == 1
@@ -187,7 +186,7 @@ def test_seg_is_the_share_of_the_cell() -> None:
     assert targets.seg.sum() == (2 * 32 * 64 - 1) / 4
 
 
-def test_nobody_at_all() -> None:
+def test_targets_without_people() -> None:
     batch = two_people()
     empty = Batch(
         image=batch.image, owner=torch.zeros_like(batch.owner), ignore=batch.ignore,
@@ -200,7 +199,7 @@ def test_nobody_at_all() -> None:
         assert torch.isfinite(getattr(targets, field.name)).all(), field.name
 
 
-def test_rows_of_absent_people_change_nothing() -> None:
+def test_targets_ignore_rows_of_absent_people() -> None:
     batch = two_people()
     padded = dataclasses.replace(
         batch,
@@ -213,7 +212,7 @@ def test_rows_of_absent_people_change_nothing() -> None:
         assert torch.equal(getattr(one, name), getattr(other, name)), name
 
 
-def test_wrong_picture_size_is_an_error() -> None:
+def test_make_targets_refuses_other_image_sizes() -> None:
     batch = two_people()
     cut = dataclasses.replace(
         batch, image=batch.image[..., :100], owner=batch.owner[..., :100],
@@ -223,7 +222,7 @@ def test_wrong_picture_size_is_an_error() -> None:
         make_targets(cut, INFO)
 
 
-def test_oracle_fields_decode_to_the_people_they_were_made_of() -> None:
+def test_oracle_fields_decode_to_their_people() -> None:
     people = decode(
         oracle_fields(apart(), INFO, Letterbox.fit((128, 128), 128, 64)), DecodeConfig()
     )
@@ -239,7 +238,7 @@ def test_oracle_fields_decode_to_the_people_they_were_made_of() -> None:
         assert np.abs(gap).max() < 0.1  # pixels
 
 
-def test_oracle_fields_say_what_the_targets_say() -> None:
+def test_oracle_fields_equal_the_targets() -> None:
     letterbox = Letterbox.fit((128, 128), 128, 64)
     fields = oracle_fields(two_people(), INFO, letterbox)
     assert fields.stride == 8 and fields.seg.shape == (64, 64)
@@ -249,19 +248,19 @@ def test_oracle_fields_say_what_the_targets_say() -> None:
     at = 3.5 + 8 * np.array([2, 5]) + 16 * fields.anchor[CENTRE, :, 5, 2]
     assert at.tolist() == [31.5, 47.5]
     assert fields.log_sigma[5, 2] == pytest.approx(np.log(0.212 * 2048**0.5 / 16), abs=1e-6)
-    # what is not annotated is not "here"
+    # an unannotated anchor does not point at its own cell
     unknown = two_people().keypoints[0, 0, :, 2] == 0
     assert unknown.any()
     towards = fields.anchor[:17][unknown, :, 5, 2]
     assert (towards == fields.anchor[CENTRE, :, 5, 2]).all()
-    with pytest.raises(ValueError, match="batch of one picture"):
+    with pytest.raises(ValueError, match="batch of one image"):
         batch = two_people()
         pair = {f.name: getattr(batch, f.name).repeat_interleave(2, 0)
                 for f in dataclasses.fields(batch)}  # fmt: skip
         oracle_fields(Batch(**pair), INFO, letterbox)
 
 
-def test_pseudo_keypoints_have_their_weight_and_no_visibility() -> None:
+def test_pseudo_keypoints_have_weight_but_no_visibility() -> None:
     batch = two_masks((0, LEFT_SHOULDER, 24, 20, 2), (1, NOSE, 88, 100, 0.25))
     plain = make_targets(two_masks((0, LEFT_SHOULDER, 24, 20, 2), (1, NOSE, 88, 100, 2)), INFO)
     targets = make_targets(batch, INFO)
@@ -275,7 +274,7 @@ def test_pseudo_keypoints_have_their_weight_and_no_visibility() -> None:
     assert targets.heat_weight[0, LEFT_SHOULDER].min() == 1  # of a person's keypoint
 
 
-def test_anchors_of_human_labels_weigh_one_where_the_mask_is_pseudo() -> None:
+def test_anchor_human_keypoints_weigh_one_on_a_pseudo_mask() -> None:
     batch = dataclasses.replace(two_people(), mask_weight=torch.tensor([[1.0, 0.5]]))
     targets = make_targets(batch, INFO)
     assert targets.anchor_known[0, CENTRE][targets.owner[0] == 1].unique().tolist() == [1.0]
