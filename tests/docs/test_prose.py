@@ -17,8 +17,8 @@ from tests.docs.site import hooks
 
 ROOT = Path(__file__).parents[2]
 #: packages whose docstrings and errors are checked
-DOCSTRINGS: tuple[str, ...] = ()
-ERRORS: tuple[str, ...] = ()
+DOCSTRINGS: tuple[str, ...] = ("kdc_lab/synth", "kdc_lab/training")
+ERRORS: tuple[str, ...] = ("kdc_lab/synth", "kdc_lab/training")
 HELP: tuple[str, ...] = ()
 #: pattern, what to write instead
 RULES = (
