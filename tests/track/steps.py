@@ -17,7 +17,7 @@ from kdc_core.track.step import Step
 from kdc_core.track.tracks import Tracks
 from kdc_core.track.update import spawn
 from kdc_core.types import Centroids, Fields, Phase, Poses
-from kdc_lab.evaluate.composed_clips import STANDING
+from kdc_lab.synth import STANDING
 
 GRID = (30, 40)  # cells of 8 pixels: an image of 320 x 240
 STRIDE = 8

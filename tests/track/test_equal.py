@@ -13,7 +13,7 @@ from kdc_core.track import PixelConfig
 from kdc_core.track.observation import Cells
 from kdc_core.track.pixel_prior import REACH, SIDE, PixelPrior
 from kdc_core.track.requery import track_phi
-from tools.gpu_check.crowd_fields import crowd, static
+from tools.gpu_check.crowd_fields import crowd, noise_fields
 
 PEOPLE = st.integers(1, 7)
 SEEDS = st.integers(0, 2**31)
@@ -84,7 +84,7 @@ def read(labels, x, y) -> np.ndarray:
 @settings(max_examples=12, deadline=None)
 def test_track_phi_equals_plain_rules(people, seed, noise, seen):
     rng = np.random.default_rng(seed)
-    fields, poses = (static if noise else crowd)(people, rng, *SIZE)
+    fields, poses = (noise_fields if noise else crowd)(people, rng, *SIZE)
     at = np.flatnonzero(rng.random(fields.log_sigma.size) < 0.6)
     cells = Cells(at, grid(fields).reshape(-1, 2)[at].T, at, fields.log_sigma.shape, fields.stride)
     xy = np.concatenate([poses.xy, poses.xy[:, :1]], axis=1).astype(float)

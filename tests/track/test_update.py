@@ -109,10 +109,11 @@ def test_predict_tracks_by_hand():
     one = tracks(observation((160, 180)))
     one.motion.velocity[:] = 10.0, -20.0
     scale = one.body.scale[0]
-    after = predict_tracks(one, step(dt=0.5)).motion
+    config = TrackConfig(motion=MotionConfig(limb_agility=3.0, body_agility=0.6))
+    after = predict_tracks(one, step(dt=0.5, config=config)).motion
     np.testing.assert_allclose(after.xy - one.motion.xy, [[[5, -10]] * POINTS], atol=1e-9)
     gained = after.variance[0, :, 2] - one.motion.variance[0, :, 2]
-    np.testing.assert_allclose(gained[:A], (2.0 * scale) ** 2 * 0.5)
+    np.testing.assert_allclose(gained[:A], (3.0 * scale) ** 2 * 0.5)
     np.testing.assert_allclose(gained[BODY], (0.6 * scale) ** 2 * 0.5)
 
 
@@ -302,6 +303,15 @@ def test_requery_cells_must_point_at_the_track(miss, found):
     assert got.share.tolist() == [1.0 if found else 0.0]
     anchors = seen.poses.xy if found else one.motion.xy[:, :A]
     np.testing.assert_allclose(got.xy, anchors, atol=1e-2)
+
+
+def test_requery_tracks_without_weights_use_their_centre():
+    seen = observation((60, 180), (260, 180))
+    two = tracks(seen)
+    two.visibility.weight[0] = 0.0
+    two.motion.xy[0, :CENTRE] += 12.0  # only the CENTRE is where the cells point
+    got = requery(pointing(seen), seen.cells, two, two[:0], None, PixelConfig())
+    np.testing.assert_allclose(got.share, [1.0, 1.0], rtol=0.05)
 
 
 def test_requery_cells_go_to_the_best_of_two_tracks():
@@ -521,6 +531,19 @@ def test_update_visibility_hysteresis(state_on, value, above, on):
     assert after.on.tolist() == [[on] * K]
 
 
+def test_update_visibility_averages_and_fades_by_hand():
+    config = VisibilityConfig(average_time=0.2, fade=0.1)
+    state = v.initial_visibility(np.full((1, A), 0.8), config)
+    confidence = np.full((1, A), 0.9)
+    after = v.update_visibility(state, confidence, np.zeros((1, A, 2)), 0.05, config)
+    value = 0.8 + 0.1 * (1 - np.exp(-0.25))
+    np.testing.assert_allclose(after.value, value)
+    np.testing.assert_allclose(after.above, 0.05)
+    rate = 1 - np.exp(-0.5)
+    np.testing.assert_allclose(after.weight[0, :K], 0.8 + rate * (value - 0.8))
+    np.testing.assert_allclose(after.weight[0, CENTRE], 16 * (0.8 + rate * 0.1))
+
+
 def test_initial_visibility_by_hand():
     confidence = np.full((2, A), 0.47)
     confidence[0, [3, 8]] = 0.5, 0.6
@@ -604,6 +627,11 @@ def test_common_shift_must_explain_two_people():
     one_moved.motion.xy[0] -= 30.0
     one_moved.motion.xy[1] += 100.0
     assert not common_shift(one_moved, seen).any()
+    four = observation((40, 180), (110, 190), (190, 170), (280, 180))
+    panned = tracks(four)
+    panned.motion.xy[:] -= (30.0, -12.0)
+    panned.motion.xy[1] += (47.0, 9.0)  # walks on its own
+    np.testing.assert_allclose(common_shift(panned, four), (30, -12), rtol=1e-4)
     near = tracks(seen)
     near.motion.xy[:] -= 5.0  # well within the predictions' error
     assert not common_shift(near, seen).any()
@@ -642,6 +670,15 @@ def test_describe_upper_and_lower_halves():
         image, letterbox, STRIDE, seen.cells.at, np.full(len(seen.cells.at), -1), seen.poses
     )
     assert np.isnan(none).all()
+
+
+def test_describe_ignores_cells_in_the_padding():
+    seen = observation((160, 180))
+    letterbox = Letterbox.fit((308, 232), 308, 16)  # in an input of 320 x 240
+    assert letterbox.input_size == SIZE
+    image, at = np.full((232, 308, 3), 90, np.uint8), np.arange(1200)
+    found = appearance.describe(image, letterbox, STRIDE, at, np.zeros(1200, int), seen.poses)
+    assert np.isfinite(found).all() and found.shape == (1, 2, 24)
 
 
 @pytest.mark.parametrize(("cells", "known"), [(5, False), (6, True)])
