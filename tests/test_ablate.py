@@ -114,12 +114,12 @@ def crowdpose(file: Path, scenes) -> None:
     )
 
 
-def test_coco_is_read_as_it_is(coco):
+def test_load_reads_coco_unchanged(coco):
     dataset, kind = coco_variants.load(*coco)
     assert kind == "COCO" and dataset.people == load(*coco).people
 
 
-def test_a_subset_as_pose2seg_makes_them(coco, tmp_path):
+def test_load_reads_subsets_of_pose2seg(coco, tmp_path):
     """COCO without info, licences and areas' small people; categories with keypoint names."""
     content = json.loads(coco[1].read_text())
     content["categories"][0] |= {"keypoints": list(KEYPOINTS), "supercategory": "person"}
@@ -131,7 +131,7 @@ def test_a_subset_as_pose2seg_makes_them(coco, tmp_path):
     assert [len(people) for people in dataset.people.values()] == [1, 1, 0]
 
 
-def test_ochuman_keypoints_masks_and_boxes_arrive_where_they_were(coco, scenes, tmp_path):
+def test_load_converts_ochuman(coco, scenes, tmp_path):
     file = tmp_path / "ochuman.json"
     ochuman(file, scenes)
     dataset, kind = coco_variants.load(coco[0], file)
@@ -150,7 +150,7 @@ def test_ochuman_keypoints_masks_and_boxes_arrive_where_they_were(coco, scenes, 
             assert entry["bbox"] == annotation(scene, person)["bbox"]
 
 
-def test_crowdpose_keypoints_arrive_by_name_and_masks_are_unknown(coco, scenes, tmp_path):
+def test_load_converts_crowdpose(coco, scenes, tmp_path):
     file = tmp_path / "crowdpose_val.json"
     crowdpose(file, scenes)
     dataset, kind = coco_variants.load(coco[0], file)
@@ -170,7 +170,7 @@ def test_crowdpose_keypoints_arrive_by_name_and_masks_are_unknown(coco, scenes, 
     ('{"keypoint_names": [], "images": [{"image_id": 1}]}', "the format of OCHuman: KeyError"),
     ("[]", "expected a COCO"),
 ])  # fmt: skip
-def test_what_is_none_of_them_is_one_line(coco, tmp_path, text, complaint):
+def test_load_refuses_other_formats(coco, tmp_path, text, complaint):
     file = tmp_path / "wrong.json"
     file.write_text(text)
     with pytest.raises(ValueError, match=complaint):
@@ -184,7 +184,7 @@ def rows_of(table) -> dict:
     return {row[0] if row[0] != "" else "": row for row in table.rows}
 
 
-def test_sigma_study_has_every_sigma_and_the_identity_changes_nothing(oracle):
+def test_sigma_has_a_row_for_every_sigma(oracle):
     dataset, engine = oracle
 
     class Noisy(GroundTruthEngine):
@@ -202,13 +202,13 @@ def test_sigma_study_has_every_sigma_and_the_identity_changes_nothing(oracle):
     assert table.plot.startswith("<svg")
 
 
-def test_given_keypoints_are_as_good_as_perfect_ones(oracle):
+def test_given_keypoints_equal_perfect_ones(oracle):
     rows = rows_of(studies.given_keypoints(*oracle, CONFIG, 0))
     assert rows["predicted"][1] == pytest.approx(rows["from annotations"][1], abs=0.1)
     assert rows["from annotations"][1] > 0.8
 
 
-def test_given_keypoints_find_people_that_the_network_did_not(oracle):
+def test_from_keypoints_finds_people_that_the_network_misses(oracle):
     dataset, engine = oracle
     image, frame = next(dataset.frames())
     fields = engine(frame)
@@ -224,7 +224,7 @@ def test_given_keypoints_find_people_that_the_network_did_not(oracle):
     assert np.allclose(found.keypoints[..., :2], truth.keypoints[..., :2], atol=0.01)
 
 
-def test_small_people_count_in_one_protocol_alone(tmp_path):
+def test_small_counts_small_people_in_one_protocol_only(tmp_path):
     scenes = [draw([(100, 210), (250, 110)], [180, 40], size=(320, 240))]
     dataset = load(*write(tmp_path, scenes))
     assert dataset.people[1][1]["area"] < coco_variants.SMALL
@@ -236,7 +236,7 @@ def test_small_people_count_in_one_protocol_alone(tmp_path):
     assert len(ap) == 4
 
 
-def test_hiding_covers_the_share_that_it_says():
+def test_covered_hides_the_given_share():
     scene = draw([(120, 210), (230, 230)], [180, 200], size=(320, 240))
     image = np.full((240, 320, 3), 90, np.uint8)
     masks = [scene.mask(0)]
@@ -252,7 +252,7 @@ def test_hiding_covers_the_share_that_it_says():
     assert (same == image).all() and (whole == masks[0]).all()
 
 
-def test_hiding_study_of_a_perfect_answer(oracle):
+def test_hiding_of_perfect_predictions(oracle):
     dataset, engine = oracle
     table = studies.hiding(dataset, engine, CONFIG, 20)
     iou = {(row[0], row[1]): row[3] for row in table.rows}
@@ -265,7 +265,7 @@ def test_hiding_study_of_a_perfect_answer(oracle):
     assert len(table.rows) == 15 and table.plot.startswith("<svg")
 
 
-def test_hiding_says_what_the_covers_of_others_hide_as_well(oracle, monkeypatch):
+def test_hiding_reports_the_share_that_covers_of_neighbours_add(oracle, monkeypatch):
     def hide(image, masks, share, rng):
         """Three quarters of everybody, and the first of two wholly."""
         rest = [mask & (np.cumsum(mask).reshape(mask.shape) % 4 == 0) for mask in masks]
@@ -277,7 +277,7 @@ def test_hiding_says_what_the_covers_of_others_hide_as_well(oracle, monkeypatch)
     assert row[2] == pytest.approx(0.75, abs=0.01)
 
 
-def test_overlaps_pairs_each_person_with_one_answer():
+def test_best_overlaps_match_each_person_with_one_prediction():
     scene = two_scenes()[0]
     assert studies.best_overlaps([scene.mask(0), scene.mask(1)], perfect(scene)) == [1.0, 1.0]
     assert studies.best_overlaps([scene.mask(0)], perfect(two_scenes()[2])) == [0.0]
@@ -287,7 +287,7 @@ def test_overlaps_pairs_each_person_with_one_answer():
 
 
 @pytest.mark.skipif(not default_model().is_file(), reason="no weights in the tree")
-def test_the_command_writes_tables_plots_and_csv(coco, tmp_path, capsys, monkeypatch):
+def test_command_writes_tables_plots_and_csv(coco, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(studies, "SIDES", (96, 160))
     out = tmp_path / "out"
     argv = ["ablate", "--images", str(coco[0]), "--annotations", str(coco[1]), "--study", "all",

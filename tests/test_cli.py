@@ -184,7 +184,7 @@ def test_oracle_evaluation_writes_figures_and_protocol(coco, tmp_path: Path, cap
     assert (protocol["masks"], protocol["masks_not_drawn_by_people"]) == (2, 1)
     assert protocol["weights_sha256"] is None
     printed = capsys.readouterr().out
-    assert "masks: 2, of them 1 not drawn by people" in printed
+    assert "masks: 2, 1 of them made by a network" in printed
     assert f"{figures['segm']['AP']:.3f}" in printed
     assert "oracle" in printed
 

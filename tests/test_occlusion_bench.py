@@ -29,7 +29,7 @@ def one_short_clip(monkeypatch):
     monkeypatch.setattr(scenarios, "scenarios", lambda cast, backgrounds: [short])
 
 
-def test_tables_plots_and_clips_are_written(one_short_clip, tmp_path, capsys):
+def test_command_writes_tables_plots_and_clips(one_short_clip, tmp_path, capsys):
     assert run("--out", tmp_path, "--seed", 3) == 0
     text = capsys.readouterr().out
     assert "weighted, temporal" in text and "noise 1" in text
@@ -42,7 +42,7 @@ def test_tables_plots_and_clips_are_written(one_short_clip, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("form", ["in the bag", "walk.json", "walk.txt"])
-def test_a_replay_finds_pictures_and_truth_of_a_clip(one_short_clip, tmp_path, form):
+def test_replay_reads_images_and_truth_of_a_clip(one_short_clip, tmp_path, form):
     pytest.importorskip("rosbags", reason="rosbags is not installed: pip install -e '.[replay]'")
     from kdc_lab.replay import cameras, cdr_messages, ground_truth
     from kdc_lab.replay.bag import Bag
@@ -70,13 +70,13 @@ def test_a_replay_finds_pictures_and_truth_of_a_clip(one_short_clip, tmp_path, f
 
 
 @pytest.mark.parametrize("level", ["nan", "-3", "inf"])
-def test_noise_is_a_number_from_0_on(level, capsys):
+def test_noise_refuses_other_than_finite_numbers(level, capsys):
     with pytest.raises(SystemExit):
         run("--noise", level)
     assert f"--noise: expected a number from 0 to 1e9, got '{level}'" in capsys.readouterr().err
 
 
-def test_what_does_not_fit_is_said_in_one_line(one_short_clip, tmp_path):
+def test_command_reports_wrong_arguments_in_one_line(one_short_clip, tmp_path):
     for argv, words in (
         (["--only", "nothing of this name"], "no clip"),
         (["--people", "drawn", "--images", tmp_path], "--people cannot be used with --images"),

@@ -21,7 +21,7 @@ from kdc_core.session import (
     Skip,
     Timing,
 )
-from kdc_core.track import CentroidSwitch
+from kdc_core.track import CentroidSwitch, TrackConfig, VideoDecoder
 from kdc_core.types import Frame, People, Phase
 from tests.fake_engines import ClipEngine, EmptyEngine
 from tests.people import two_people
@@ -236,9 +236,11 @@ class ScriptedPipeline(Pipeline):
         super().__init__(EmptyEngine(), DecodeConfig())
         self.script = list(script)
         self.times: list[float | None] = []
+        self.videos: list[VideoDecoder | None] = []
 
     def __call__(self, frame, video=None, time=None) -> People:
         self.times.append(time)
+        self.videos.append(video)
         people, switches = self.script.pop(0)
         if video is not None:
             video.switches = switches
@@ -344,6 +346,13 @@ def test_session_reset_forgets_stamps_and_who_was_reported() -> None:
     assert session.counts == FrameCounts()
 
 
+def test_session_passes_the_tracker_its_parameters() -> None:
+    config = TrackConfig()
+    pipeline = ScriptedPipeline((two_people(), ()))
+    Session(pipeline, track=config)(Frame(IMAGE, 0.0))
+    assert pipeline.videos[0].tracker.config is config
+
+
 def test_session_without_tracking_drops_no_frame() -> None:
     session = session_of(*[scored(0.9, 0.9), scored(0.1, 0.9)] * 2, tracking=False)
     assert not session.tracking and session_of().tracking
@@ -362,8 +371,6 @@ def test_session_check_without_tracking_keeps_the_stamp() -> None:
 
 
 def test_session_tracked_people_need_a_time() -> None:
-    from kdc_core.track import VideoDecoder
-
     with pytest.raises(InputError, match="expected a stamp"):
         Pipeline(EmptyEngine())(Frame(IMAGE), VideoDecoder())
 

@@ -129,7 +129,7 @@ def anchor_weights(
     return weight, primary
 
 
-def weigh_anchors(value: np.ndarray, sure: np.ndarray, centre: np.ndarray) -> np.ndarray:
+def weigh_anchors(value: np.ndarray, confident: np.ndarray, centre: np.ndarray) -> np.ndarray:
     """Return ω (P, 18): confident keypoints by their value, the CENTRE by its confidence.
 
     Near keypoints tell to which limb a pixel belongs, the CENTRE to which body. If no keypoint is
@@ -137,10 +137,10 @@ def weigh_anchors(value: np.ndarray, sure: np.ndarray, centre: np.ndarray) -> np
 
     Args:
         value: (P, 17) confidence or visibility.
-        sure: (P, 17) bool, which keypoints are confident.
+        confident: (P, 17) bool, which keypoints are confident.
         centre: (P,) confidence of the CENTRE.
     """
-    lost = ~sure.any(axis=1, keepdims=True)
-    keypoints = np.where(sure | lost, value, 0)
+    lost = ~confident.any(axis=1, keepdims=True)
+    keypoints = np.where(confident | lost, value, 0)
     body = np.where(lost, LOST_CENTRE, SEEN_CENTRE * centre[:, None])
     return np.concatenate([keypoints, body], axis=1).astype(value.dtype)

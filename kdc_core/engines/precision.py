@@ -68,7 +68,7 @@ def _cast(source: str, target: str, kind: int) -> Any:
 
 
 def to_int8(path: Path, images: Iterable[np.ndarray]) -> bytes:
-    """Quantise convolutions for TensorRT, with symmetric Q/DQ nodes; outer ones stay float32.
+    """Quantise convolutions for TensorRT (symmetric Q/DQ nodes), except the first and the last.
 
     Args:
         path: a float32 file of ``kdc export``.

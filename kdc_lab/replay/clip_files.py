@@ -53,7 +53,7 @@ class ClipWriter:
         self,
         stamp: int,
         shown: np.ndarray,
-        picture: Any,
+        image_message: Any,
         truth: People,
         entries: Iterable[dict[str, Any]],
     ) -> None:
@@ -62,14 +62,14 @@ class ClipWriter:
         Args:
             stamp: ns.
             shown: image of the video.
-            picture: image message of the bag.
+            image_message: written to the recording.
             truth: people that a perfect node would report.
             entries: the same people as COCO annotations with ``track_id`` and RLE masks.
         """
         self.frames += 1
         self._video.write(shown, stamp / cdr_messages.NS)
         head = cdr_messages.header(stamp, FRAME_ID)
-        self._bag.write(self._topic, stamp, picture)
+        self._bag.write(self._topic, stamp, image_message)
         self._bag.write(f"{TRUTH}/persons", stamp, cdr_messages.person_array(truth, head))
         self._bag.write(f"{TRUTH}/mask", stamp, cdr_messages.label_image(truth.labels, head))
         height, width = truth.labels.shape
@@ -129,10 +129,10 @@ class Recording:
                 "counts": entry["segmentation"]["counts"].decode(),
             }
         stamp_ns = round(stamp * cdr_messages.NS)
-        picture = cdr_messages.compressed_message(
+        image_message = cdr_messages.compressed_message(
             png, "png", cdr_messages.header(stamp_ns, FRAME_ID)
         )
-        self._clip.add(stamp_ns, overlay(shot.image, people), picture, truth, entries)
+        self._clip.add(stamp_ns, overlay(shot.image, people), image_message, truth, entries)
 
     def close(self) -> None:
         """Finish all files."""

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from kdc_core.cli import COMMANDS
 from tests.docs.site import hooks
 
 ROOT = Path(__file__).parents[2]
 #: packages whose docstrings and errors are checked
-DOCSTRINGS: tuple[str, ...] = ("kdc_lab/synth", "kdc_lab/training")
-ERRORS: tuple[str, ...] = ("kdc_lab/synth", "kdc_lab/training")
-HELP: tuple[str, ...] = ()
+PACKAGES = ("kdc_core", "kdc_lab", "kdc_ros", "examples", "tools")
 #: pattern, what to write instead
 RULES = (
     (r"\bpictures?\b", "image or frame"),
@@ -133,12 +132,12 @@ def test_pages_use_the_terms(path: Path) -> None:
     assert not findings(prose(text))
 
 
-@pytest.mark.parametrize("path", modules(DOCSTRINGS), ids=name_of)
+@pytest.mark.parametrize("path", modules(PACKAGES), ids=name_of)
 def test_docstrings_use_the_terms(path: Path) -> None:
     assert not listed("docstring", docstrings(path))
 
 
-@pytest.mark.parametrize("path", modules(ERRORS), ids=name_of)
+@pytest.mark.parametrize("path", modules(PACKAGES), ids=name_of)
 def test_errors_use_the_terms(path: Path) -> None:
     assert not listed("error", error_texts(path))
 
@@ -153,7 +152,7 @@ def test_comments_of_interfaces_use_the_terms(path: Path) -> None:
     assert not findings(comments(path))
 
 
-@pytest.mark.parametrize("command", HELP)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_uses_the_terms(command: str) -> None:
     assert not findings(hooks().command_help(command))
 

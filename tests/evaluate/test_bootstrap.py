@@ -43,7 +43,7 @@ def _scene(rng: np.random.Generator) -> Scene:
 
 
 @pytest.mark.parametrize("kind", ["segm", "keypoints"])
-def test_every_image_once_is_pycocotools_ap(noisy: Results, kind: str) -> None:
+def test_average_precision_equals_pycocotools(noisy: Results, kind: str) -> None:
     judge = coco_eval(noisy.dataset, kind, getattr(noisy, kind))
     ours = average_precision(Matches.of(judge))
     assert 0.1 < ours < 0.95
@@ -51,7 +51,9 @@ def test_every_image_once_is_pycocotools_ap(noisy: Results, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["segm", "keypoints"])
-def test_leaving_images_out_is_pycocotools_on_the_rest(noisy: Results, kind: str) -> None:
+def test_average_precision_without_some_images_equals_pycocotools(
+    noisy: Results, kind: str
+) -> None:
     matches = Matches.of(coco_eval(noisy.dataset, kind, getattr(noisy, kind)))
     half = noisy.dataset.first(4)
     kept = {entry["id"] for entry in half.images}
@@ -60,7 +62,7 @@ def test_leaving_images_out_is_pycocotools_on_the_rest(noisy: Results, kind: str
     assert average_precision(matches, times) == pytest.approx(judge.stats[0], abs=1e-9)
 
 
-def test_interval_is_around_the_figure_and_repeatable(noisy: Results) -> None:
+def test_interval_contains_the_figure_and_is_repeatable(noisy: Results) -> None:
     summary = noisy.summary(bootstrap=200)
     low, high = summary["segm"]["AP_95"]
     assert low < summary["segm"]["AP"] < high
@@ -79,7 +81,7 @@ def test_interval_is_the_central_95_percent() -> None:
     assert (low, high) == (25, 975)
 
 
-def test_nobody_to_be_found_is_nan() -> None:
+def test_average_precision_without_people_is_nan() -> None:
     empty = Matches(
         image=np.zeros(0, np.int64), hit=np.zeros((10, 0), bool), counted=np.zeros((10, 0), bool),
         truth=np.zeros(3, np.int64),

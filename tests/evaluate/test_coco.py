@@ -43,7 +43,7 @@ def rows(people: People, keep: list[int]) -> People:
     return People(labels=labels.astype(np.uint16), **columns)
 
 
-def test_faultless_predictions_have_ap_one(tmp_path: Path) -> None:
+def test_results_of_perfect_predictions_have_ap_one(tmp_path: Path) -> None:
     scenes = two_scenes()
     images, annotations = write(tmp_path, scenes)
 
@@ -58,14 +58,14 @@ def test_faultless_predictions_have_ap_one(tmp_path: Path) -> None:
     assert result["same_person"] == {"share": 1, "same": 3, "found_both_ways": 3, "people": 3}
 
 
-def test_no_predictions_have_ap_zero(dataset: Dataset) -> None:
+def test_results_without_predictions_have_ap_zero(dataset: Dataset) -> None:
     nothing = [rows(perfect(scene), []) for scene in two_scenes()]
     result = figures(dataset, nothing)
     assert result["segm"]["AP"] == result["keypoints"]["AP"] == 0
     assert result["same_person"]["share"] is None
 
 
-def test_two_of_three_found_is_recall_two_thirds(dataset: Dataset) -> None:
+def test_results_with_two_of_three_people_have_recall_two_thirds(dataset: Dataset) -> None:
     first, second, empty = (perfect(scene) for scene in two_scenes())
     result = figures(dataset, [rows(first, [1]), second, empty])
     # precision 1 at the 67 recalls 0, 0.01, …, 0.66 of 101
@@ -73,7 +73,7 @@ def test_two_of_three_found_is_recall_two_thirds(dataset: Dataset) -> None:
     assert result["keypoints"]["AP"] == pytest.approx(67 / 101, abs=1e-4)
 
 
-def test_a_better_scored_ghost_where_nobody_is_costs_precision(dataset: Dataset) -> None:
+def test_results_with_a_false_prediction_lose_precision(dataset: Dataset) -> None:
     first, second, _ = (perfect(scene) for scene in two_scenes())
     ghost = replace(second, score=np.ones(1), mask_score=np.ones(1))
     result = figures(dataset, [first, second, ghost])
@@ -82,7 +82,7 @@ def test_a_better_scored_ghost_where_nobody_is_costs_precision(dataset: Dataset)
     assert result["keypoints"]["AP"] == pytest.approx(0.75, abs=1e-4)
 
 
-def test_mask_quality_is_counted_by_thresholds(tmp_path: Path) -> None:
+def test_results_count_mask_quality_by_thresholds(tmp_path: Path) -> None:
     scene = draw([(60, 110)], [100], size=(128, 128))
     scene.owner[:] = 0
     scene.owner[10:110, 20:70] = 1  # 100 rows
@@ -93,7 +93,7 @@ def test_mask_quality_is_counted_by_thresholds(tmp_path: Path) -> None:
     assert result["keypoints"]["AP"] == 1
 
 
-def test_masks_and_skeletons_of_two_people_swapped_is_noticed(dataset: Dataset) -> None:
+def test_results_notice_swapped_masks_and_skeletons(dataset: Dataset) -> None:
     first, second, empty = (perfect(scene) for scene in two_scenes())
     swapped = replace(first, keypoints=first.keypoints[::-1])
     result = figures(dataset, [swapped, second, empty])
@@ -104,7 +104,7 @@ def test_masks_and_skeletons_of_two_people_swapped_is_noticed(dataset: Dataset) 
     }  # fmt: skip
 
 
-def test_a_person_without_mask_is_unknown_not_background(tmp_path: Path) -> None:
+def test_results_ignore_predictions_on_unknown_masks(tmp_path: Path) -> None:
     images, path = write(tmp_path, two_scenes())
     content = json.loads(path.read_text())
     content["annotations"][1]["segmentation"] = []
@@ -116,7 +116,7 @@ def test_a_person_without_mask_is_unknown_not_background(tmp_path: Path) -> None
     assert result["same_person"]["people"] == 2
 
 
-def test_people_without_labelled_keypoints_are_ignored_for_keypoints(tmp_path: Path) -> None:
+def test_results_ignore_people_without_labelled_keypoints(tmp_path: Path) -> None:
     images, path = write(tmp_path, two_scenes())
     content = json.loads(path.read_text())
     content["annotations"][1] |= {"keypoints": [0] * 51, "num_keypoints": 0}
@@ -127,7 +127,7 @@ def test_people_without_labelled_keypoints_are_ignored_for_keypoints(tmp_path: P
     assert result["segm"]["AP"] == pytest.approx(67 / 101, abs=1e-4)
 
 
-def test_without_any_keypoints_the_figures_are_none(tmp_path: Path) -> None:
+def test_results_without_keypoints_are_none(tmp_path: Path) -> None:
     images, path = write(tmp_path, two_scenes())
     content = json.loads(path.read_text())
     for entry in content["annotations"]:
@@ -138,7 +138,7 @@ def test_without_any_keypoints_the_figures_are_none(tmp_path: Path) -> None:
     assert result["keypoints"]["AP"] is None
 
 
-def test_result_entries_hold_masks_in_column_order(dataset: Dataset) -> None:
+def test_coco_results_hold_masks_in_column_order(dataset: Dataset) -> None:
     scene = two_scenes()[0]
     skeletons, masks = coco_results(1, 1, perfect(scene))
     assert len(skeletons) == len(masks) == 2

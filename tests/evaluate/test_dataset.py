@@ -28,7 +28,7 @@ def edited(path: Path, **changes: object) -> Path:
     return path
 
 
-def test_frames_come_in_the_files_order_with_their_names(files: tuple[Path, Path]) -> None:
+def test_frames_follow_the_order_of_the_file(files: tuple[Path, Path]) -> None:
     dataset = load(*files)
     found = list(dataset.frames())
     assert [image for image, _ in found] == [1, 2, 3]
@@ -38,7 +38,7 @@ def test_frames_come_in_the_files_order_with_their_names(files: tuple[Path, Path
     assert len(dataset.first(0)) == 3
 
 
-def test_missing_fields_are_filled_in(files: tuple[Path, Path]) -> None:
+def test_load_fills_in_missing_fields(files: tuple[Path, Path]) -> None:
     images, path = files
     bare = {"id": 5, "image_id": 1, "category_id": 1, "bbox": [3, 4, 10, 20]}
     person = load(images, edited(path, annotations=[bare])).people[1][0]
@@ -47,7 +47,7 @@ def test_missing_fields_are_filled_in(files: tuple[Path, Path]) -> None:
     assert person["segmentation"] == []
 
 
-def test_ids_may_be_text_as_the_pictures_ids_may(files: tuple[Path, Path]) -> None:
+def test_load_accepts_ids_as_text(files: tuple[Path, Path]) -> None:
     images, path = files
     annotations = json.loads(path.read_text())["annotations"]
     for entry in annotations:
@@ -57,7 +57,7 @@ def test_ids_may_be_text_as_the_pictures_ids_may(files: tuple[Path, Path]) -> No
     assert dataset.people[2][0]["image_id"] == 2
 
 
-def test_a_file_of_nobody_is_for_predictions_alone(files: tuple[Path, Path]) -> None:
+def test_load_refuses_a_file_without_people_by_default(files: tuple[Path, Path]) -> None:
     images, path = files
     for changes in ({"annotations": []}, {"categories": [{"id": 4, "name": "person"}]}):
         with pytest.raises(ValueError, match=r"json: expected annotated people; none of its \d "):
@@ -65,7 +65,7 @@ def test_a_file_of_nobody_is_for_predictions_alone(files: tuple[Path, Path]) -> 
         assert not any(load(images, path, allow_empty=True).people.values())
 
 
-def test_only_people_are_read(files: tuple[Path, Path]) -> None:
+def test_load_reads_only_people(files: tuple[Path, Path]) -> None:
     images, path = files
     annotations = json.loads(path.read_text())["annotations"]
     annotations[0]["category_id"] = 7
@@ -106,7 +106,7 @@ def test_only_people_are_read(files: tuple[Path, Path]) -> None:
         ),
     ],
 )  # fmt: skip
-def test_bad_files_are_refused(files: tuple[Path, Path], changes: dict, message: str) -> None:
+def test_load_refuses_bad_files(files: tuple[Path, Path], changes: dict, message: str) -> None:
     images, path = files
     with pytest.raises(ValueError, match=r"\A[^\n]+\Z") as error:
         load(images, edited(path, **changes))
@@ -130,7 +130,7 @@ def test_bad_files_are_refused(files: tuple[Path, Path], changes: dict, message:
         ([[0, 0, 9, 0, -1e8, 9]], "expected coordinates up to 100000 pixels, got -100000000.0"),
     ],
 )
-def test_masks_that_cannot_be_read_are_refused(files: tuple[Path, Path], mask, message) -> None:
+def test_load_refuses_masks_that_cannot_be_read(files: tuple[Path, Path], mask, message) -> None:
     images, path = files
     wrong = {**PERSON, "segmentation": mask}
     with pytest.raises(ValueError, match=r"annotation 4: segmentation: [^\n]+\Z") as error:
@@ -138,7 +138,7 @@ def test_masks_that_cannot_be_read_are_refused(files: tuple[Path, Path], mask, m
     assert message in str(error.value)
 
 
-def test_no_file_and_no_folder(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_load_refuses_missing_files_and_folders(files: tuple[Path, Path], tmp_path: Path) -> None:
     images, path = files
     with pytest.raises(ValueError, match="no such annotation file"):
         load(images, tmp_path / "gone.json")
@@ -146,7 +146,7 @@ def test_no_file_and_no_folder(files: tuple[Path, Path], tmp_path: Path) -> None
         load(tmp_path / "gone", path)
 
 
-def test_a_picture_of_another_size_is_refused(files: tuple[Path, Path]) -> None:
+def test_frames_refuse_an_image_of_another_size(files: tuple[Path, Path]) -> None:
     images, path = files
     cv2.imwrite(str(images / "1.png"), np.zeros((9, 8, 3), np.uint8))
     frames = load(images, path).frames()

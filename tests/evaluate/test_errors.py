@@ -81,18 +81,18 @@ def test_kinds(truth, found, people, predictions):
     assert judged.people == Counter(people) and judged.predictions == Counter(predictions)
 
 
-def test_crowds_and_people_without_a_mask_excuse_what_lies_on_them():
+def test_errors_ignore_predictions_on_crowds_and_unknown_masks():
     assert errors(dataset([], crowds=[FAR]), 1, predicted(FAR)).predictions == Counter()
     assert errors(dataset([], unknown=[FAR]), 1, predicted(FAR)).predictions == Counter()
     assert errors(dataset([LEFT], unknown=[FAR]), 1, predicted()).people.total() == 1
 
 
-def test_unsure_predictions_do_not_count():
+def test_errors_ignore_predictions_with_low_scores():
     judged = errors(dataset([LEFT]), 1, predicted(LEFT, score=0.2))
     assert judged.people == Counter({("medium", "missed"): 1})
 
 
-def test_small_people_and_finds_are_not_bad():
+def test_badness_ignores_small_and_found_people():
     many = {("small", "missed"): 5, ("large", "found"): 2, ("large", "merged"): 1}
     assert Errors(Counter(many), Counter({"background": 2})).badness == 3
 
@@ -111,7 +111,7 @@ def test_table():
     assert lines[-1].endswith("0 duplicate, 6 background")
 
 
-def test_the_sheet_keeps_the_worst(tmp_path):
+def test_gallery_keeps_the_worst_images(tmp_path):
     data = dataset([LEFT])
     worst = FailureGallery(data)
     frame = Frame(np.full((*SIZE, 3), 80, np.uint8), frame_id="1.png")

@@ -16,14 +16,14 @@ def frames(answers, similarity=0.9):
     ]
 
 
-def test_a_perfect_answer_scores_one():
+def test_metrics_of_a_perfect_prediction_are_one():
     perfect = frames([(7, 8)] * 10, similarity=1.0)
     assert hota(perfect) == {"HOTA": 1.0, "DetA": 1.0, "AssA": 1.0}
     assert idf1(perfect) == (1.0, {0: 7, 1: 8})
     assert switches(perfect) == []
 
 
-def test_a_swap_half_way_costs_half_the_identities_and_two_switches():
+def test_metrics_of_a_swap_half_way():
     swapped = frames([(7, 8)] * 5 + [(8, 7)] * 5, similarity=1.0)
     assert idf1(swapped)[0] == pytest.approx(0.5)
     assert switches(swapped) == [(5, 0), (5, 1)]
@@ -32,12 +32,12 @@ def test_a_swap_half_way_costs_half_the_identities_and_two_switches():
     assert hota(swapped)["HOTA"] == pytest.approx(np.sqrt(1 / 3))
 
 
-def test_a_poor_mask_counts_at_the_thresholds_it_reaches():
+def test_hota_counts_a_poor_mask_at_low_thresholds():
     poor = frames([(7, 8)] * 4, similarity=0.5)
     assert hota(poor)["HOTA"] == pytest.approx(np.mean(ALPHAS <= 0.5 + 1e-9))
 
 
-def test_misses_and_ghosts():
+def test_metrics_of_missed_and_false_people():
     seen = Frame(np.array([0]), np.array([7, 9]), np.array([[1.0, 0.0]]))
     missed = Frame(np.array([0]), np.zeros(0, int), np.zeros((1, 0)))
     value, naming = idf1([seen, missed])
@@ -46,7 +46,7 @@ def test_misses_and_ghosts():
     assert hota([missed])["HOTA"] == 0.0
 
 
-def test_without_anybody_there_is_nothing_to_share():
+def test_metrics_without_people():
     empty = Frame(np.zeros(0, int), np.zeros(0, int), np.zeros((0, 0)))
     ghost = Frame(np.zeros(0, int), np.array([7]), np.zeros((0, 1)))
     assert not has_people([empty, empty]) and has_people([empty, ghost])
@@ -54,7 +54,7 @@ def test_without_anybody_there_is_nothing_to_share():
     assert idf1([ghost])[0] == idf1([empty])[0] == 0.0
 
 
-def test_agrees_with_the_trackers_library():
+def test_metrics_agree_with_the_trackers_library():
     """Numbers of trackers 2.6.1 (its compute_{hota,identity,clear}_metrics) for the same frames."""
     rng = np.random.default_rng(0)
     ids, played = np.arange(6), []

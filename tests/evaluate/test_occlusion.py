@@ -17,7 +17,7 @@ from kdc_lab.evaluate.cutouts import Cutout  # noqa: E402
 from kdc_lab.evaluate.scenarios import Scenario, drawn, scenarios  # noqa: E402
 
 
-def test_a_clip_knows_who_is_hidden():
+def test_clip_knows_visibility():
     clip = Clip(
         (Drawn(lambda t: (100.0, 220.0), 150, 0), Drawn(line(200, 225, -100), 150, 0)),
         pillars=lambda t: [(180.0, 0.0, 320.0, 240.0)],
@@ -33,7 +33,7 @@ def test_a_clip_knows_who_is_hidden():
     np.testing.assert_array_equal(passing.seen(0.3).owner == 1, passing.owner == 2)
 
 
-def test_a_pan_moves_everything_and_dropped_frames_are_gone():
+def test_clip_pans_and_scenario_drops_frames():
     clip = Clip((Drawn(lambda t: (160.0, 220.0), 150, 0),), camera=lambda t: (20 * t, 0.0))
     np.testing.assert_array_equal(clip.at(1.0).owner[:, :-20], clip.at(0.0).owner[:, 20:])
     scenario = Scenario("half", clip, 2.0, rate=30, dropped=0.5)
@@ -41,7 +41,7 @@ def test_a_pan_moves_everything_and_dropped_frames_are_gone():
     assert len(stamps) == 30 and (np.diff(stamps) > 0).all()
 
 
-def test_a_cutout_stands_on_its_feet_at_its_height():
+def test_cutout_layer_has_position_and_height():
     image = np.full((100, 40, 3), 200, np.uint8)
     mask = np.full((100, 40), 255, np.uint8)
     keypoints = np.tile(np.array([20.0, 50.0, 2.0], np.float32), (17, 1))
@@ -53,7 +53,7 @@ def test_a_cutout_stands_on_its_feet_at_its_height():
     np.testing.assert_allclose(layer.keypoints[0], [150, 145, 2], atol=1)
 
 
-def test_the_list_has_crossings_pans_drops_and_every_gap():
+def test_scenarios_cover_crossings_pans_drops_and_gaps():
     names = " ".join(s.name for s in scenarios(drawn(np.random.default_rng(0)), [None]))
     for word in ("crossing", "60 fps", "dropped", "pan", "rising wall", "gap 0.3", "gap 5.0"):
         assert word in names
@@ -73,7 +73,7 @@ def test_figures_of_a_short_crossing():
     assert text.count("box tracker") == 4 and "0.60-0.80" in text
 
 
-def test_gains_are_means_of_clips_and_casts_of_one_kind_are_drawn_together():
+def test_gains_resample_casts_of_one_clip_together():
     def clip(ours, theirs):
         of = {"HOTA": ours, "iou_half_hidden": None}
         return {occlusion.DEFAULT: of, "other": {"HOTA": theirs, "iou_half_hidden": 0.5}}
@@ -89,7 +89,7 @@ def test_gains_are_means_of_clips_and_casts_of_one_kind_are_drawn_together():
     assert occlusion.gains(clips, "other")["HOTA"] is None, "one kind says nothing about others"
 
 
-def test_a_gap_is_regained_only_with_the_old_id():
+def test_summary_counts_a_gap_as_regained_with_the_old_id_only():
     clip = Clip(
         (Drawn(lambda t: (160.0, 220.0), 150, 0),),
         pillars=lambda t: [(0.0, 0.0, 320.0, 240.0)] if 0.5 <= t < 1.0 else [],
@@ -108,7 +108,7 @@ def test_a_gap_is_regained_only_with_the_old_id():
 
 @pytest.mark.parametrize("dropped", [0.0, 0.5])
 @pytest.mark.parametrize("wall", [[], [(100.0, 0.0, 250.0, 240.0)]])
-def test_who_walks_evenly_does_not_jitter(wall, dropped):
+def test_summary_of_even_motion_has_no_jitter(wall, dropped):
     clip = Clip((Drawn(line(40, 230, 100), 150, 0),), pillars=lambda t: wall)
     stamps = Scenario("walk", clip, 2.7, 30, dropped).stamps(np.random.default_rng(0))
     exact, shaken = ClipRecord(), ClipRecord()

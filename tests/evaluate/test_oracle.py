@@ -39,7 +39,7 @@ def summary(dataset: Dataset) -> dict:
     return results.summary()
 
 
-def test_drawn_people_come_back(dataset: Dataset) -> None:
+def test_ground_truth_engine_recovers_drawn_people(dataset: Dataset) -> None:
     result = summary(dataset)
     assert result["keypoints"]["AP"] >= 0.95
     assert result["segm"]["AP"] >= 0.75
@@ -47,20 +47,20 @@ def test_drawn_people_come_back(dataset: Dataset) -> None:
 
 
 @pytest.mark.skipif(not (DEV / "dev.json").is_file(), reason="needs coco_person (KDC_DATA)")
-def test_real_people_come_back() -> None:
+def test_ground_truth_engine_recovers_annotated_people() -> None:
     result = summary(load(DEV / "images", DEV / "dev.json").first(20))
     assert result["keypoints"]["AP"] >= 0.88
     assert result["segm"]["AP"] >= 0.60
     assert result["same_person"]["share"] >= 0.97
 
 
-def test_an_unknown_frame_is_refused(dataset: Dataset) -> None:
+def test_ground_truth_engine_refuses_unknown_frames(dataset: Dataset) -> None:
     oracle = GroundTruthEngine(dataset, ModelInfo())
     with pytest.raises(ValueError, match="no annotations for 'other"):
         oracle(Frame(np.zeros((240, 320, 3), np.uint8), frame_id="other.png"))
 
 
-def test_batch_has_masks_and_keypoints_in_input_pixels(dataset: Dataset) -> None:
+def test_annotation_batch_is_in_input_pixels(dataset: Dataset) -> None:
     scene = two_scenes()[0]
     letterbox = Letterbox.fit(scene.size, 640, 64)
     image = np.zeros((240, 320, 3), np.uint8)
@@ -75,7 +75,7 @@ def test_batch_has_masks_and_keypoints_in_input_pixels(dataset: Dataset) -> None
     assert not batch.ignore.any()
 
 
-def test_crowds_and_unknown_masks_are_ignored_regions(dataset: Dataset) -> None:
+def test_annotation_batch_ignores_crowds_and_unknown_masks(dataset: Dataset) -> None:
     one = dict(dataset.people[2][0])
     crowd = {**one, "iscrowd": 1, "segmentation": [], "bbox": [0, 0, 20, 10]}
     unknown = {**one, "segmentation": [], "bbox": [100, 50, 10, 10], "keypoints": [0] * 51,

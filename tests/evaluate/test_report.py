@@ -31,7 +31,7 @@ def test_figures_name_both_parts_and_their_intervals() -> None:
     assert "masks" in text
     assert "keypoints" in text
     assert "95 % interval of mask AP over images: 0.400 to 0.600" in text
-    assert "9 of 10 people" in text
+    assert "9 of the 10 people" in text
 
 
 def test_sha256_and_json(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def bag(tmp_path_factory):
     return Recording(frames=6, truth=True).write(tmp_path_factory.mktemp("one") / "bag")
 
 
-def test_replay_writes_beside_the_recording_and_says_what(bag, capsys):
+def test_command_writes_beside_the_recording_and_prints_figures(bag, capsys):
     assert main(["replay", str(bag), *SMALL]) == 0
     out = bag.parent / "bag_kdc"
     said = capsys.readouterr().out
@@ -42,7 +42,7 @@ def test_replay_writes_beside_the_recording_and_says_what(bag, capsys):
     assert summary["clock"] == "offline"
 
 
-def test_the_network_gives_the_same_bytes_twice(bag, tmp_path):
+def test_command_gives_the_same_bytes_twice(bag, tmp_path):
     files = ("summary.json", "keypoints.json", "report.html", "people/people.mcap")
     texts = []
     for name in ("a", "b"):
@@ -51,14 +51,14 @@ def test_the_network_gives_the_same_bytes_twice(bag, tmp_path):
     assert texts[0] == texts[1]
 
 
-def test_exit_code_3_when_something_was_skipped(tmp_path, capsys):
+def test_command_exits_with_3_if_something_is_skipped(tmp_path, capsys):
     path = Recording(frames=4).write(tmp_path / "bag")
     (path / "metadata.yaml").unlink()
     assert main(["replay", str(path), *SMALL]) == 3
     assert "skipped 1 x missing (metadata.yaml)" in capsys.readouterr().out
 
 
-def test_exit_code_4_when_a_figure_fell(bag, tmp_path, capsys):
+def test_command_exits_with_4_if_a_figure_falls(bag, tmp_path, capsys):
     out = tmp_path / "out"
     command = ["replay", str(bag), "--out", str(out), *SMALL, "--baseline"]
     summary = tmp_path / "baseline.json"
@@ -81,7 +81,7 @@ def test_exit_code_4_when_a_figure_fell(bag, tmp_path, capsys):
     ([".", "--truth", str(default_model())], ".onnx: expected COCO annotations (.json) or MOTS"),
     (["--compare", "a", "b"], "a: expected the output folder"),
 ])  # fmt: skip
-def test_mistakes_are_one_line(bag, words, complaint, capsys):
+def test_command_reports_wrong_input_in_one_line(bag, words, complaint, capsys):
     words = [str(bag) if word == "." else word for word in words]
     assert main(["replay", *words]) == 2
     assert complaint in capsys.readouterr().err
@@ -93,7 +93,7 @@ def folder_of(tmp_path, count, frames=4):
     return tmp_path / "bags"
 
 
-def test_a_folder_is_replayed_by_processes_and_resumed(tmp_path, capsys):
+def test_command_replays_a_folder_in_processes_and_resumes(tmp_path, capsys):
     bags, out = folder_of(tmp_path, 3), tmp_path / "out"
     (bags / "walk_1x" / "walk_1x.mcap").write_bytes(b"rubbish")
     command = ["replay", str(bags), "--out", str(out), "--jobs", "2", *SMALL]
@@ -111,7 +111,7 @@ def test_a_folder_is_replayed_by_processes_and_resumed(tmp_path, capsys):
     assert told["conditions"]["engine"].endswith("flip test")
 
 
-def test_a_run_that_failed_is_not_taken_for_done(bag, tmp_path, config, monkeypatch):
+def test_task_that_failed_is_not_done(bag, tmp_path, config, monkeypatch):
     def task(min_score):
         engine = ("auto", None, 1, None, False)
         settings = Settings(min_score=min_score)
@@ -161,7 +161,7 @@ def killed_once(out: Path, killed: list[int]) -> None:
 
 
 @pytest.mark.parametrize("ray", [False, True])
-def test_a_killed_worker_loses_nothing(tmp_path, ray):
+def test_run_all_repeats_the_recording_of_a_killed_worker(tmp_path, ray):
     if ray:
         pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[ray]'")
     bags, out = folder_of(tmp_path, 3, frames=15), tmp_path / "out"

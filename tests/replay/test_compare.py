@@ -62,7 +62,7 @@ def test_compare_of_one_camera_with_two_of_equal_stamps(play, tmp_path):
     assert (content["frames"], content["equal_frames"]) == (6, 6)
 
 
-def test_stamps_that_come_twice(play, tmp_path):
+def test_compare_keeps_frames_with_repeated_stamps_apart(play, tmp_path):
     """A clock set back by 1.5 s at frame 20 gives 20 to 23 the stamps of 5 to 8."""
     recording = Recording(frames=24, truth=True, clock=lambda t: t - (t >= stamp(20)) * 3 * NS // 2)
     bag = recording.write(tmp_path / "bag")
@@ -86,7 +86,7 @@ def test_compare_without_the_recording_still_has_figures(two, tmp_path):
     assert "data:image" not in (tmp_path / "c" / "compare.html").read_text()
 
 
-def test_difference_counts_people_and_lacking_overlap(two):
+def test_difference_counts_people_and_missing_overlap(two):
     _, a, _, _ = two
     people = dict(people_in(a / "people"))
     first = next(iter(people.values()))
@@ -98,12 +98,12 @@ def test_difference_counts_people_and_lacking_overlap(two):
     assert difference(first, replace(first, labels=labels)) == 1
 
 
-def test_folders_that_are_no_replays_are_refused(two, tmp_path):
+def test_compare_refuses_other_folders(two, tmp_path):
     with pytest.raises(ValueError, match="expected the output folder of kdc replay"):
         compare(two[1], tmp_path, tmp_path / "c")
 
 
-def test_baseline_tells_what_fell_and_by_how_much(two):
+def test_fallen_names_figures_and_their_values(two):
     good, a, bad, _ = two
     before = baseline.read(a)
     assert baseline.fallen(good, before, 0.0) == []
@@ -113,7 +113,7 @@ def test_baseline_tells_what_fell_and_by_how_much(two):
     assert baseline.fallen({"truth": None}, before, 0.01)[0].endswith("no figure (margin 0.01)")
 
 
-def test_a_baseline_without_truth_is_refused(tmp_path):
+def test_read_refuses_baseline_without_truth(tmp_path):
     (tmp_path / "summary.json").write_text('{"truth": null}')
     with pytest.raises(ValueError, match="no figures against a ground truth"):
         baseline.read(tmp_path)
@@ -122,7 +122,7 @@ def test_a_baseline_without_truth_is_refused(tmp_path):
         baseline.read(tmp_path / "summary.json")
 
 
-def test_our_own_guard(play, tmp_path):
+def test_replay_of_drawn_people_is_as_good_as_the_baseline(play, tmp_path):
     """The decoder and the tracker on a short rendered bag may not get worse than baseline.json."""
     recording = Recording(frames=24, truth=True)
     summary, _ = play(recording, recording.write(tmp_path / "bag"))
@@ -130,7 +130,7 @@ def test_our_own_guard(play, tmp_path):
     assert baseline.fallen(summary, before, 0.01) == []
 
 
-def test_the_command_compares(two, tmp_path, capsys):
+def test_command_compares(two, tmp_path, capsys):
     _, a, _, b = two
     assert main(["replay", "--compare", str(a), str(b), "--out", str(tmp_path / "c")]) == 0
     assert "of 20 frames are equal" in capsys.readouterr().out

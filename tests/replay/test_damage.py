@@ -36,7 +36,7 @@ def reasons(summary):
     ("mcap", CompressionMode.FILE), ("sqlite3", CompressionMode.NONE),
     ("sqlite3", CompressionMode.MESSAGE),
 ])  # fmt: skip
-def test_a_truncated_bag_is_read_up_to_the_break(play, tmp_path, storage, compression):
+def test_bag_reads_a_truncated_file_up_to_the_break(play, tmp_path, storage, compression):
     recording = Recording(frames=30, storage=storage, compression=compression)
     path = recording.write(tmp_path / "bag")
     cut(path, 0.7)
@@ -45,7 +45,7 @@ def test_a_truncated_bag_is_read_up_to_the_break(play, tmp_path, storage, compre
     assert reasons(summary) == {"storage file is damaged": 1}
 
 
-def test_a_damaged_chunk_costs_its_own_messages_alone(play, tmp_path):
+def test_bag_loses_only_the_messages_of_a_damaged_chunk(play, tmp_path):
     recording = Recording(frames=30, compression=CompressionMode.STORAGE)
     path = recording.write(tmp_path / "bag")
     file = storage_of(path)
@@ -58,7 +58,7 @@ def test_a_damaged_chunk_costs_its_own_messages_alone(play, tmp_path):
     assert reasons(summary) == {"storage file is damaged": 1}
 
 
-def test_without_metadata_the_files_are_read_in_order(play, tmp_path):
+def test_bag_without_metadata_reads_files_in_order(play, tmp_path):
     recording = Recording(frames=5)
     path = recording.write(tmp_path / "bag")
     (path / "metadata.yaml").unlink()
@@ -70,7 +70,7 @@ def test_without_metadata_the_files_are_read_in_order(play, tmp_path):
     assert single["frames"] == 5 and single["skipped"] == []
 
 
-def test_a_split_that_is_gone_is_reported(play, tmp_path):
+def test_bag_reports_a_missing_split_file(play, tmp_path):
     recording = Recording(frames=5)
     path = recording.write(tmp_path / "bag")
     yaml = (path / "metadata.yaml").read_text()
@@ -81,7 +81,7 @@ def test_a_split_that_is_gone_is_reported(play, tmp_path):
     assert summary["frames"] == 5 and reasons(summary) == {"storage file is missing": 1}
 
 
-def test_bad_messages_are_counted_and_the_rest_is_evaluated(play, tmp_path):
+def test_replay_counts_bad_messages_and_evaluates_the_rest(play, tmp_path):
     recording = Recording(frames=4)
     shots = list(recording.shots())
     path = tmp_path / "bag"
@@ -119,7 +119,7 @@ def test_bad_messages_are_counted_and_the_rest_is_evaluated(play, tmp_path):
     assert reasons(asked)["not an image: our_msgs/msg/Sweep"] == 10
 
 
-def test_pictures_without_a_stamp_get_the_time_of_recording(play, tmp_path):
+def test_replay_gives_unstamped_images_the_time_of_recording(play, tmp_path):
     recording = Recording(frames=3)
     path = tmp_path / "bag"
     with writer(path) as bag:
@@ -137,7 +137,7 @@ def test_pictures_without_a_stamp_get_the_time_of_recording(play, tmp_path):
     (lambda t: t - 5 * NS * (t >= stamp(4)), 12, 0),  # a clock that is set back
     (lambda t: t - NS * (t >= stamp(4)), 4, 8),  # by a second alone: till time has caught up
 ])  # fmt: skip
-def test_a_clock_that_was_set_costs_no_pictures(play, tmp_path, clock, frames, back):
+def test_replay_keeps_images_after_the_clock_is_set(play, tmp_path, clock, frames, back):
     recording = Recording(clock=clock)
     path = recording.write(tmp_path / "bag")
     summary, out = play(recording, path, engine=InOrder(recording))
@@ -146,7 +146,7 @@ def test_a_clock_that_was_set_costs_no_pictures(play, tmp_path, clock, frames, b
     assert stamps == [clock(stamp(i)) for i in range(frames)]
 
 
-def test_nothing_to_read_is_one_line(tmp_path):
+def test_bag_without_messages_is_refused(tmp_path):
     (tmp_path / "bag").mkdir()
     (tmp_path / "bag" / "bag_0.mcap").write_bytes(b"no bag at all")
     with pytest.raises(ValueError, match="no messages can be read from this recording"):
@@ -155,7 +155,7 @@ def test_nothing_to_read_is_one_line(tmp_path):
         bags_in(tmp_path / "nowhere")
 
 
-def test_a_folder_of_recordings_is_told_from_one_in_parts(tmp_path):
+def test_bags_in_tells_a_folder_from_a_split_recording(tmp_path):
     for name in ("b_0", "b_1"):
         path = Recording(frames=1).write(tmp_path / "apart" / name)
         (path / f"{name}.mcap").rename(tmp_path / "apart" / f"{name}x.mcap")
@@ -174,7 +174,7 @@ def whole(tmp_path_factory):
     return storage_of(path).read_bytes()
 
 
-def test_names_that_are_no_text(whole, tmp_path):
+def test_bag_leaves_out_names_that_are_not_text(whole, tmp_path):
     """In a file that breaks off: without a topic there is nothing, without a type no content."""
     file = tmp_path / "broken.mcap"
     for word, topics in ((b"/camera/image_raw", {}), (b"sensor_msgs/msg/Comp", {CAMERA: ""})):
@@ -188,7 +188,7 @@ def test_names_that_are_no_text(whole, tmp_path):
                 Bag(file)
 
 
-def test_records_that_are_too_short_for_what_they_are(whole, tmp_path):
+def test_bag_leaves_out_records_that_are_too_short(whole, tmp_path):
     file = tmp_path / "broken.mcap"
     short = b"".join(struct.pack("<BQ", kind, 1) + b"x" for kind in (3, 4, 5))
     file.write_bytes(whole[:8] + short + whole[8:-8])
@@ -199,7 +199,7 @@ def test_records_that_are_too_short_for_what_they_are(whole, tmp_path):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_no_damage_raises_anything_but_one_line(whole, tmp_path, data):
+def test_bag_with_random_damage_raises_input_errors_only(whole, tmp_path, data):
     """Bytes overwritten and cut anywhere: messages come or a ValueError, never a crash."""
     broken = bytearray(whole)
     for _ in range(data.draw(st.integers(0, 4))):

@@ -45,13 +45,13 @@ def changed(good, folder, *statements):
         ),
     ],
 )
-def test_wrong_values_cost_their_own_message(good, play, tmp_path, statement, frames, reason):
+def test_bag_leaves_out_messages_with_wrong_values(good, play, tmp_path, statement, frames, reason):
     summary, _ = play(Recording(frames=3), changed(good, tmp_path, statement))
     assert summary["frames"] == frames
     assert [entry["reason"] for entry in summary["skipped"]] == [reason]
 
 
-def test_topic_without_a_name_is_left_out(good, tmp_path):
+def test_bag_leaves_out_topics_without_a_name(good, tmp_path):
     bag = Bag(
         changed(
             good,
@@ -68,7 +68,7 @@ def test_topic_without_a_name_is_left_out(good, tmp_path):
     bag.close()
 
 
-def test_view_instead_of_a_table_is_refused(good, tmp_path):
+def test_bag_refuses_views_instead_of_tables(good, tmp_path):
     file = changed(
         good,
         tmp_path,
@@ -81,7 +81,7 @@ def test_view_instead_of_a_table_is_refused(good, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["hash#.db3", "per%20cent.db3", "what?.db3", "50%20done/bag.db3"])
-def test_path_with_characters_of_a_uri(good, tmp_path, name):
+def test_bag_reads_paths_with_characters_of_a_uri(good, tmp_path, name):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     shutil.copy(good, tmp_path / name)
     before = sorted(tmp_path.rglob("*"))
@@ -92,7 +92,7 @@ def test_path_with_characters_of_a_uri(good, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["a\\nb", "a\\0b", "a\\x1b[2Jb"])
-def test_control_characters_of_a_topic_reach_no_file_name(good, play, tmp_path, name):
+def test_replay_escapes_control_characters_in_file_names(good, play, tmp_path, name):
     topic = f"/{name}/image_raw".encode().decode("unicode_escape")
     file = changed(
         good, tmp_path, f"UPDATE topics SET name=CAST(x'{topic.encode().hex()}' AS TEXT)"
@@ -108,7 +108,7 @@ def test_printable_escapes_control_characters():
     assert printable("/kamera ä\n\x1b[2J\0") == "/kamera ä\\n\\x1b[2J\\x00"
 
 
-def test_compressed_message_has_a_largest_size(good, tmp_path, monkeypatch):
+def test_bag_limits_the_size_of_unpacked_messages(good, tmp_path, monkeypatch):
     from kdc_lab.replay import bag as module
 
     assert MAX_MESSAGE >= 100_000_000
@@ -119,7 +119,7 @@ def test_compressed_message_has_a_largest_size(good, tmp_path, monkeypatch):
     bag.close()
 
 
-def test_compressed_file_has_a_largest_size(tmp_path, monkeypatch):
+def test_bag_limits_the_size_of_unpacked_files(tmp_path, monkeypatch):
     from kdc_lab.replay import bag as module
 
     monkeypatch.setattr(module, "MAX_MESSAGE", 1000)

@@ -20,14 +20,14 @@ def description():
     return get_launch_description_from_python_launch_file(str(FILE))
 
 
-def test_every_argument_is_described_and_the_bag_must_be_given(description):
+def test_launch_describes_arguments_and_requires_a_bag(description):
     arguments = {one.name: one for one in description.get_launch_arguments()}
     assert {"bag", "image", "rate", "start_offset", "delay", "record", "name"} <= set(arguments)
     assert [name for name, one in arguments.items() if not one.default_value] == ["bag"]
     assert all(one.description for one in arguments.values())
 
 
-def test_several_cameras_are_refused(description, tmp_path):
+def test_launch_refuses_several_cameras(description, tmp_path):
     file = tmp_path / "params.yaml"
     file.write_text("robot:\n  kdc:\n    ros__parameters: {image_topics: [/a/image, /b/image]}\n")
     context = LaunchContext()
@@ -39,7 +39,7 @@ def test_several_cameras_are_refused(description, tmp_path):
 
 
 @pytest.mark.parametrize(("record", "delay"), [("", "3.0"), ("out", "3.0"), ("", "0.0")])
-def test_the_player_has_the_clock_and_the_node_follows_it(description, record, delay):
+def test_launch_lets_the_player_publish_the_clock(description, record, delay):
     given = {"bag": "walk", "rate": "2.0", "record": record, "name": "kdc", "image": "image_raw",
              "start_offset": "1.5", "delay": delay}  # fmt: skip
     context = LaunchContext()

@@ -32,7 +32,7 @@ def contents(out: Path, skip: tuple[str, ...] = ("run.json",)) -> dict[str, byte
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
-def test_twice_the_same_bytes(play, tmp_path, storage):
+def test_replay_gives_the_same_bytes_twice(play, tmp_path, storage):
     recording = Recording(truth=True)
     bag = recording.write(tmp_path / "bag")
     first = contents(play(recording, bag, "a", storage=storage)[1])
@@ -41,7 +41,7 @@ def test_twice_the_same_bytes(play, tmp_path, storage):
 
 
 @pytest.mark.parametrize("compression", list(CompressionMode))
-def test_every_storage_gives_the_same_results(play, tmp_path, compression):
+def test_replay_gives_the_same_results_from_every_storage(play, tmp_path, compression):
     recording = Recording(truth=True)
     expected = contents(play(recording, recording.write(tmp_path / "plain"), "a")[1])
     for storage in ("mcap", "sqlite3"):
@@ -56,7 +56,7 @@ def test_every_storage_gives_the_same_results(play, tmp_path, compression):
         assert summary["skipped"] == []
 
 
-def test_output_bag_keeps_stamps_and_says_what_the_files_say(play, tmp_path):
+def test_output_bag_agrees_with_the_result_files(play, tmp_path):
     recording = Recording()
     _, out = play(recording, recording.write(tmp_path / "bag"))
     answers = dict(people_in(out / "people"))
@@ -78,7 +78,7 @@ def test_output_bag_keeps_stamps_and_says_what_the_files_say(play, tmp_path):
     bag.close()
 
 
-def test_split_files_are_read_in_order_of_recording(play, tmp_path):
+def test_replay_reads_split_files_in_order_of_recording(play, tmp_path):
     whole = Recording(frames=22)
     expected = contents(play(whole, whole.write(tmp_path / "whole"), "a")[1])
     split = tmp_path / "split"
@@ -109,7 +109,7 @@ class _Part(Recording):
         return islice(super().shots(), 2 * self.number, 2 * self.number + 2)
 
 
-def test_several_cameras_raw_and_compressed(play, tmp_path):
+def test_replay_of_several_cameras_raw_and_compressed(play, tmp_path):
     left = Recording(topic="/left/image_raw", frames=6)
     right = Recording(topic="/right/image_raw/compressed", frames=6, jpeg=True)
     path = tmp_path / "bag"
@@ -125,7 +125,7 @@ def test_several_cameras_raw_and_compressed(play, tmp_path):
         play(left, path, "none", topics=("/nowhere",))
 
 
-def test_what_was_asked_for_and_is_not_there_is_counted(play, tmp_path):
+def test_replay_counts_requested_topics_that_are_missing(play, tmp_path):
     recording = Recording(frames=6, truth=True)
     bag = recording.write(tmp_path / "bag")
     summary, _ = play(recording, bag, "a", topics=(recording.topic, "/rear/image_rwa"))
@@ -139,7 +139,7 @@ def test_what_was_asked_for_and_is_not_there_is_counted(play, tmp_path):
     }
 
 
-def test_people_below_the_threshold_are_not_reported(play, tmp_path):
+def test_replay_does_not_report_people_below_min_score(play, tmp_path):
     recording = Recording(frames=6, truth=True)
     bag = recording.write(tmp_path / "bag")
     _, out = play(recording, bag, "a", min_score=0.99)
@@ -147,7 +147,7 @@ def test_people_below_the_threshold_are_not_reported(play, tmp_path):
     assert json.loads((out / "keypoints.json").read_text()) == []
 
 
-def test_results_replace_no_recording_and_no_folder_of_others(play, tmp_path):
+def test_replay_replaces_only_its_own_results(play, tmp_path):
     recording = Recording(frames=4)
     bag = recording.write(tmp_path / "data" / "people")
     before = contents(bag)
@@ -167,7 +167,7 @@ def test_results_replace_no_recording_and_no_folder_of_others(play, tmp_path):
     assert contents(bag) == before and (photos / "anna.jpg").read_bytes() == b"photo"
 
 
-def test_cameras_that_share_a_namespace_do_not_share_outputs():
+def test_prefixes_of_cameras_in_one_namespace_differ():
     assert prefixes(["/a/left", "/a/right/compressed", "/b/image_raw"]) == {
         "/a/left": "/a/left/kdc", "/a/right/compressed": "/a/right/kdc", "/b/image_raw": "/b/kdc",
     }  # fmt: skip
@@ -180,7 +180,7 @@ def test_cameras_that_share_a_namespace_do_not_share_outputs():
     assert prefixes(compressed, two[:1]) == {compressed[0]: "/kdc"}
 
 
-def test_start_and_duration_choose_frames(play, tmp_path):
+def test_replay_start_and_duration_choose_frames(play, tmp_path):
     recording = Recording()
     path = recording.write(tmp_path / "bag")
     summary, out = play(recording, path, start=0.35, duration=0.5)
@@ -190,7 +190,7 @@ def test_start_and_duration_choose_frames(play, tmp_path):
     assert (out / "mot_camera_image_raw.txt").read_text().startswith("1,")
 
 
-def test_pace_drops_what_is_replaced_while_somebody_works():
+def test_paced_drops_messages_that_are_replaced():
     recorded = [_Recorded("/a", 100 * i) for i in range(10)] + [_Recorded("/b", 250)]
     recorded.sort(key=lambda m: m.time)
     now, dropped, worked = [0.0], [], []
@@ -212,7 +212,7 @@ class _Recorded:
         self.topic, self.time = topic, ms * 10**6
 
 
-def test_realtime_counts_and_times(play, tmp_path):
+def test_realtime_counts_frames_and_measures_latency(play, tmp_path):
     import time
 
     recording = Recording(frames=20)

@@ -39,7 +39,7 @@ def browse(page, tmp_path, *more: str) -> str:
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium: apt install chromium")
-def test_chromium_shows_everything_and_asks_for_nothing(page, tmp_path):
+def test_report_in_chromium_shows_everything_and_loads_nothing(page, tmp_path):
     log, shot = tmp_path / "net.json", tmp_path / "report.png"
     dom = browse(page, tmp_path, "--dump-dom", f"--log-net-log={log}")
     for title in (
@@ -66,21 +66,21 @@ def test_chromium_shows_everything_and_asks_for_nothing(page, tmp_path):
     assert len(np.unique(image.reshape(-1, 3), axis=0)) > 2000  # thumbnails
 
 
-def test_nothing_in_the_page_points_outside(page):
+def test_report_has_no_external_links(page):
     text = page.read_text()
     sources = re.findall(r'(?:src|href|url|action)\s*[=(]\s*["\']?([^"\')\s>]{0,40})', text)
     assert sources and all(source.startswith("data:image/jpeg;base64,") for source in sources)
     assert "<script" not in text and "default-src 'none'" in text
 
 
-def test_names_from_a_recording_cannot_become_html(play, tmp_path):
+def test_report_escapes_names_of_a_recording(play, tmp_path):
     recording = Recording(frames=2, topic="/<img src=x onerror=alert(1)>/image_raw")
     _, out = play(recording, recording.write(tmp_path / "a&b"))
     text = (out / "report.html").read_text()
     assert "<img src=x" not in text and "&lt;img src=x" in text and "a&amp;b" in text
 
 
-def test_plots_place_values_where_they_belong():
+def test_plots_place_values():
     svg = curves([Series("a", [0, 10], [0, 4])], "s", "n")
     assert 'd="M62.0 196.0L744.0 14.0"' in svg  # from corner to corner of the axes
     assert [t for t in (0, 2, 4, 6, 8, 10) if f">{t}</text>" not in svg] == []
@@ -92,6 +92,6 @@ def test_plots_place_values_where_they_belong():
 
 
 @pytest.mark.parametrize("x, y", [([1.0], [5.0]), ([0.0, 0.0], [1.0, 1.0]), ([-3, 2], [-1, -2])])
-def test_plots_of_hardly_anything(x, y):
+def test_curves_of_few_points(x, y):
     svg = curves([Series("a", x, y)], "s", "n")
     assert "nan" not in svg and svg.count("<svg") == 1

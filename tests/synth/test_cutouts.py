@@ -105,5 +105,5 @@ def test_occlusion_bench_command_uses_rendered_people(drawn_people, monkeypatch,
     assert result["protocol"]["people"] == "synthetic"
     assert "weighted, temporal" in capsys.readouterr().out
     given += ["--images", str(tmp_path), "--annotations", str(tmp_path)]
-    with pytest.raises(ValueError, match="without --images"):
+    with pytest.raises(ValueError, match="--people cannot be used with --images"):
         occlusion_bench.main(parser.parse_args(given))

@@ -177,7 +177,7 @@ def test_idf1_and_switches_equal_an_independent_computation(judged):
     assert figures["tracks"]["people"] == 2
 
 
-def test_truth_beside_the_recording_gives_the_same_figures(judged, play, tmp_path):
+def test_truth_from_files_gives_the_same_figures(judged, play, tmp_path):
     recording, expected, _, bag = judged
     images, annotations, lines = [], [], []
     for index, (time, shot) in enumerate(recording.shots()):
@@ -212,7 +212,7 @@ def test_truth_beside_the_recording_gives_the_same_figures(judged, play, tmp_pat
         play(recording, bag, "late", engine=engine, truth=str(mots), start=0.5)
 
 
-def test_one_cameras_truth_is_not_held_against_another(play, tmp_path):
+def test_truth_of_one_camera_is_not_used_for_another(play, tmp_path):
     front = Recording(topic="/front/image_raw", frames=4, truth=True)
     with writer(tmp_path / "bag") as bag:
         record(bag, front)
@@ -236,7 +236,7 @@ def test_one_cameras_truth_is_not_held_against_another(play, tmp_path):
         play(front, tmp_path / "bag", "unnamed", truth=str(file))
 
 
-def test_frames_without_truth_are_not_judged(judged, play, tmp_path):
+def test_frames_without_truth_are_not_evaluated(judged, play, tmp_path):
     recording, _, _, bag = judged
     file = tmp_path / "truth.json"
     entry = {"id": 1, "width": 320, "height": 240, "stamp_ns": stamp(3), "file_name": ""}
@@ -250,7 +250,7 @@ def test_frames_without_truth_are_not_judged(judged, play, tmp_path):
     ("{}", "expected a COCO annotation file"),
     ('{"images": [{"id": 1, "width": 2, "height": 2}], "annotations": []}', "`stamp`"),
 ])  # fmt: skip
-def test_what_is_no_truth_is_refused(judged, play, tmp_path, text, complaint):
+def test_truth_refuses_other_files(judged, play, tmp_path, text, complaint):
     recording, _, _, bag = judged
     file = tmp_path / "truth.json"
     file.write_text(text)
@@ -302,7 +302,7 @@ def tracks(frames):
     return found["HOTA"], found["IDF1"]
 
 
-def test_a_recording_of_nobody_has_no_figures_and_no_part_in_means():
+def test_mean_figures_leave_out_recordings_without_people():
     nobody = truth_of(standing().at(0.0))[:0]
     empty = replace(nobody, labels=nobody.labels * 0)
     assert tracks([(empty, [])] * 5) == (None, None)
@@ -317,7 +317,7 @@ def test_a_recording_of_nobody_has_no_figures_and_no_part_in_means():
 
 @pytest.mark.parametrize("masks", ["all", "one", "none"])
 @pytest.mark.parametrize("second", [{"iscrowd": 1}, {"keypoints": [0] * 51, "num_keypoints": 0}])
-def test_whoever_cannot_be_compared_is_neither_missed_nor_invented(masks, second):
+def test_evaluator_ignores_people_that_cannot_be_compared(masks, second):
     frames = []
     for index in range(6):
         people = truth_of(standing().at(index / 10))
@@ -333,7 +333,7 @@ def test_whoever_cannot_be_compared_is_neither_missed_nor_invented(masks, second
 
 
 @pytest.mark.parametrize("masks", [True, False])
-def test_who_is_told_to_be_hidden_is_not_invented(masks):
+def test_evaluator_ignores_occluded_people(masks):
     there, frames = truth_of(standing().at(0.0)), []
     hidden = np.array([Phase.CONFIRMED, Phase.OCCLUDED], np.uint8)
     for index in range(10):
