@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-
-TESTS = Path(__file__).parent
-sys.path[:0] = map(str, (TESTS, *sorted(path for path in TESTS.iterdir() if path.is_dir())))
 
 
 @pytest.fixture(scope="session")

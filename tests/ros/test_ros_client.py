@@ -7,11 +7,11 @@ import sys
 import threading
 
 import numpy as np
-from harness import ROOT, header
 from sensor_msgs.msg import Image
 
 from kdc_msgs.msg import Person, PersonArray
 from kdc_ros.image_messages import to_message
+from tests.ros.harness import ROOT, header
 
 
 def test_example_ros_client_prints_people_with_their_pixels(probe) -> None:

@@ -371,6 +371,16 @@ def test_config_from_iterations_replace_epochs_of_the_preset(words, length):
     assert config_from(parser.parse_args(["--iterations", "20"]), begun).epochs == 0
 
 
+def test_config_from_reads_former_names_of_a_run():
+    parser = argparse.ArgumentParser()
+    loop.add_arguments(parser)
+    before = {"calm": 0.7, "picture_every": 30, "synth_pictures": 12, "iterations": 900}
+    made = config_from(parser.parse_args([]), before)
+    assert (made.weak_aug_fraction, made.image_every, made.synth_images) == (0.7, 30, 12)
+    with pytest.raises(ValueError, match=r"--weak-aug-fraction 0.5 \(started with 0.7\)"):
+        config_from(parser.parse_args(["--weak-aug-fraction", "0.5"]), before)
+
+
 def test_train_refuses_wrong_checkpoints_in_one_line(small_set, tmp_path):
     pack, _ = read_all([small_set], [], [])
     wrong = tmp_path / "wrong.pt"
