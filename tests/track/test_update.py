@@ -417,6 +417,9 @@ def test_update_body_scale(sized, whole, scale):
     )  # fmt: skip
     np.testing.assert_allclose(after.scale, scale * known.scale)
     assert after.sized.tolist() == [sized or whole]
+    if not whole:  # hidden joints keep their shape, or their pixels if the scale was a guess
+        kept = known.shape if sized else known.shape / scale
+        np.testing.assert_allclose(after.shape, kept)
 
 
 def test_update_body_centre_of_a_partial_mask_is_not_learned():
