@@ -190,9 +190,9 @@ def copy_repository(to: Path) -> None:
         capture_output=True,
     )  # fmt: skip
     for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file():
-            (to / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, to / name)
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).exists():  # a link to a folder stays a link
+            shutil.copy2(ROOT / name, to / name, follow_symlinks=False)
 
 
 def run_tests(tests: list[str], copy: Path, limit: float | None) -> str:
