@@ -58,8 +58,7 @@ def is_whole(confidence: np.ndarray) -> np.ndarray:
     """Return whether enough of each person (P, 18) is seen to measure its size, (P,) bool."""
     seen = confidence[:, :K] > SURE
     upper, lower = seen[:, :7].any(axis=1), seen[:, 11:].any(axis=1)
-    trunk = seen[:, [5, 6, 11, 12]].all(axis=1)
-    return (seen.sum(axis=1) >= 6) & ((upper & lower) | trunk)
+    return (seen.sum(axis=1) >= 6) & upper & lower
 
 
 def locate(body: Body, xy: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
