@@ -89,7 +89,7 @@ class Monitor:
     def status(self, state: str, engine: str, dropped: int, stale_after: float) -> DiagnosticStatus:
         """Return the message for /diagnostics.
 
-        The level is ERROR after an internal error, WARN if no images arrive or can be processed.
+        The level is ERROR after an internal error, WARN if no image arrives or can be processed.
 
         Args:
             state: of the lifecycle.

@@ -60,11 +60,11 @@ TESTS: dict[str, tuple[list[str], ...]] = {
     "kdc_core/session.py": (["tests/test_session.py"],),
     "kdc_lab/replay/play.py": (
         ["tests/replay/test_play.py"],
-        ["tests/replay/test_judge.py", "tests/replay/test_damage.py"],
+        ["tests/replay/test_evaluator.py", "tests/replay/test_damage.py"],
     ),
     "kdc_lab/replay/baseline.py": (["tests/replay/test_baseline.py"],),
     "kdc_lab/replay/camera_stats.py": (["tests/replay/test_camera_stats.py"],),
-    "kdc_lab/replay/evaluator.py": (["tests/replay/test_judge.py"],),
+    "kdc_lab/replay/evaluator.py": (["tests/replay/test_evaluator.py"],),
     "kdc_ros/camera_stream.py": (["tests/ros/test_camera_stream.py"], ["tests/ros/test_node.py"]),
     "kdc_ros/outputs.py": (["tests/ros/test_outputs.py"], ["tests/ros/test_node.py"]),
     "kdc_ros/monitor.py": (["tests/ros/test_monitor.py"],),

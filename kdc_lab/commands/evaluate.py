@@ -71,7 +71,7 @@ def main(args: argparse.Namespace) -> int:
     )
 
     if args.worst and args.worst.suffix.lower() not in IMAGE_SUFFIXES:
-        raise InputError(f"{args.worst}: expected one of {' '.join(IMAGE_SUFFIXES)}")
+        raise InputError(f"{args.worst}: expected one of {' '.join(IMAGE_SUFFIXES)} as suffix")
     dataset = load(args.images, args.annotations)
     for file in filter(None, (args.json, args.worst)):
         check_output(file, (*dataset.reads, args.model))

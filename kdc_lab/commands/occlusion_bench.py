@@ -141,7 +141,7 @@ def main(args: argparse.Namespace) -> int:
         "split": args.split,
         "casts": args.repeat,
         "engine": engine.name if engine else None,
-        "weights_sha256": sha256(engine.model) if engine else None,
+        "weights_sha256": sha256(engine.model) if engine and engine.model else None,
         "seconds": round(time.perf_counter() - start, 1),
     }
     source = engine.name if engine else f"perfect fields, noise {args.noise:g}"

@@ -202,7 +202,8 @@ def _compare(args: argparse.Namespace) -> int:
     from kdc_lab.replay import compare
 
     out = args.out or Path(".")
-    content = compare(*args.compare, out)
+    a, b = args.compare
+    content = compare(a, b, out)
     for name, (before, after) in content["figures"].items():
         print(f"{name}: {before} -> {after}")
     print(

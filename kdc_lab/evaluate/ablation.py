@@ -34,7 +34,8 @@ def ablate(
     resamples of the images, so the variance that they share cancels.
     """
     modes = {
-        mode: replace(config, centroid=replace(config.centroid, mode=mode)) for mode in CentroidMode
+        mode.value: replace(config, centroid=replace(config.centroid, mode=mode))
+        for mode in CentroidMode
     }
     results = variants(dataset, engine, modes, "ablate")
     figures = {mode: found.summary() for mode, found in results.items()}

@@ -116,12 +116,13 @@ def _crowdpose(content: dict[str, Any]) -> dict[str, Any]:
 
 def _ochuman(content: dict[str, Any]) -> dict[str, Any]:
     names = content["keypoint_names"]
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, image in enumerate(content["images"], 1):
         images.append({**{k: image[k] for k in ("file_name", "width", "height")}, "id": number})
         for entry in image["annotations"]:
             x1, y1, x2, y2 = entry["bbox"]
-            points = [0] * (3 * K)
+            points = [0.0] * (3 * K)
             if entry.get("keypoints"):
                 points = _by_name(entry["keypoints"], names, OCHUMAN_SEEN)
             annotations.append(

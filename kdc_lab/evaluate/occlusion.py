@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kdc_core.config import CentroidConfig, DecodeConfig, ModelInfo
+from kdc_core.config import CentroidConfig, CentroidMode, DecodeConfig, ModelInfo
 from kdc_core.decode import anchor_weights, find_poses
 from kdc_core.engines import Engine
 from kdc_core.io import table
@@ -38,7 +38,7 @@ def methods() -> dict[str, VideoDecoder | BoxTracker]:
     """Return a new decoder for every row of the table."""
 
     def config(mode: str) -> DecodeConfig:
-        return DecodeConfig(centroid=CentroidConfig(mode=mode))
+        return DecodeConfig(centroid=CentroidConfig(mode=CentroidMode(mode)))
 
     single = TrackConfig(temporal=False)
     return {
@@ -140,13 +140,13 @@ def figures(played: dict[str, dict[str, ClipRecord]]) -> dict[str, Any]:
     }
 
 
-def gains(clips: dict[str, dict[str, Any]], method: str) -> dict[str, list[float] | None]:
+def gains(clips: dict[str, dict[str, Any]], method: str) -> dict[str, list[float | None] | None]:
     """Return the gain of the default over a method: mean over clips, and its 95 % interval.
 
     Clips that differ only in the cast are resampled together, because they are not independent.
     The gain is None if fewer than two kinds of clips have the figure.
     """
-    found: dict[str, list[float] | None] = {}
+    found: dict[str, list[float | None] | None] = {}
     for figure in GAINS:
         kinds: dict[str, list[float]] = {}
         for name, by_method in clips.items():
@@ -230,7 +230,8 @@ def _plot(every: dict[str, Any], name: str, edges: tuple[float, ...], x: str, y:
         values = [v["rate"] if isinstance(v, dict) else v for v in figures[name].values()]
         known = [(m, v) for m, v in zip(middles, values, strict=True) if v is not None]
         if known:
-            series.append(Series(method, *zip(*known, strict=True)))
+            xs, ys = zip(*known, strict=True)
+            series.append(Series(method, xs, ys))
     return curves(series, x, y) if series else ""
 
 
@@ -240,7 +241,7 @@ def _of(regained: dict[str, Any]) -> str:
     return f"{round(regained['rate'] * regained['gaps'])} of {regained['gaps']}"
 
 
-def _gain(values: list[float] | None) -> str | None:
+def _gain(values: Sequence[float] | None) -> str | None:
     if values is None:
         return None
     mean, low, high = values

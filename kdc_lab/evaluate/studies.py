@@ -12,7 +12,7 @@ import numpy as np
 from pycocotools import mask as rle
 from scipy.optimize import linear_sum_assignment
 
-from kdc_core.config import DecodeConfig
+from kdc_core.config import CentroidMode, DecodeConfig
 from kdc_core.decode import assign, build_people, decode, select
 from kdc_core.engines import Engine
 from kdc_core.skeleton import A, K
@@ -224,19 +224,19 @@ def hiding(dataset: Dataset, engine: Engine, config: DecodeConfig, draws: int) -
         for image, frame in progress(dataset, f"hide {share:.0%}"):
             persons = [e for e in dataset.people[image] if _coverable(e)]
             masks = [annotation_mask(entry, frame.image.shape[:2]) for entry in persons]
-            picture, rest = covered(frame.image, masks, share, rng)
+            covered_image, rest = covered(frame.image, masks, share, rng)
             for mask, left in zip(masks, rest, strict=True):
                 really[share].append(1 - float(left.sum()) / max(1, int(mask.sum())))
-            fields = engine(replace(frame, image=picture))
+            fields = engine(replace(frame, image=covered_image))
             for mode in COMPARED:
-                chosen = replace(config, centroid=replace(config.centroid, mode=mode))
+                chosen = replace(config, centroid=replace(config.centroid, mode=CentroidMode(mode)))
                 values = best_overlaps(rest, decode(fields, chosen))
                 seen.setdefault((mode, share), []).append(values)
     gone = {share: sum(value == 1 for value in values) for share, values in really.items()}
     mean_of = {share: _mean_below_one(values) for share, values in really.items()}
     rows, series = [], []
     for mode in COMPARED:
-        part = []
+        part: list[list[Any]] = []
         for share in HIDDEN:
             lists = seen[mode, share]
             mean, low, high = grouped(lists, draws, np.mean)

@@ -190,6 +190,7 @@ def _type(name: str) -> Any:
 def _blank(name: str) -> dict[str, Any]:
     """Return a message's fields with empty values, for fields that only some nodes set."""
     empty: dict[str, Any] = {}
+    kind: Any
     for field, (node, kind) in store().fielddefs[name][1]:
         if node == Nodetype.NAME:
             empty[field] = _type(kind)(**_blank(kind))

@@ -167,9 +167,9 @@ def _rows(a: dict[str, Any], b: dict[str, Any]) -> list[tuple[str, Any, Any]]:
                 (f"{topic}: {name.replace('_', ' ')}", value, b["cameras"][topic].get(name))
             )
     for name, section, key in baseline.FIGURES:
-        values = [baseline.figure(summary, section, key) for summary in (a, b)]
-        if values != [None, None]:
-            rows.append((name, *values))
+        before, after = (baseline.figure(summary, section, key) for summary in (a, b))
+        if before is not None or after is not None:
+            rows.append((name, before, after))
     return rows
 
 

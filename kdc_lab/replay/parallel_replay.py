@@ -57,11 +57,11 @@ def run(task: Task) -> str:
     Returns:
         An empty text, or why it could not be replayed.
     """
-    name, model, *how = task.engine
+    name, model, threads, long_side, flip = task.engine
     out = Path(task.out)
     try:
         key = task.key()  # before the replay: the recording may change meanwhile
-        engine = open_engine(name, Path(model) if model else None, *how)
+        engine = open_engine(name, Path(model) if model else None, threads, long_side, flip)
         try:
             pipeline = open_pipeline(engine, task.config)
             replay = Replay(Path(task.bag), out, pipeline, task.settings)

@@ -81,10 +81,10 @@ def _write_clip(
         for shot in clip(own, config, seconds, fps, background_for(backgrounds, own)):
             stamp = START + round(shot.stamp * cdr_messages.NS)
             _, people = annotate(shot, writer.frames + 1)
-            picture = cdr_messages.image_message(shot.image, cdr_messages.header(stamp, FRAME_ID))
+            message = cdr_messages.image_message(shot.image, cdr_messages.header(stamp, FRAME_ID))
             truth = people_of(shot, np.array([not p["iscrowd"] for p in people], bool))
             seen = [person for person in people if person["segmentation"]]
-            writer.add(stamp, shot.image, picture, truth, seen)
+            writer.add(stamp, shot.image, message, truth, seen)
             identities |= set(shot.ids.tolist())
     finally:
         writer.close()
