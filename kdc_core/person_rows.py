@@ -14,7 +14,7 @@ from kdc_core.types import People
 
 
 class PersonRow(NamedTuple):
-    """One person; every coordinate is in pixels of the image."""
+    """One person as the messages of the node and of a replay hold it; pixels of the image."""
 
     row: int  # of the person in ``People``
     id: int

@@ -201,7 +201,7 @@ class Session:
 
     @property
     def min_score(self) -> float:
-        """Score from which people are reported, 0 to 1. A new value acts on the next frame."""
+        """Minimum score of a reported person, 0 to 1; a new value applies from the next frame."""
         return self._min_score
 
     @min_score.setter

@@ -26,7 +26,7 @@ class Frame:
     """One image of a camera.
 
     Raises:
-        InputError: the image has another shape or type, or the stamp is not finite.
+        InputError: the image is not (H, W, 3) uint8, or the time stamp is not finite.
     """
 
     image: np.ndarray  # (H, W, 3) uint8, BGR
@@ -355,7 +355,7 @@ class People:
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """One row of ``People``, in pixels of the frame."""
+    """One person of a ``People`` object; coordinates are pixels of the frame."""
 
     people: People
     row: int

@@ -53,7 +53,7 @@ def wait_for_acks(publishers: Iterable[Publisher], seconds: float = 1.0) -> None
     """Wait until all reliable messages are acknowledged, for at most ``seconds`` in total.
 
     DDS sends a lost message again only while its publisher exists. On a busy machine up to a fifth
-    of the last messages were lost when the publisher was destroyed at once.
+    of the last messages were lost when the publisher was destroyed immediately.
     """
     end = time.monotonic() + seconds
     waiting = list(publishers)

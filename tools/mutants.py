@@ -86,9 +86,9 @@ OPERATORS = [
     *(f"ReplaceComparisonOperator_{a}_{b}" for a, to in COMPARISONS.items() for b in to.split()),
     *(f"ReplaceBinaryOperator_{a}_{b}" for a, b in ARITHMETIC.items()),
 ]  # fmt: skip
-#: lines whose mutants change nothing that a program could see: mutable instead of frozen
-#: dataclasses, and -2 for -1 in ``reshape``, where numpy takes any negative number
-EQUIVALENT = re.compile(r"@dataclass\(frozen=False|reshape\((?:.*, ?)?- ?2\b")
+#: lines whose mutants change no result: mutable instead of frozen dataclasses, sizes of caches,
+#: and -2 for -1 in ``reshape``, where numpy takes any negative number
+EQUIVALENT = re.compile(r"@dataclass\(frozen=False|@lru_cache\(|reshape\((?:.*, ?)?- ?2\b")
 #: seconds, lowest time limit of a test run, and how many times what the tests usually need
 MIN_LIMIT, SLACK = 60.0, 4
 

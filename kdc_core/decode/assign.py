@@ -65,7 +65,10 @@ def _negligible_phi(config: AssignConfig, prior: np.ndarray | None) -> float:
 
 
 def foreground(fields: Fields, config: AssignConfig) -> np.ndarray:
-    """Return the flat indices of the cells from which a person's pixel may be interpolated."""
+    """Return the flat indices of the grid cells that contribute to some person's pixel.
+
+    The mask is interpolated between cells, so the neighbours of a person's cells count as well.
+    """
     some = cv2.dilate(person_share(fields), np.ones((3, 3), np.uint8)) > 0.25 * config.min_seg
     return np.flatnonzero(some)
 

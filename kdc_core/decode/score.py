@@ -78,10 +78,9 @@ def expected(
 
 
 def extents(labels: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the number of pixels of each label (P,), and x1, y1, x2, y2 (P, 4) around them.
+    """Return the number of pixels of each label (P,) and its bounding box x1, y1, x2, y2 (P, 4).
 
-    Runs of equal pixels along the rows are counted: there are a hundred times fewer runs than
-    pixels.
+    It counts runs of equal pixels instead of pixels: there are a hundred times fewer.
     """
     height, width = labels.shape
     begins = np.ones(labels.shape, bool)

@@ -117,7 +117,9 @@ def _quantize(
         raise InputError("int8: expected calibration images, got none; name a folder of images")
     model = onnx.load(path)
     if any(node.op_type == "DequantizeLinear" for node in model.graph.node):
-        raise InputError(f"{path}: already quantised, expected a float32 file of kdc export")
+        raise InputError(
+            f"{path}: already quantised, expected a float32 file written by kdc export"
+        )
     kept = outer_nodes(model)
     with tempfile.TemporaryDirectory() as folder, _quiet():
         # a copy, because quantize_static writes files next to its input

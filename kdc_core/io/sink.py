@@ -224,7 +224,9 @@ def write_image(path: Path, image: np.ndarray) -> None:
         raise InputError(f"{path}: cannot be written: {error.err}") from None
     if not done:
         height, width = image.shape[:2]
-        raise InputError(f"{path}: this format cannot hold {width}x{height} pixels")
+        raise InputError(
+            f"{path}: this format cannot hold {width}x{height} pixels; use .png or a smaller image"
+        )
     try:
         path.write_bytes(content.data)
     except OSError as error:  # the error of a full disk does not name the file

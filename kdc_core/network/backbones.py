@@ -96,7 +96,7 @@ def published_lite(name: str) -> Path:
 
 
 def load_torchvision(backbone: ResNet, path: Path) -> None:
-    """Load a torchvision ``state_dict`` without its classifier ``fc`` into a ResNet."""
+    """Load a torchvision ``state_dict`` into a ResNet; the classifier ``fc`` is left out."""
     state = {k: v for k, v in read_state(path).items() if k not in ("fc.weight", "fc.bias")}
     load_tensors(backbone, state, str(path))
 
@@ -138,7 +138,7 @@ def load_tensors(
     Args:
         module: the module to fill.
         state: name → tensor.
-        source: name of the file, for the error message.
+        source: the file that the tensors came from, for the error message.
         may_lack: prefixes of names that ``state`` may lack; these tensors keep their values.
 
     Raises:

@@ -133,7 +133,7 @@ class KdcNet(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """Feature pyramid (Lin et al. 2017) down to stride 8."""
+    """Feature pyramid (Lin et al. 2017): merges the backbone's maps into one map at stride 8."""
 
     def __init__(self, channels: tuple[int, ...], width: int):
         """Take ``channels`` of the backbone at strides 8, 16, 32; merge to ``width`` channels."""

@@ -142,7 +142,7 @@ class ResNet(nn.Module):
         return nn.Sequential(*blocks)
 
     def up_to(self, stride: int) -> list[nn.Module]:
-        """Return the modules that compute the maps down to ``stride`` (4 or 8; 0 returns none)."""
+        """Return the modules up to the feature map of ``stride`` 4 or 8; an empty list for 0."""
         parts: list[nn.Module] = [self.conv1, self.bn1, self.layer1, self.layer2]
         return parts[: {0: 0, 4: 3, 8: 4}[stride]]
 

@@ -27,7 +27,11 @@ class Body(Rows):
     sized: np.ndarray  # (T,) bool: the scale was measured on a whole body; False: on a part
 
     def anchors_at(self, origin: np.ndarray) -> np.ndarray:
-        """Return the anchors (T, 18, 2) of bodies whose origins are at ``origin`` (T, 2)."""
+        """Return the 17 keypoints and the CENTRE (T, 18, 2) of T bodies, in input pixels.
+
+        Args:
+            origin: (T, 2) input pixels, the mean of each body's keypoints.
+        """
         return origin[:, None] + self.scale[:, None, None] * self.shape
 
 

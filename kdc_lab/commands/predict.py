@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Predict the people of every image and write the files."""
+    """Predict the people of every image, write COCO result files into ``--out``, return 0."""
     from kdc_core.io import write_json
     from kdc_lab.evaluate import load, predictions, protocol
 

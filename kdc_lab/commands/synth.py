@@ -91,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Write images or clips, and print their number and the speed."""
+    """Write synthetic images or clips, print how many there are per second, return 0."""
     from kdc_lab.synth import backgrounds_in
 
     config = replace(

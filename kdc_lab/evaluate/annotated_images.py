@@ -168,7 +168,11 @@ def _segmentation(entry: dict[str, Any], size: tuple[int, int]) -> Any:
             check_runs(value, size)
             return value
         if isinstance(value, list):
-            return [corners(p) for p in value if isinstance(p, list) and len(p) >= 6]
+            polygons = [corners(p) for p in value if isinstance(p, list) and len(p) >= 6]
+            odd = next((len(p) for p in polygons if len(p) % 2), None)
+            if odd is not None:
+                raise InputError(f"expected polygons of pairs x, y, got one of {odd} numbers")
+            return polygons
     except (TypeError, ValueError) as error:
         raise InputError(f"annotation {entry['id']}: segmentation: {error}") from None
     return []

@@ -74,7 +74,7 @@ class _File:
 
 
 class Bag:
-    """A recording: a folder, or one storage file. ``topics`` maps names to message types."""
+    """A rosbag2 recording: a folder or one storage file; ``topics`` maps names to types."""
 
     def __init__(self, path: Path) -> None:
         """Open every file of the recording and read its list of topics.

@@ -107,7 +107,11 @@ def _mots(frame: int, entry: dict[str, Any]) -> str:
 
 
 class Recording:
-    """Writes a clip of the occlusion benchmark: ``NAME.mp4`` with results, bag ``NAME/``, truth."""
+    """Writes a clip of the occlusion benchmark.
+
+    The files are ``NAME.mp4`` with the results drawn on it, the rosbag ``NAME/``, and the ground
+    truth.
+    """
 
     def __init__(self, folder: Path, name: str, rate: float) -> None:
         """Create the files; characters of ``name`` that file names lack become ``_``."""

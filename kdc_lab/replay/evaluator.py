@@ -67,7 +67,7 @@ class Evaluator:
         return _frame_error(frame)
 
     def figures(self) -> dict[str, Any] | None:
-        """Return all figures; None if no frame has a ground truth."""
+        """Return all metrics by name; None if no frame has a ground truth."""
         if not self.dataset.images:
             return None
         figures = self.results.summary()

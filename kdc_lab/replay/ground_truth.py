@@ -184,6 +184,8 @@ def _coco(truth: Truth, file: Path, cameras: list[str]) -> None:
         for number, image in images.items():
             for camera in [image["topic"]] if "topic" in image else cameras:
                 truth.add(camera, _stamp(image), lists[number])
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
     except (
         KeyError,
         TypeError,

@@ -217,7 +217,10 @@ class Pool:
             InputError: The pack is empty.
         """
         if not len(pack):
-            raise InputError("training data: expected at least one usable image, got none")
+            raise InputError(
+                "training data: expected at least one usable image, got none; "
+                "the problems are listed above"
+            )
         self.pack = pack
         self.device = device
         self.rendered = rendered

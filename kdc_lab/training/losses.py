@@ -281,9 +281,10 @@ def draw_centroids(
     config: LossConfig,
     generator: torch.Generator | None,
 ) -> torch.Tensor:
-    """Return random weights omega (B, N, 18) of the anchors, as a decoder may choose them.
+    """Return random centroid weights (B, N, 18) for N people, as a decoder may choose them (eq. 3).
 
-    Either CENTRE alone, or one annotated keypoint, or the weighted set with some keypoints dropped.
+    The 18 anchors are the 17 keypoints and the CENTRE of the person. The weight goes to CENTRE
+    alone, to one annotated keypoint, or to all keypoints but a few that are dropped at random.
     CENTRE alone is also used if no keypoint is left.
     """
     quality = torch.where(visible, 1.0, config.hidden_weight)[..., :K] * (known[..., :K] > 0)

@@ -83,7 +83,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if not self.out:
-            raise InputError("--out: expected a folder, got an empty text")
+            raise InputError("--out: expected a folder, got an empty string")
         choices = {
             "preset": tuple(LONGEST), "device": ("auto", "cpu", "cuda"),
             "precision": ("auto", "bf16", "fp32"), "resident": ("auto", "yes", "no"),

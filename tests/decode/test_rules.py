@@ -154,6 +154,20 @@ def test_find_peaks_window_is_5_by_5(apart, count, direction):
     assert np.count_nonzero(peaks_from(votes).score) == count
 
 
+@pytest.mark.parametrize(
+    ("down", "right", "count"),
+    [(0, 1, 1), (0, 2, 1), (2, 0, 1), (2, 2, 1), (2, -2, 1), (1, -1, 1), (0, 3, 2), (3, 0, 2),
+     (3, 3, 2)],
+)  # fmt: skip
+def test_find_peaks_of_equal_heights_in_one_window_keeps_the_first(down, right, count):
+    heights = np.zeros((A, 16, 16), np.int32)
+    heights[4, 6, 6] = heights[4, 6 + down, 6 + right] = 50000
+    peaks = find_peaks(blank(), heights, heights, HoughConfig())
+    assert np.count_nonzero(peaks.score) == count
+    near = HoughConfig().vote_stride * 2.0  # the centre of mass may include the neighbour
+    assert np.abs(peaks.xy[4, 0] - (4 * 6 + 1.5)).max() <= near
+
+
 def test_find_peaks_best_first_and_at_most_max_peaks():
     votes = np.zeros((A, 16, 16))
     for i, height in enumerate((10000, 40000, 20000, 30000)):

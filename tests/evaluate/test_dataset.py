@@ -128,6 +128,7 @@ def test_load_refuses_bad_files(files: tuple[Path, Path], changes: dict, message
         ([[0, 0, 9, 0, 9, math.inf]], "expected coordinates up to 100000 pixels, got inf"),
         ([[0, 0, 9, 0, math.nan, 9]], "expected coordinates up to 100000 pixels, got nan"),
         ([[0, 0, 9, 0, -1e8, 9]], "expected coordinates up to 100000 pixels, got -100000000.0"),
+        ([[0, 0, 9, 0, 9, 9, 5]], "expected polygons of pairs x, y, got one of 7 numbers"),
     ],
 )
 def test_load_refuses_masks_that_cannot_be_read(files: tuple[Path, Path], mask, message) -> None:

@@ -10,6 +10,7 @@ import pytest
 from pycocotools import mask as rle
 from scipy.optimize import linear_sum_assignment
 
+from kdc_core.errors import InputError
 from kdc_core.skeleton import OKS_SIGMAS
 from kdc_core.types import Phase
 from kdc_lab.evaluate.composed_clips import Clip, Drawn
@@ -344,3 +345,22 @@ def test_evaluator_ignores_occluded_people(masks):
         frames.append((people, truth))
     assert [len(truth) for _, truth in frames] == [2] * 5 + [1] * 5
     assert tracks(frames) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"bbox": [0, 0]}, "truth.json: "),
+        ({"segmentation": [[5]]}, "truth.json: segmentation: "),
+        ({"segmentation": [3]}, "truth.json: "),
+        ({"keypoints": [1, 2]}, "truth.json: "),
+    ],
+)
+def test_truth_refuses_malformed_annotations(judged, play, tmp_path, change, complaint):
+    recording, _, _, bag = judged
+    file = tmp_path / "truth.json"
+    image = {"id": 1, "width": 320, "height": 240, "stamp_ns": stamp(3)}
+    entry = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], **change}
+    file.write_text(json.dumps({"images": [image], "annotations": [entry]}))
+    with pytest.raises(InputError, match=complaint):
+        play(recording, bag, truth=str(file))

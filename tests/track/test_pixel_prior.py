@@ -59,3 +59,21 @@ def test_pixel_prior_keep_deletes_the_others(prior):
     place, scale = np.array([[60.0, 120], [260, 120]]), np.full(2, 40.0)
     shares = prior.occupancy(IDS, place, scale, FIELDS)
     assert np.isnan(shares[0]).all() and not np.isnan(shares[1]).any()
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize(
+    ("low", "offset", "inside"),
+    [(True, -0.5, 1), (True, -1.5, 0), (False, 0.5, 1), (False, 1.5, 0)],
+)
+def test_pixel_prior_learns_up_to_the_borders_of_the_image(axis, low, offset, inside):
+    """The image is full of the person; points of a silhouette of scale 16 are a pixel apart."""
+    prior, scale = PixelPrior(), np.array([16.0])
+    origin = np.array([[160.0, 120.0]])
+    origin[0, axis] = 0.1 if low else (318.9, 238.9)[axis]
+    labels = np.ones((240, 320), np.uint16)
+    prior.update(labels, np.array([1]), origin, scale, FIELDS, 0.0)
+    there = np.array([[163.5, 123.5]])  # a cell in the middle
+    there[0, axis] -= offset
+    shares = prior.occupancy(np.array([1]), there, scale, FIELDS)
+    assert shares[0, 15, 20] == inside

@@ -208,6 +208,17 @@ def test_update_matched_learns_colours_only_of_people_apart(x, learned):
     np.testing.assert_allclose(after, 1 / 8 + rate * (red - 1 / 8))
 
 
+def test_update_matched_filters_keypoints_relative_to_body_and_scale():
+    seen = observation((160, 180))
+    config = TrackConfig(smoothing=SmoothingConfig(min_cutoff=1e9))  # follows at once
+    one = tracks(seen)
+    one.smoothed.value[:] = 0.0
+    here = step(0.1, 0.1, config)
+    after = update_matched(one, seen, np.array([0]), np.array([0]), here)
+    relative = (seen.poses.xy - after.motion.xy[:, BODY:]) / after.body.scale[0]
+    np.testing.assert_allclose(after.smoothed.value, relative, atol=1e-6)
+
+
 def test_update_matched_without_poses_changes_nothing():
     one = tracks(observation((160, 180)))
     assert update_matched(one, observation(), EMPTY, EMPTY, step()) is one
@@ -417,6 +428,9 @@ def test_update_body_scale(sized, whole, scale):
     )  # fmt: skip
     np.testing.assert_allclose(after.scale, scale * known.scale)
     assert after.sized.tolist() == [sized or whole]
+    if not whole:  # hidden joints keep their shape, or their pixels if the scale was a guess
+        kept = known.shape if sized else known.shape / scale
+        np.testing.assert_allclose(after.shape, kept)
 
 
 def test_update_body_centre_of_a_partial_mask_is_not_learned():
@@ -581,6 +595,14 @@ def test_revived_visibility_keeps_the_primary_anchor_if_it_is_seen(seen, primary
     state = replace(v.initial_visibility(confidence, config), primary=np.array([2]))
     confidence[0, 2] = 0.8 if seen else 0.1
     assert v.revived_visibility(state, confidence, config).primary.tolist() == [primary]
+
+
+def test_revived_visibility_leaves_the_centre_for_a_visible_keypoint():
+    config = VisibilityConfig()
+    confidence = np.full((1, A), 0.8)
+    confidence[0, 5] = 0.9
+    state = replace(v.initial_visibility(confidence, config), primary=np.array([CENTRE]))
+    assert v.revived_visibility(state, confidence, config).primary.tolist() == [5]
 
 
 @pytest.mark.parametrize(
