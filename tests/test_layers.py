@@ -263,3 +263,17 @@ def test_the_commands_start_without_any_extra() -> None:
     commands = [n for n in MODULES if n.startswith(("kdc_core.commands.", "kdc_lab.commands."))]
     assert len(commands) >= 8
     loaded_after(block + "\n".join(f"import {name}" for name in commands))
+
+
+HELPERS = {
+    path.stem
+    for path in (ROOT / "tests").rglob("*.py")
+    if not path.stem.startswith(("test_", "conftest"))
+}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda p: p.stem)
+def test_helpers_are_imported_from_the_package_tests(path: Path) -> None:
+    """Under two names a helper would be loaded twice."""
+    tops = {name.partition(".")[0] for name in imports(path)}
+    assert not tops & HELPERS, f"{path.name}: import tests.{{{', '.join(tops & HELPERS)}}}"

@@ -68,9 +68,14 @@ class BodyModel:
         """
         import torch
 
-        with torch.inference_mode():
-            coefficients = self.anny.get_phenotype_blendshape_coefficients(**phenotype)
-            rest = self.anny.get_rest_model(coefficients)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # the last bits of a sum depend on the number of threads
+        try:
+            with torch.inference_mode():
+                coefficients = self.anny.get_phenotype_blendshape_coefficients(**phenotype)
+                rest = self.anny.get_rest_model(coefficients)
+        finally:
+            torch.set_num_threads(threads)
         labels = self.anny.bone_labels
         heads = rest["rest_bone_heads"][0].cpu().numpy()[[labels.index(name) for name in BONES]]
         vertices = rest["rest_vertices"][0].cpu().numpy()

@@ -41,8 +41,9 @@ def weight_gradient(
     rows = []
     for dy in range(kernel):
         for dx in range(kernel):
-            shifted = padded[:, dy : dy + stride * (h - 1) + 1 : stride,
-                             dx : dx + stride * (w - 1) + 1 : stride]  # fmt: skip
+            shifted = padded[
+                :, dy : dy + stride * (h - 1) + 1 : stride, dx : dx + stride * (w - 1) + 1 : stride
+            ]
             rows.append((shifted.float() * grad).sum((0, 1, 2)))
     return torch.stack(rows, 1).unflatten(1, (kernel, kernel))
 
@@ -79,9 +80,14 @@ class _Depthwise(torch.autograd.Function):
 
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, stride: int,
-        padding: int, fast: Kernels,
-    ) -> torch.Tensor:  # fmt: skip
+        ctx: Any,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        stride: int,
+        padding: int,
+        fast: Kernels,
+    ) -> torch.Tensor:
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.padding, ctx.fast = stride, padding, fast
         return F.conv2d(x, weight, bias, stride, padding, 1, x.shape[1])
@@ -120,9 +126,18 @@ def _onednn_weight_gradient(
     gradient: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, padding: int
 ) -> torch.Tensor:
     found = torch.ops.aten.convolution_backward(
-        gradient, x, weight, None, [1, 1], [padding] * 2, [1, 1], False, [0, 0], x.shape[1],
+        gradient,
+        x,
+        weight,
+        None,
+        [1, 1],
+        [padding] * 2,
+        [1, 1],
+        False,
+        [0, 0],
+        x.shape[1],
         [False, True, False],
-    )  # fmt: skip
+    )
     grad_weight: torch.Tensor = found[1]
     return grad_weight
 

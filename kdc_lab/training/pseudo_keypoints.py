@@ -42,8 +42,9 @@ class PoseNetwork:
 
         core = openvino.Core()
         network = core.read_model(model)
-        self.height, self.width = (int(network.inputs[0].partial_shape[i].get_length())
-                                   for i in (2, 3))  # fmt: skip
+        self.height, self.width = (
+            int(network.inputs[0].partial_shape[i].get_length()) for i in (2, 3)
+        )
         network.reshape({network.inputs[0]: [-1, 3, self.height, self.width]})
         self._run = core.compile_model(network, "CPU")
 
@@ -57,10 +58,12 @@ class PoseNetwork:
 
     def _read(self, image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         affine = np.array([self._affine(box) for box in boxes])
-        crops = np.array([
-            cv2.warpAffine(image, matrix, (self.width, self.height), flags=cv2.INTER_LINEAR)
-            for matrix in affine
-        ])  # fmt: skip
+        crops = np.array(
+            [
+                cv2.warpAffine(image, matrix, (self.width, self.height), flags=cv2.INTER_LINEAR)
+                for matrix in affine
+            ]
+        )
         inputs = ((crops[..., ::-1] / np.float32(255) - MEAN) / STD).transpose(0, 3, 1, 2)
         heat = self._heatmaps(inputs)
         mirrored = self._heatmaps(np.ascontiguousarray(inputs[..., ::-1]))
@@ -105,8 +108,12 @@ def decode_heatmaps(heat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         xy = (m[cy + 1, cx + 1] - m[cy - 1, cx + 1] - m[cy + 1, cx - 1] + m[cy - 1, cx - 1]) / 4
         determinant = xx * yy - xy * xy
         if abs(determinant) > 1e-12:
-            step = -np.array([yy * gradient[0] - xy * gradient[1],
-                              xx * gradient[1] - xy * gradient[0]]) / determinant  # fmt: skip
+            step = (
+                -np.array(
+                    [yy * gradient[0] - xy * gradient[1], xx * gradient[1] - xy * gradient[0]]
+                )
+                / determinant
+            )
             points[i, j] += np.clip(step, -1, 1)
     return points, confidence
 
@@ -114,10 +121,13 @@ def decode_heatmaps(heat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def unlabelled(annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the people that have a box and neither human nor pseudo keypoints."""
     return [
-        a for a in annotations
-        if not a.get("iscrowd") and not any((a.get("keypoints") or [])[2::3])
-        and not a.get("keypoints_pseudo") and max(a["bbox"][2:]) >= MIN_SIDE
-    ]  # fmt: skip
+        a
+        for a in annotations
+        if not a.get("iscrowd")
+        and not any((a.get("keypoints") or [])[2::3])
+        and not a.get("keypoints_pseudo")
+        and max(a["bbox"][2:]) >= MIN_SIDE
+    ]
 
 
 def label(content: dict[str, Any], folder: Path, network: PoseNetwork) -> int:

@@ -256,9 +256,14 @@ class Trainer:
     def _log_tuning_loss(self) -> None:
         if len(self.tuning):
             log_tuning_loss(
-                self.average.net, self.loss, self.tuning, self.longest, self.logger,
-                self.step - 1, self.context,
-            )  # fmt: skip
+                self.average.net,
+                self.loss,
+                self.tuning,
+                self.longest,
+                self.logger,
+                self.step - 1,
+                self.context,
+            )
 
     def _save(self) -> None:
         content = {

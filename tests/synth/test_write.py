@@ -293,7 +293,7 @@ def test_processes_start_nothing_after_close(monkeypatch):
     with pool._lock:
         job = pool.submit(time.sleep, 600)  # its thread waits for the lock
         pool._closed = True
-    with pytest.raises(ValueError, match="a process was killed"):
+    with pytest.raises(ValueError, match="a worker process was killed"):
         job.result(timeout=30)
     assert not pool._all
     pool.close()
@@ -307,7 +307,7 @@ def test_each_returns_results_in_order(monkeypatch):
 
 def test_each_reports_a_killed_process_in_one_line(monkeypatch, tmp_path):
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="memory runs out: use fewer workers"):
+    with pytest.raises(ValueError, match="memory ran out: use fewer workers"):
         list(worker_pool.each(os._exit, [9, 9, 9], 2))
 
 

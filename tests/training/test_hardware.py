@@ -8,9 +8,9 @@ import pytest
 FAULTS = """
 import resource, sys
 import numpy as np
-from kdc_lab.training.hardware import keep_memory
+from kdc_lab.training.hardware import keep_freed_memory
 if sys.argv[1] == "kept":
-    keep_memory()
+    keep_freed_memory()
 np.full(1 << 26, 1, np.uint8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
