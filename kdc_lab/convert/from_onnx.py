@@ -36,7 +36,7 @@ def read_exported(path: Path) -> tuple[KdcNet, ModelInfo]:
     if not path.is_file():
         raise InputError(f"{path}: expected a file of kdc export, it does not exist")
     info = read_info(path)
-    weights = _convolutions(path)
+    weights = convolutions(path)
     net = KdcNet(replace(for_inference(preset(info.preset)), octaves=info.octaves)).eval()
     norms = batch_norms(net)
     state = {}
@@ -72,7 +72,7 @@ def _adding(bias: Tensor, norm: nn.BatchNorm2d) -> dict[str, Tensor]:
     return {"weight": one, "bias": bias, "running_mean": 0 * one, "running_var": one - norm.eps}
 
 
-def _convolutions(path: Path) -> dict[str, tuple[Tensor, ...]]:
+def convolutions(path: Path) -> dict[str, tuple[Tensor, ...]]:
     """Return kernel and bias (if any) of every convolution by the name of its module."""
     import onnx
 
@@ -88,11 +88,11 @@ def _convolutions(path: Path) -> dict[str, tuple[Tensor, ...]]:
         names = list(node.input[1:])
         if node.op_type == "Conv" and all(n in constants for n in names):
             tensors = (onnx.numpy_helper.to_array(constants[name]) for name in names)
-            found[_module_name(node.name)] = tuple(torch.tensor(t) for t in tensors)
+            found[module_name(node.name)] = tuple(torch.tensor(t) for t in tensors)
     return found
 
 
-def _module_name(node: str) -> str:
+def module_name(node: str) -> str:
     """Return the name of a traced node's module: a.0.1 for /net/a/a.0/a.0.1/Conv.
 
     If a module is called twice, the name of its second node ends in _1.

@@ -12,7 +12,7 @@ onnx = pytest.importorskip("onnx", reason="exported files need onnx")
 
 from kdc_core.engines.precision import to_int8_for_cpu  # noqa: E402
 from kdc_core.network.model import Inference, KdcNet, for_inference, preset  # noqa: E402
-from kdc_lab.convert.from_onnx import _convolutions, _module_name, read_exported  # noqa: E402
+from kdc_lab.convert.from_onnx import convolutions, module_name, read_exported  # noqa: E402
 from kdc_lab.convert.to_onnx import export, export_network, largest_difference  # noqa: E402
 from kdc_lab.training import train as loop  # noqa: E402
 from kdc_lab.training.init_from_onnx import fill_norm_statistics, network_from_export  # noqa: E402
@@ -60,7 +60,7 @@ def test_export_changes_the_number_of_scales(exported, tmp_path):
     assert export(exported, out, 256, octaves=3) <= 1e-4
     _, info = read_exported(out)
     assert (info.octaves, info.multiple, info.longest) == (3, 128, 256)
-    before, after = _convolutions(exported), _convolutions(out)
+    before, after = convolutions(exported), convolutions(out)
     assert before.keys() == after.keys() and len(before) > 50
     for conv, weights in before.items():
         assert all(map(torch.equal, weights, after[conv]))  # bit for bit
@@ -88,7 +88,7 @@ def test_train_starts_from_an_exported_file(exported, small_set, tmp_path, monke
     ],
 )
 def test_module_name_of_a_node(node, module):
-    assert _module_name(node) == module
+    assert module_name(node) == module
 
 
 def test_read_exported_refuses_wrong_files_in_one_line(exported, tmp_path):
