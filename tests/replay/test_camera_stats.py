@@ -93,3 +93,41 @@ def test_worst_frames_without_errors_are_none():
 )
 def test_describe_stamps(counts, text):
     assert describe_stamps(vars(counts)) == text
+
+
+def test_figures_of_no_frames_are_zero():
+    figures = CameraStats("/camera").figures()
+    assert (figures["frames"], figures["seconds"], figures["most_people"]) == (0, 0.0, 0)
+    assert "latency_p50_ms" not in figures
+
+
+def test_figures_span_from_the_first_to_the_last_frame():
+    assert collect([{1: CONFIRMED}] * 4).figures()["seconds"] == 0.3
+
+
+def test_figures_round_latencies_to_tenths():
+    camera = collect([{}])
+    camera.latency = [10.04, 20.26, 30.44]
+    figures = camera.figures()
+    names = ("latency_p50_ms", "latency_p95_ms", "latency_max_ms")
+    assert [figures[name] for name in names] == [20.3, 29.4, 30.4]
+
+
+def test_worst_frames_give_way_to_a_worse_one_only():
+    camera = CameraStats("/camera")
+    badness = [float(WORST - i) for i in range(WORST)]  # 8, 7, ..., 1
+    for index, error in enumerate([*badness, 0.5, 1.5]):
+        time = float(2 * index)
+        camera.add(time, Frame(IMAGE, time), index, people({}), (), error)
+    assert [frame.badness for frame in camera.worst] == [*badness[:-1], 1.5]
+
+
+def test_worst_frames_without_ground_truth_are_the_doubtful_ones():
+    camera = CameraStats("/camera")
+    sure, doubtful = people({1: CONFIRMED}), people({1: CONFIRMED})
+    doubtful.score[:] = 0.25
+    for index, found in enumerate((sure, doubtful, people({}))):
+        time = float(2 * index)
+        camera.add(time, Frame(IMAGE, time), index, found, (), None)
+    # the last frame lost one person, which counts more than a doubt of 0.75
+    assert [(frame.stamp, frame.badness) for frame in camera.worst] == [(2, 1.0), (1, 0.75)]

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from visualization_msgs.msg import Marker
 
+from kdc_core.io import FAINT
 from kdc_core.skeleton import LIMBS
-from kdc_ros.markers import skeletons
+from kdc_ros.markers import THICKNESS, skeletons
 from tests.people import two_people
 from tests.ros.results import result
 
@@ -46,3 +47,21 @@ def test_skeletons_skip_a_person_without_joints():
     found = two_people()
     found.keypoints[1, :, 2] = 0.0
     assert {m.id for m in skeletons(result(found)).markers[1:]} == {7}
+
+
+def test_skeletons_put_the_id_above_the_highest_joint():
+    points = np.ones((2, 17, 3), np.float32) * 3
+    points[0, 5, 1] = 1.0  # y points down
+    markers = skeletons(result(points=points)).markers
+    label = next(m for m in markers if m.type == Marker.TEXT_VIEW_FACING and m.id == 7)
+    assert label.pose.position.y == pytest.approx(1.0 - 6 * THICKNESS)
+    assert (label.pose.position.x, label.pose.position.z) == (3.0, 3.0)
+
+
+@pytest.mark.parametrize(("confidence", "count"), [(FAINT, 1), (0.99 * FAINT, 0)])
+def test_skeletons_show_joints_from_a_confidence_on(confidence, count):
+    found = two_people()
+    found.keypoints[0, :, 2] = 0.0
+    found.keypoints[0, 3, 2] = confidence
+    joints = [m for m in skeletons(result(found)).markers if m.ns == "joints" and m.id == 7]
+    assert sum(len(marker.points) for marker in joints) == count
