@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 
 import pytest
+from rclpy.duration import Duration
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from kdc_ros.adaptive_subscription import AdaptiveSubscription
-from kdc_ros.qos import choose_reliability, offered_reliability
+from kdc_ros.qos import choose_reliability, offered_reliability, wait_for_acks
 from tests.ros.fakes import FakeNode
 
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
@@ -102,3 +104,35 @@ def test_adaptive_subscription_warns_of_a_publisher_it_cannot_receive(network: N
     text = made.follow_publishers()
     assert text is not None and "offers best effort only" in text
     assert network.opened == [RELIABLE], "as requested"
+
+
+class Acknowledging:
+    """A publisher whose messages are acknowledged when it is asked for the n-th time."""
+
+    def __init__(self, turns: int) -> None:
+        self.turns, self.calls = turns, 0
+
+    def wait_for_all_acked(self, timeout: Duration) -> bool:
+        assert timeout.nanoseconds == 0
+        self.calls += 1
+        return self.calls >= self.turns
+
+
+def test_wait_for_acks_asks_every_publisher_until_it_is_acknowledged() -> None:
+    publishers = [Acknowledging(turns) for turns in (1, 3, 2)]
+    wait_for_acks(publishers)
+    assert [one.calls for one in publishers] == [1, 3, 2]
+
+
+def test_wait_for_acks_gives_up_after_the_time_and_asks_the_others_meanwhile() -> None:
+    stuck, late = Acknowledging(10**9), Acknowledging(3)
+    start = time.monotonic()
+    wait_for_acks([stuck, late], seconds=0.1)
+    assert 0.1 <= time.monotonic() - start < 1.0
+    assert late.calls == 3 and stuck.calls > 3
+
+
+def test_wait_for_acks_returns_at_once_without_publishers() -> None:
+    start = time.monotonic()
+    wait_for_acks([], seconds=5.0)
+    assert time.monotonic() - start < 0.1
